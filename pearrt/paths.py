@@ -1,0 +1,105 @@
+"""Where pearrt keeps things. `PEARRT_HOME=DIR` puts all of it under one directory, so that several daemons can
+live on one machine; otherwise the platform's own places are used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pearrt.errors import UserError
+
+# sun_path holds 108 bytes on Linux, 104 on macOS, with the closing NUL.
+MAX_SOCKET_PATH_BYTES = 103
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The directories of one daemon. Creating them is `prepare`'s work; all are private (0700)."""
+
+    data: Path
+    config: Path
+    runtime: Path
+
+    @classmethod
+    def from_environment(cls, environ: dict[str, str] | None = None) -> Home:
+        """PEARRT_HOME if set, else the platform's user directories."""
+        environ = dict(os.environ) if environ is None else environ
+        if given := environ.get("PEARRT_HOME"):
+            return cls.at(Path(given))
+        import platformdirs
+
+        return cls(
+            data=Path(platformdirs.user_data_dir("pearrt", appauthor=False)),
+            config=Path(platformdirs.user_config_dir("pearrt", appauthor=False)),
+            runtime=Path(platformdirs.user_runtime_dir("pearrt", appauthor=False)),
+        )
+
+    @classmethod
+    def at(cls, folder: Path) -> Home:
+        """Everything under one folder."""
+        folder = folder.expanduser().absolute()
+        return cls(data=folder, config=folder, runtime=folder / "run")
+
+    def prepare(self) -> None:
+        """Creates the directories, private to this user. Raises UserError where that fails or others may write."""
+        for folder in (self.data, self.config, self.runtime):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                status = folder.stat()
+            except OSError as e:
+                raise UserError(f"Cannot use {folder}: {e.strerror}.", hint="Set PEARRT_HOME to a folder of yours.") from e
+            if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+                raise UserError(
+                    f"{folder} belongs to someone else or others may write to it.",
+                    hint=f"Make it yours: chmod go-w {folder}, or set PEARRT_HOME to another folder.",
+                )
+        self.runtime.chmod(0o700)
+
+    @property
+    def config_file(self) -> Path:
+        return self.config / "config.toml"
+
+    @property
+    def socket(self) -> Path:
+        """The daemon's local API. Raises UserError where the path is too long for a Unix socket."""
+        path = self.runtime / "api.sock"
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+            raise UserError(f"{path} is too long for a Unix socket.", hint="Set PEARRT_HOME to a shorter path.")
+        return path
+
+    @property
+    def lock(self) -> Path:
+        return self.runtime / "daemon.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.data / "daemon.log"
+
+    @property
+    def store(self) -> Path:
+        return self.data / "store"
+
+    @property
+    def apps(self) -> Path:
+        """One folder per app: trust state, grants, unpacked releases, private storage."""
+        return self.data / "apps"
+
+    @property
+    def keys(self) -> Path:
+        """Signing key files that `pearrt keys new` made."""
+        return self.config / "keys"
+
+    @property
+    def publishing(self) -> Path:
+        """One folder per app that is published from here: metadata and the heartbeat key."""
+        return self.data / "publishing"
+
+    @property
+    def identity(self) -> Path:
+        """This peer's Ed25519 seed and its remembered port."""
+        return self.data / "identity.json"
+
+    @property
+    def dht_table(self) -> Path:
+        return self.data / "dht-nodes.benc"
