@@ -1,12 +1,12 @@
 """The messages of the peer protocol, version 1: what they hold, their bytes and their caps.
 
-On the wire a message is a header (u32 big-endian: type in the top byte, body length in the low 24 bits) and a body.
-All integers are big-endian. Each type has one class; `TYPE` and `MAX_BODY_BYTES` are its row in the table of
+On the wire a message is a header (u32: type in the top byte, body length in the low 24 bits) and a body. All
+integers are big-endian. Each type has one class; `TYPE` and `MAX_BODY_BYTES` are its row in the table of
 docs/protocol/peer.md.
 
-- `check_header` is called before a body is read: nothing is allocated for an unknown type or an overlong body.
-- `decode` refuses every body that `encode` would not have produced, except that HELLO may carry keys that a later
-  version defines; so equal messages have equal bytes.
+- `check_header` runs before a body is read: nothing is allocated for an unknown type or an overlong body.
+- `decode` refuses every body that `encode` would not have produced, except that HELLO may carry keys that a
+  later version defines; so equal messages have equal bytes.
 - A wrong body from a peer is a ProtocolViolation or LimitExceeded; a wrong field of our own is a ValueError.
 - `channel` is the u32 that stands for one app on one connection (`pearrt.peer.topic`); `ref` is the first
   four bytes, as u32, of an index digest; ordinals count the unique blocks of an index in their order there.
@@ -18,7 +18,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, get_args
 
 from pearrt.codec import bencode
 from pearrt.errors import LimitExceeded, ProtocolViolation
@@ -89,7 +89,7 @@ def _join_ordinals(ordinals: Sequence[int], least: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First message of each direction. `port` is where the sender listens on the address it is seen from, 0 = nowhere."""
+    """First message of each direction. `port`: where the sender listens, on the address it is seen from; 0 = nowhere."""
 
     TYPE: ClassVar[int] = 0x01
     MAX_BODY_BYTES: ClassVar[int] = 512
@@ -231,7 +231,7 @@ class HaveAll:
 
 @dataclass(frozen=True, slots=True)
 class Bitfield:
-    """Which blocks of the index the sender holds: ordinal 0 is the top bit of byte 0; unused low bits are zero."""
+    """Which blocks of the index the sender holds: ordinal 0 is the top bit of byte 0, spare low bits are zero."""
 
     TYPE: ClassVar[int] = 0x08
     MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + ID_BYTES + MAX_BITFIELD_BYTES
@@ -291,7 +291,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class AnyBlocks:
-    """ANY: asks for `count` blocks of the index that the sender of this message lacks, which ones is up to the seed."""
+    """ANY: asks for `count` blocks of the index that the asker lacks; which ones is up to the seed."""
 
     TYPE: ClassVar[int] = 0x0B
     MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + 5
@@ -308,12 +308,13 @@ class AnyBlocks:
     @classmethod
     def parse(cls, body: Buffer) -> AnyBlocks:
         _need(len(body) == cls.MAX_BODY_BYTES and body[-1] > 0, "ANY of wrong length or for nothing")
-        return cls(*_CHANNEL_REF.unpack_from(body), body[-1])
+        channel, ref = _CHANNEL_REF.unpack_from(body)
+        return cls(channel, ref, body[-1])
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The answer to ANY, sent before the blocks: these will come, unless cancelled. None at all = nothing to give."""
+    """The answer to ANY, before the blocks: these will come, unless cancelled. None at all = nothing to give."""
 
     TYPE: ClassVar[int] = 0x0C
     MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + 4 + 4 * MAX_ORDINALS
@@ -513,12 +514,12 @@ Message: TypeAlias = (
     | Bye
 )
 
-MESSAGE_CLASSES: tuple[type[Message], ...] = Message.__args__  # type: ignore[attr-defined]
+MESSAGE_CLASSES: tuple[type[Message], ...] = get_args(Message)
 _BY_TYPE: dict[int, type[Message]] = {cls.TYPE: cls for cls in MESSAGE_CLASSES}
 
 
 def check_header(header: int) -> tuple[int, int]:
-    """(type, body length) of a u32 header. Raises ProtocolViolation for an unknown type, LimitExceeded past its cap."""
+    """(type, body length) of a u32 header. ProtocolViolation for an unknown type, LimitExceeded past its cap."""
     type_, length = header >> 24, header & 0xFFFFFF
     cls = _BY_TYPE.get(type_)
     if cls is None:

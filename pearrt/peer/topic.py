@@ -1,7 +1,7 @@
 """How two peers show each other which apps they are here for without telling who does not know.
 
 Both values are bound to the handshake hash, hence to this connection: a proof shown to one peer is worthless
-towards another, and the role letter keeps it from being echoed. A topic is the 32 bytes of `pearrt.link.topic_of`.
+towards another, and the role letter keeps it from being echoed. A topic is 32 bytes (`pearrt.link.topic_of`).
 """
 
 from __future__ import annotations
