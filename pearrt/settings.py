@@ -1,9 +1,9 @@
 """Settings: one frozen value, read once.
 
 A command-line flag beats an environment variable, that beats the TOML file (`Home.config_file`), that beats
-the default. A name that nobody knows (a key of the file, a `PEARRT_` variable, a flag) is an error that suggests
-the name meant: a misspelt `idle_exit_s` must not quietly leave the default in place. So is a value that does
-not fit; the message says where it stands.
+the default. A name that nobody knows (a key of the file, a `PEARRT_` variable, a flag) is an error that
+suggests the name meant: a misspelt `idle_exit_s` must not quietly leave the default in place. So is a value
+that does not fit; the message says where it stands.
 
 Each field is written once, with its reader, default and help; the reference page is generated from here. An
 empty variable counts as unset. The word `none` empties a list or lifts a limit.
