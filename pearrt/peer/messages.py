@@ -89,7 +89,7 @@ def _join_ordinals(ordinals: Sequence[int], least: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First message of each direction. `port`: where the sender listens, on the address it is seen from; 0 = nowhere."""
+    """First message of each direction. The sender listens on `port` of the address it is seen from; 0 = nowhere."""
 
     TYPE: ClassVar[int] = 0x01
     MAX_BODY_BYTES: ClassVar[int] = 512
@@ -231,7 +231,7 @@ class HaveAll:
 
 @dataclass(frozen=True, slots=True)
 class Bitfield:
-    """Which blocks of the index the sender holds: ordinal 0 is the top bit of byte 0, spare low bits are zero."""
+    """Which blocks of the index the sender holds; ordinal 0 is the top bit of byte 0, spare bits are zero."""
 
     TYPE: ClassVar[int] = 0x08
     MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + ID_BYTES + MAX_BITFIELD_BYTES
@@ -314,7 +314,7 @@ class AnyBlocks:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The answer to ANY, before the blocks: these will come, unless cancelled. None at all = nothing to give."""
+    """The answer to ANY, before the blocks: these will come unless cancelled. Empty = nothing to give."""
 
     TYPE: ClassVar[int] = 0x0C
     MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + 4 + 4 * MAX_ORDINALS
@@ -519,7 +519,7 @@ _BY_TYPE: dict[int, type[Message]] = {cls.TYPE: cls for cls in MESSAGE_CLASSES}
 
 
 def check_header(header: int) -> tuple[int, int]:
-    """(type, body length) of a u32 header. ProtocolViolation for an unknown type, LimitExceeded past its cap."""
+    """(type, body length) of a header. Raises ProtocolViolation (unknown type) or LimitExceeded (over its cap)."""
     type_, length = header >> 24, header & 0xFFFFFF
     cls = _BY_TYPE.get(type_)
     if cls is None:
