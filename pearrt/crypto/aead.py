@@ -1,10 +1,10 @@
-"""The two AEAD ciphers of the peer protocol, on buffers: AES-256-GCM and ChaCha20-Poly1305 (RFC 5116, RFC 8439).
+"""The two AEAD ciphers of the peer protocol, on buffers: AES-256-GCM and ChaCha20-Poly1305 (RFC 5116, 8439).
 
-Both have 32-byte keys, 12-byte nonces and 16-byte tags. The primitives are libsodium's, through PyNaCl. PyNaCl's
+Both have 32-byte keys, 12-byte nonces and 16-byte tags. The primitives are libsodium's, through PyNaCl. Its
 public bindings take and return `bytes` only, which costs three copies per record; where its cffi module is
 reachable the same functions read and write the caller's buffers in place. Both ways give the same bytes.
 
-libsodium offers AES-256-GCM only on CPUs with AES instructions; `AES256GCM.available` says whether this is one.
+libsodium offers AES-256-GCM only on CPUs with AES instructions: `AES256GCM.available` says whether it does.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Aead:
         raise NotImplementedError
 
     def open(self, key: bytes, nonce: bytes, ad: bytes, ciphertext: Buffer, out: memoryview) -> int:
-        """Writes the plaintext to `out` and returns its length. Raises ProtocolViolation if it was altered."""
+        """Writes the plaintext to `out`, returns its length. Raises ProtocolViolation if it was altered."""
         raise NotImplementedError
 
 

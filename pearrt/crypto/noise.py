@@ -3,9 +3,9 @@
     Noise_XX_25519_AESGCM_SHA256         Noise_XX_25519_ChaChaPoly_BLAKE2b
     Noise_XXpsk3_25519_AESGCM_SHA256     Noise_XXpsk3_25519_ChaChaPoly_BLAKE2b
 
-Section numbers below are the specification's. Pure: the caller passes the ephemeral private key (32 random bytes,
-never used twice). Any altered, truncated or forged message raises ProtocolViolation, after which the state is
-worthless. A Diffie-Hellman result of zero (a low-order public key) is refused, which the specification permits.
+Section numbers below are the specification's. Pure: the caller passes the ephemeral private key (32 random
+bytes, never used twice). Any altered, truncated or forged message raises ProtocolViolation, after which the
+state is worthless. A Diffie-Hellman result of zero (a low-order public key) is refused, as section 12.1 permits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PSK_BYTES = 32
 MAX_MESSAGE_BYTES = 65535
 MAX_NONCE = 2**64 - 2  # 2^64 - 1 is reserved (section 5.1)
 
-# What each message of XX carries (section 7.5); XXpsk3 ends with a "psk" token (section 9).
+# What each message of XX carries (section 7.5); XXpsk3 ends with a "psk" step (section 9).
 _XX = (("e",), ("e", "ee", "s", "es"), ("s", "se"))
 
 
@@ -37,7 +37,7 @@ class Suite:
     cipher: Aead
     hash_name: str
     # Any: hashlib's hash objects have no public type.
-    hash_function: Callable[[bytes], Any]
+    hash_function: Callable[..., Any]
     nonce_order: str
 
     def hash(self, data: bytes) -> bytes:
@@ -216,7 +216,7 @@ class HandshakeState:
         self._psk = psk
         self._remote_ephemeral = b""
         self.remote_static = b""
-        self._messages = list(_XX[:-1]) + [(*_XX[-1], "psk") if psk else _XX[-1]]
+        self._messages = [*_XX[:-1], (*_XX[-1], "psk") if psk else _XX[-1]]
         self._symmetric = _SymmetricState(suite, suite.protocol_name(psk=bool(psk)).encode())
         self._symmetric.mix_hash(prologue)
 
@@ -227,39 +227,39 @@ class HandshakeState:
 
     @property
     def handshake_hash(self) -> bytes:
-        """Names this connection (section 11.2), once finished; the same for both sides, and for no other connection."""
+        """Once finished, names this connection: the same for both sides, and for no other (section 11.2)."""
         return self._symmetric.hash
 
     def write_message(self, payload: bytes = b"") -> bytes:
         """The next handshake message, carrying `payload`."""
         out = []
-        for token in self._messages.pop(0):
-            if token == "e":
+        for step in self._messages.pop(0):
+            if step == "e":
                 out.append(self._ephemeral.public)
                 self._mix_ephemeral(self._ephemeral.public)
-            elif token == "s":
+            elif step == "s":
                 out.append(self._symmetric.encrypt_and_hash(self._static.public))
             else:
-                self._mix(token)
+                self._mix(step)
         out.append(self._symmetric.encrypt_and_hash(payload))
         return b"".join(out)
 
     def read_message(self, message: bytes) -> bytes:
         """The payload of the next handshake message. Raises ProtocolViolation."""
         at = 0
-        for token in self._messages.pop(0):
-            if token in {"e", "s"}:
-                end = at + DH_BYTES + (self._symmetric.tag_bytes if token == "s" else 0)
+        for step in self._messages.pop(0):
+            if step in {"e", "s"}:
+                end = at + DH_BYTES + (self._symmetric.tag_bytes if step == "s" else 0)
                 if end > len(message):
                     raise ProtocolViolation("Noise: handshake message too short")
-                if token == "e":
+                if step == "e":
                     self._remote_ephemeral = message[at:end]
                     self._mix_ephemeral(self._remote_ephemeral)
                 else:
                     self.remote_static = self._symmetric.decrypt_and_hash(message[at:end])
                 at = end
             else:
-                self._mix(token)
+                self._mix(step)
         return self._symmetric.decrypt_and_hash(message[at:])
 
     def _mix_ephemeral(self, public: bytes) -> None:
@@ -267,12 +267,12 @@ class HandshakeState:
         if self._psk:
             self._symmetric.mix_key(public)  # section 9.2: the ephemeral randomises what the psk encrypts
 
-    def _mix(self, token: str) -> None:
-        """Mixes in a Diffie-Hellman result or the psk. A token's first letter is the initiator's key."""
-        if token == "psk":
+    def _mix(self, step: str) -> None:
+        """Mixes in a Diffie-Hellman result or the psk. A step's first letter is the initiator's key."""
+        if step == "psk":
             self._symmetric.mix_key_and_hash(self._psk)
             return
-        own, remote = token if self._initiator else token[::-1]
+        own, remote = (step[0], step[1]) if self._initiator else (step[1], step[0])
         pair = self._ephemeral if own == "e" else self._static
         self._symmetric.mix_key(_dh(pair, self._remote_ephemeral if remote == "e" else self.remote_static))
 

@@ -89,7 +89,7 @@ def _join_ordinals(ordinals: Sequence[int], least: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First message of each direction. The sender listens on `port` of the address it is seen from; 0 = nowhere."""
+    """First message each way. The sender listens on `port` of the address it is seen from; 0 = nowhere."""
 
     TYPE: ClassVar[int] = 0x01
     MAX_BODY_BYTES: ClassVar[int] = 512
@@ -519,7 +519,7 @@ _BY_TYPE: dict[int, type[Message]] = {cls.TYPE: cls for cls in MESSAGE_CLASSES}
 
 
 def check_header(header: int) -> tuple[int, int]:
-    """(type, body length) of a header. Raises ProtocolViolation (unknown type) or LimitExceeded (over its cap)."""
+    """(type, body length) of a header. Raises ProtocolViolation: unknown type, LimitExceeded: too long."""
     type_, length = header >> 24, header & 0xFFFFFF
     cls = _BY_TYPE.get(type_)
     if cls is None:
