@@ -5,7 +5,7 @@
 
 Section numbers below are the specification's. Pure: the caller passes the ephemeral private key (32 random
 bytes, never used twice). Any altered, truncated or forged message raises ProtocolViolation, after which the
-state is worthless. A Diffie-Hellman result of zero (from a low-order key) is refused, as section 12.1 permits.
+state is worthless. A Diffie-Hellman result of zero (a low-order key) is refused, as section 12.1 permits.
 """
 
 from __future__ import annotations
