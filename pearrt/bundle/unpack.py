@@ -1,0 +1,231 @@
+"""An index and its blocks become a folder: the shell that writes apps to disk.
+
+- Everything is written into a new private folder beside the destination, which then takes its name in one
+  rename: whoever sees the destination sees a whole, verified tree.
+- Every file is made by directory descriptor, with O_CREAT, O_EXCL and O_NOFOLLOW: a link or file that someone
+  put in the way is an error, never followed, never overwritten.
+- `get_block` answers with bytes that have that id (a store verifies them); here every frame has to have its
+  stated size and every file its digest, so that what is right elsewhere and wrong here is refused.
+- Files are 0644 or 0755, folders 0755; no times, owners or links.
+
+Frames are unpacked by several threads (zstd, SHA-256 and writes release the interpreter lock) with a bounded
+number under way, so memory stays flat however large the bundle is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from pearrt.bundle.codecs import Codec
+from pearrt.bundle.folders import FolderCursor
+from pearrt.bundle.framing import Span, spans_of
+from pearrt.bundle.index import File, Frame, Index
+from pearrt.bundle.path_rules import shown
+from pearrt.errors import DigestMismatch, Full, ProtocolViolation, StoreError
+from pearrt.syncfs import sync_filesystem
+
+GetBlock = Callable[[bytes], bytes]
+Progress = Callable[[int, int], None]
+MAX_WORKERS = 4
+
+
+def unpack(
+    index: Index,
+    get_block: GetBlock,
+    destination: Path,
+    *,
+    progress: Progress | None = None,
+    sync: bool = True,
+    workers: int | None = None,
+) -> None:
+    """Makes `destination`, which must not exist yet, hold exactly the files of `index`.
+
+    `get_block(id)` is called from several threads. `progress(done, total)` counts raw bytes, from one thread.
+    With `sync` the tree is durable before it gets its name; without, the caller does that before relying on
+    it. Raises DigestMismatch or ProtocolViolation for blocks that do not make the tree, Full, StoreError, and
+    whatever `get_block` raises; nothing is left behind then.
+    """
+    if os.path.lexists(destination):
+        raise StoreError(f"{destination} exists already.")
+    temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(6)}.tmp")
+    with _as_store_error(destination):
+        _check_room(index, destination.parent)
+        os.mkdir(temporary, 0o700)
+        try:
+            root = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                _Unpacker(index, get_block, root).run(
+                    progress, workers or min(MAX_WORKERS, os.cpu_count() or 1)
+                )
+                os.fchmod(root, 0o755)
+            finally:
+                os.close(root)
+            if sync:
+                _make_durable(temporary)
+            os.rename(temporary, destination)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def _as_store_error(destination: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        kind = Full if e.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+        raise kind(f"Cannot unpack into {destination}: {e.strerror}.") from e
+
+
+def _check_room(index: Index, parent: Path) -> None:
+    free = shutil.disk_usage(parent).free
+    if index.tree_bytes > free:
+        raise Full(
+            f"The app needs {index.tree_bytes >> 20} MiB unpacked; {free >> 20} MiB are free in {parent}."
+        )
+
+
+def _make_durable(folder: Path) -> None:
+    if sync_filesystem(folder):
+        return
+    for parent, _, names in os.walk(folder):
+        for path in (*(os.path.join(parent, name) for name in names), parent):
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+class _Chain:
+    """The running digest of one content that spans frames, fed in order whichever thread finishes first."""
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.lock = threading.Lock()
+        self.at = 0
+        self.waiting: dict[int, memoryview] = {}
+        self.digest = hashlib.sha256()
+
+    def add(self, offset: int, data: memoryview) -> None:
+        """Takes the bytes at `offset`. Raises DigestMismatch when the last of them shows another content."""
+        with self.lock:
+            self.waiting[offset] = data
+            while (part := self.waiting.pop(self.at, None)) is not None:
+                self.digest.update(part)
+                self.at += len(part)
+            if self.at == self.file.size and self.digest.digest() != self.file.sha256:
+                raise _mismatch(self.file)
+
+
+def _mismatch(file: File) -> DigestMismatch:
+    return DigestMismatch(f"{shown(file.path)} is not the content that was signed.")
+
+
+class _Unpacker:
+    """One run of `unpack` below the open folder `root`."""
+
+    def __init__(self, index: Index, get_block: GetBlock, root: int) -> None:
+        self.index = index
+        self.get_block = get_block
+        self.root = root
+        self.targets: dict[bytes, list[File]] = {}
+        for file in index.files:
+            self.targets.setdefault(file.sha256, []).append(file)
+        self.chains: dict[bytes, _Chain] = {}
+        self.local = threading.local()
+        self.cursors: list[FolderCursor] = []
+
+    def run(self, progress: Progress | None, workers: int) -> None:
+        """Writes all files. At most two frames per worker are under way."""
+        window = threading.Semaphore(2 * workers)
+        failed = threading.Event()
+        done, total = 0, self.index.raw_bytes
+        futures: list[Future[None]] = []
+        try:
+            self._create_empty_files()
+            with ThreadPoolExecutor(workers, "unpack") as executor:
+                sizes = (frame.raw_size for frame in self.index.frames)
+                for frame, spans in zip(self.index.frames, spans_of(self.index.contents, sizes), strict=True):
+                    window.acquire()
+                    if failed.is_set():
+                        break
+                    self._prepare(spans)
+                    futures.append(executor.submit(self._frame, frame, spans, window, failed))
+                    done += frame.raw_size
+                    if progress:
+                        progress(done, total)
+            for future in futures:
+                future.result()
+        finally:
+            for cursor in self.cursors:
+                cursor.close()
+
+    def _cursor(self) -> FolderCursor:
+        cursor: FolderCursor | None = getattr(self.local, "cursor", None)
+        if cursor is None:
+            cursor = self.local.cursor = FolderCursor(self.root)
+            self.cursors.append(cursor)
+        return cursor
+
+    def _codec(self) -> Codec:
+        codec: Codec | None = getattr(self.local, "codec", None)
+        if codec is None:
+            codec = self.local.codec = Codec(self.index.codec)
+        return codec
+
+    def _create_empty_files(self) -> None:
+        for file in self.index.files:
+            if not file.size:
+                self._cursor().create(file.path, file.executable, b"")
+
+    def _prepare(self, spans: tuple[Span, ...]) -> None:
+        """Creates the files of a content that other frames go on with, before any thread writes to them."""
+        for span in spans:
+            if span.size != span.file.size and span.offset == 0:
+                self.chains[span.file.sha256] = _Chain(span.file)
+                for file in self.targets[span.file.sha256]:
+                    self._cursor().create(file.path, file.executable, b"")
+
+    def _frame(
+        self, frame: Frame, spans: tuple[Span, ...], window: threading.Semaphore, failed: threading.Event
+    ) -> None:
+        try:
+            if not failed.is_set():
+                self._write_frame(frame, spans)
+        except BaseException:
+            failed.set()
+            raise
+        finally:
+            window.release()
+
+    def _write_frame(self, frame: Frame, spans: tuple[Span, ...]) -> None:
+        stored = b"".join(self.get_block(block.id) for block in frame.blocks)
+        if len(stored) != frame.stored_size:
+            raise ProtocolViolation("a block is longer or shorter than the index states")
+        raw = memoryview(self._codec().unpack(stored, frame.raw_size))
+        at = 0
+        for span in spans:
+            self._write_span(span, raw[at : at + span.size])
+            at += span.size
+
+    def _write_span(self, span: Span, data: memoryview) -> None:
+        targets = self.targets[span.file.sha256]
+        if span.size == span.file.size:
+            if hashlib.sha256(data).digest() != span.file.sha256:
+                raise _mismatch(span.file)
+            for file in targets:
+                self._cursor().create(file.path, file.executable, data)
+            return
+        for file in targets:
+            self._cursor().write_at(file.path, span.offset, data)
+        self.chains[span.file.sha256].add(span.offset, data)

@@ -1,0 +1,61 @@
+"""One writing process per store, held by the kernel: a killed process frees it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from pearrt.errors import Locked
+
+
+class ProcessLock:
+    """An exclusive lock on a file that names its holder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = -1
+
+    def acquire(self) -> None:
+        """Raises Locked, saying by whom, when another process (or another Store here) holds it."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            _lock(fd)
+        except OSError as e:
+            holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() if hasattr(os, "pread") else ""
+            os.close(fd)
+            raise Locked(
+                f"{self.path.parent} is in use by {holder or 'another process'}.",
+                hint="Stop that process, or let it do the work: the daemon takes requests.",
+            ) from e
+        except BaseException:
+            os.close(fd)
+            raise
+        os.ftruncate(fd, 0)
+        os.write(fd, f"process {os.getpid()} ({_purpose()})\n".encode())
+        self.fd = fd
+
+    def release(self) -> None:
+        if self.fd >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, 0)
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _purpose() -> str:
+    return ascii(" ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:3]]))[1:-1][:120]
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(fd: int) -> None:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
