@@ -1,0 +1,116 @@
+"""What holds for every test: it stays on this machine, it does not see the developer's settings, and in CI
+it is not skipped. The fixtures here are the few that every room needs; `tests/support/` has the rest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from pearrt.paths import Home
+from tests.support import guard
+from tests.support.ports import unused_port
+from tests.support.require import IN_CI, NOT_APPLICABLE
+
+# The shortest place there is: a Unix socket's path must fit into 104 bytes.
+SHORT_ROOT = "/tmp" if os.path.isdir("/tmp") else None
+
+_guard_log = pytest.StashKey[Path]()
+
+hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
+hypothesis.settings.load_profile("ci" if IN_CI else "local")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guards this process and those it starts. Settings of the person who runs the tests are taken away."""
+    for name in [
+        name for name in os.environ if name.startswith("PEARRT_") and not name.startswith("PEARRT_TEST_")
+    ]:
+        del os.environ[name]
+    handle, path = tempfile.mkstemp(prefix="pearrt-guard-", suffix=".log")
+    os.close(handle)
+    config.stash[_guard_log] = Path(path)
+    os.environ.update(guard.environ_for_children(os.environ, path))
+    guard.install()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_guard_log].unlink(missing_ok=True)
+
+
+def _take_violations(config: pytest.Config) -> list[str]:
+    log = config.stash[_guard_log]
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() and log.stat().st_size else []
+    if lines:
+        log.write_text("")
+    return lines
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """After a test's fixtures are gone, whatever it or its processes tried to send outside fails it."""
+    yield
+    if violations := _take_violations(item.config):
+        pytest.fail("Traffic would have left this machine:\n" + "\n".join(violations), pytrace=False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """In CI a skipped test is a failed one, unless it says that it is not applicable."""
+    for line in _unexcused_skips(terminalreporter):
+        terminalreporter.write_line(f"SKIPPED IN CI, hence failed: {line}", red=True)
+    for line in _take_violations(config):
+        terminalreporter.write_line(f"TRAFFIC after the last test: {line}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    late = session.config.stash[_guard_log].stat().st_size > 0
+    if late or (reporter is not None and _unexcused_skips(reporter)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unexcused_skips(reporter: pytest.TerminalReporter) -> list[str]:
+    if not IN_CI:
+        return []
+    lines = []
+    for report in reporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        if not reason.startswith(NOT_APPLICABLE):
+            lines.append(f"{report.nodeid}: {reason}")
+    return lines
+
+
+@pytest.fixture
+def new_home() -> Iterator[Callable[[], Home]]:
+    """Makes homes, each a private folder with a path short enough for Unix sockets; all are removed at the
+    end."""
+    with tempfile.TemporaryDirectory(prefix="prt", dir=SHORT_ROOT, ignore_cleanup_errors=True) as root:
+        made = 0
+
+        def make() -> Home:
+            nonlocal made
+            made += 1
+            home = Home.at(Path(root) / str(made))
+            home.prepare()
+            return home
+
+        yield make
+
+
+@pytest.fixture
+def home(new_home: Callable[[], Home]) -> Home:
+    """One prepared home."""
+    return new_home()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Gives port numbers that are free on loopback for TCP and UDP; never one twice in a session."""
+    return unused_port
