@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,25 +35,9 @@ def test_loopback_is_allowed(udp: socket.socket, host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [
-        "192.0.2.1",
-        "10.0.0.1",
-        "169.254.1.1",
-        "8.8.8.8",
-        "127.evil.example",
-        "127.0.0.1.evil.example",
-        "0.0.0.0",
-        "",
-    ]
-    + [
-        "255.255.255.255",
-        "<broadcast>",
-        "2001:db8::1",
-        "fe80::1%eth0",
-        "::",
-        "::ffff:10.0.0.1",
-        "localhost.example",
-    ],
+    """192.0.2.1 10.0.0.1 169.254.1.1 8.8.8.8 0.0.0.0 255.255.255.255 <broadcast> 2001:db8::1 fe80::1%eth0 ::
+    ::ffff:10.0.0.1 127.evil.example 127.0.0.1.evil.example localhost.example""".split()
+    + [""],
 )
 @pytest.mark.parametrize("event", ["socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"])
 def test_whatever_is_not_loopback_is_refused(udp: socket.socket, event: str, host: str) -> None:
@@ -179,47 +164,47 @@ for host in ("10.0.0.1", "8.8.8.8"):
     assert done.stdout.split("\n")[:2] == ["10.0.0.1 OSError", "8.8.8.8 OutsideTraffic"]
 
 
-def test_code_that_swallows_the_refusal_still_fails_its_test(tmp_path: Path) -> None:
-    copy = tmp_path / "tests"
+def _session(folder: Path, test: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A test session of its own, under this one's conftest."""
+    copy = folder / "tests"
     shutil.copytree(TESTS / "support", copy / "support", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TESTS / "conftest.py", copy)
-    (copy / "test_leak.py").write_text(
-        f"import contextlib, socket\n"
-        f"def test_leak():\n"
-        f"    with contextlib.suppress(Exception), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:\n"
-        f"        sock.sendto(b'', {OUTSIDE!r})\n"
-        f"def test_innocent():\n"
-        f"    pass\n"
-    )
-    done = subprocess.run(
+    (copy / "test_it.py").write_text(textwrap.dedent(test))
+    return subprocess.run(
         [sys.executable, "-m", "pytest", "--import-mode=importlib", "-p", "no:cacheprovider", "-q", str(copy)],
-        cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def test_code_that_swallows_the_refusal_still_fails_its_test(tmp_path: Path) -> None:
+    leak = f"""
+        import contextlib, socket
+
+        def test_leak():
+            with contextlib.suppress(Exception), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.sendto(b"", {OUTSIDE!r})
+
+        def test_innocent():
+            pass
+    """
+    done = _session(tmp_path, leak)
     assert "Traffic would have left this machine" in done.stdout
     assert "2 passed, 1 error" in done.stdout
     assert done.returncode == 1
 
 
-def test_in_ci_a_skip_fails_unless_it_is_not_applicable(tmp_path: Path) -> None:
-    copy = tmp_path / "tests"
-    shutil.copytree(TESTS / "support", copy / "support", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(TESTS / "conftest.py", copy)
-    (copy / "test_skips.py").write_text(
-        "import pytest\n"
-        "def test_lazy():\n"
-        "    pytest.skip('no time')\n"
-        "def test_windows():\n"
-        "    pytest.skip('not applicable: Windows only')\n"
-    )
+@pytest.mark.parametrize(("ci", "returncode"), [("", 0), ("true", 1)])
+def test_in_ci_a_skip_fails_unless_it_is_not_applicable(tmp_path: Path, ci: str, returncode: int) -> None:
+    skips = """
+        import pytest
 
-    def run(ci: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "--import-mode=importlib", "-p", "no:cacheprovider", "-q", str(copy)],
-            cwd=tmp_path, env={**os.environ, "CI": ci}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        def test_lazy():
+            pytest.skip("no time")
 
-    assert run("").returncode == 0
-    in_ci = run("true")
-    assert in_ci.returncode == 1
-    assert in_ci.stdout.count("SKIPPED IN CI") == 1
-    assert "no time" in in_ci.stdout
+        def test_windows():
+            pytest.skip("not applicable: Windows only")
+    """
+    done = _session(tmp_path, skips, CI=ci)
+    assert done.returncode == returncode
+    assert done.stdout.count("SKIPPED IN CI") == returncode
+    assert "2 skipped" in done.stdout
