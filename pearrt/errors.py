@@ -98,7 +98,14 @@ class DigestMismatch(TrustError):
 
 
 class Equivocation(TrustError):
+    """`first` and `second` are the two signed blobs: together they prove it to anyone."""
+
     code = "equivocation"
+
+    def __init__(self, message: str, *, hint: str = "", first: bytes = b"", second: bytes = b"") -> None:
+        super().__init__(message, hint=hint)
+        self.first = first
+        self.second = second
 
 
 class NetworkError(PearrtError):

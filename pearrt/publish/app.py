@@ -1,0 +1,90 @@
+"""A new app: its first root, which the app key is the hash of, and a targets role that names no release yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pearrt.crypto.keyfile import PublicKey
+from pearrt.errors import UserError
+from pearrt.publish.draft import Draft, payload
+from pearrt.trust.envelope import MAX_SIGNATURES
+from pearrt.trust.metadata import Authority, Signer
+from pearrt.trust.root_chain import app_key_of
+
+APP_ID_BYTES = 16
+OFFLINE_LIFETIME_S = 5 * 365 * 86400.0  # of root and targets, which take a meeting of signers to renew
+
+
+@dataclass(frozen=True, slots=True)
+class NewApp:
+    """Both drafts want the threshold's signatures; then `Publication.create` makes it an app."""
+
+    app_key: bytes
+    root: Draft
+    targets: Draft
+
+
+def new_app(
+    signers: Sequence[PublicKey],
+    threshold: int,
+    *,
+    heartbeat: bytes,
+    app_id: bytes,
+    now: float,
+    lifetime_s: float = OFFLINE_LIFETIME_S,
+) -> NewApp:
+    """Drafts for an app that `threshold` of `signers` control together. A 1-of-1 app has one signer and threshold 1.
+
+    `heartbeat` is the public key of the snapshot and timestamp roles; `app_id` is 16 random bytes.
+    Raises UserError for a threshold that can't be met, a signer named twice or the heartbeat key as a signer.
+    """
+    if not 1 <= len(signers) <= MAX_SIGNATURES:
+        raise UserError(f"An app has 1 to {MAX_SIGNATURES} signers.")
+    if not 1 <= threshold <= len(signers):
+        raise UserError(f"A threshold of {threshold} does not fit {len(signers)} signers.")
+    if len({signer.key for signer in signers} | {heartbeat}) <= len(signers):
+        raise UserError("A key is named twice among the signers and the heartbeat.")
+    if len(app_id) != APP_ID_BYTES:
+        raise ValueError(f"an app id has {APP_ID_BYTES} bytes")
+    team = authority([Signer(signer.key, signer.comment) for signer in signers], threshold)
+    online = authority([Signer(heartbeat, "heartbeat")], 1)
+    roles = {"root": team, "targets": team, "snapshot": online, "timestamp": online}
+    root = root_draft(app_id.hex(), 1, roles, now + lifetime_s)
+    targets = payload("targets", app_id.hex(), 1, now + lifetime_s, targets={})
+    return NewApp(app_key_of(root.payload), root, Draft("targets", 1, targets, (team,)))
+
+
+def authority(signers: Sequence[Signer], threshold: int) -> Authority:
+    return Authority({signer.keyid: signer for signer in signers}, threshold)
+
+
+def root_draft(
+    app_id: str,
+    version: int,
+    roles: Mapping[str, Authority],
+    expires: float,
+    previous: Authority | None = None,
+) -> Draft:
+    """A root. `previous` are the signers of the root before it, who must sign this one too."""
+    keys = {keyid: _key(signer) for role in roles.values() for keyid, signer in role.signers.items()}
+    fields: dict[str, Any] = {
+        "consistent_snapshot": False,
+        "keys": keys,
+        "roles": {
+            name: {"keyids": sorted(role.signers), "threshold": role.threshold}
+            for name, role in roles.items()
+        },
+    }
+    authorities = (roles["root"],) if previous is None else (previous, roles["root"])
+    return Draft("root", version, payload("root", app_id, version, expires, **fields), authorities)
+
+
+def _key(signer: Signer) -> dict[str, Any]:
+    key: dict[str, Any] = {
+        "keytype": "ed25519",
+        "scheme": "ed25519",
+        "keyval": {"public": signer.public.hex()},
+    }
+    return key | {"x-pearrt-name": signer.name} if signer.name else key

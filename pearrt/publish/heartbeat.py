@@ -1,0 +1,69 @@
+"""The heartbeat: snapshot and timestamp, signed by a key that lives on the publisher's seeder.
+
+Whoever steals that key can keep people from learning of newer releases until the timestamp expires. They can't install
+anything: releases take the signers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pearrt.crypto import ed25519
+from pearrt.crypto.hashes import sha256
+from pearrt.publish.draft import NEVER, payload
+from pearrt.trust.envelope import seal
+from pearrt.trust.metadata import Root, Snapshot, Targets, Timestamp, key_id
+from pearrt.trust.metadata_set import MetadataSet
+from pearrt.trust.shape import time_text
+
+DEFAULT_PERIOD_S = 86400
+PERIODS_TO_EXPIRY = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """`seed` signs; a beat is due every `period_s` seconds and holds for seven, 0 promises none and holds for ever."""
+
+    seed: bytes
+    period_s: int = DEFAULT_PERIOD_S
+
+    def beat(
+        self, roots: Sequence[bytes], targets: bytes, now: float, previous: MetadataSet | None = None
+    ) -> MetadataSet:
+        """The set that says "this is current". Versions go on from `previous`; the snapshot is renewed when needed."""
+        root = Root.parse(roots[-1])
+        snapshot = self._snapshot(root, targets, previous)
+        version = Timestamp.parse(previous.timestamp).version + 1 if previous else 1
+        timestamp = payload(
+            "timestamp",
+            root.app_id,
+            version,
+            now + self.period_s * PERIODS_TO_EXPIRY if self.period_s else NEVER,
+            meta={"snapshot.json": _meta(Snapshot.parse(snapshot).version, snapshot)},
+            x_pearrt_signed=time_text(now),
+            x_pearrt_period=self.period_s,
+            x_pearrt_root=root.version,
+        )
+        return MetadataSet(tuple(roots), self._seal(timestamp), snapshot, targets)
+
+    def _snapshot(self, root: Root, targets: bytes, previous: MetadataSet | None) -> bytes:
+        """The previous one while it names these targets and its signer is still the root's, else the next."""
+        if previous is None:
+            version = 1
+        else:
+            old = Snapshot.parse(previous.snapshot)
+            keyid = key_id(ed25519.public_key(self.seed))
+            if old.targets.digest == sha256(targets) and keyid in old.envelope.signatures:
+                return previous.snapshot
+            version = old.version + 1
+        meta = {"targets.json": _meta(Targets.parse(targets).version, targets)}
+        # The timestamp alone says how long things hold: a snapshot that nothing replaced need not travel again.
+        return self._seal(payload("snapshot", root.app_id, version, NEVER, meta=meta))
+
+    def _seal(self, signed: bytes) -> bytes:
+        return seal(signed, {key_id(ed25519.public_key(self.seed)): ed25519.sign(self.seed, signed)})
+
+
+def _meta(version: int, raw: bytes) -> dict[str, object]:
+    return {"version": version, "length": len(raw), "hashes": {"sha256": sha256(raw).hex()}}

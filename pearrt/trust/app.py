@@ -1,0 +1,263 @@
+"""What this machine trusts about one app, and how that may change: a profile of The Update Framework 1.0.34, section 5.
+
+Rules, all-or-nothing for a whole metadata set:
+
+1. Root 1 is the one that the app's key names; each later root is signed by the old and by the new threshold.
+2. Timestamp, snapshot and targets are each signed by their role's threshold; the timestamp names the one snapshot and
+   the snapshot the one targets by version, length and sha256; the hash is checked before anything is parsed.
+3. Versions never fall. The same version with other content is an Equivocation. What the keys of a later root no longer
+   vouch for sets no floor: so a publisher recovers from a fast-forward by rotating keys (5.3.11).
+4. Every role repeats the random id of root 1, so one app's metadata can't serve another that has the same signers.
+5. A timestamp that was signed under a later root than the ones offered is refused: roots can't be withheld from it.
+6. Expired metadata is not installed anew nor updated to without the person's yes. It stops nothing that is trusted.
+7. Time never moves back: once metadata was valid at some time, no earlier time is believed.
+
+A `TrustedApp` is immutable: `update` returns another one or raises and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TypeVar
+
+from pearrt.codec import bencode
+from pearrt.crypto.hashes import sha256
+from pearrt.errors import DigestMismatch, Equivocation, Expired, ProtocolViolation, Rollback, TrustError
+from pearrt.trust import root_chain, threshold
+from pearrt.trust.freshness import Freshness, judge
+from pearrt.trust.metadata import Meta, Root, Signed, Signer, Snapshot, Targets, Timestamp
+from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
+from pearrt.trust.release import ANY_PLATFORM, Release
+from pearrt.trust.shape import time_text
+
+_Role = TypeVar("_Role", Timestamp, Snapshot, Targets)
+
+
+class Verdict(Enum):
+    """What a timestamp that a peer showed means next to the trusted one."""
+
+    NEWER = "newer"
+    SAME = "same"
+    OLDER = "older"
+    LATER_ROOT = (
+        "later-root"  # it claims a later root, so it can't be checked yet: fetch the set, don't pass it on
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedApp:
+    """Verified metadata of one app. `time_floor` is in seconds since 1970, 0 where no time was ever confirmed."""
+
+    app_key: bytes
+    metadata: MetadataSet
+    root: Root
+    timestamp: Timestamp
+    snapshot: Snapshot
+    targets: Targets
+    time_floor: float
+
+    @classmethod
+    def first(
+        cls, app_key: bytes, metadata: MetadataSet, now: float, *, allow_expired: bool = False
+    ) -> TrustedApp:
+        """Trust in an app that this machine has never seen, from a set that begins with root 1.
+
+        `allow_expired` is the person's explicit yes to stale metadata. Raises TrustError (Expired among them) or
+        RemoteError for malformed bytes.
+        """
+        if not metadata.roots:
+            raise TrustError("The metadata set has no root.")
+        root = root_chain.first_root(app_key, metadata.roots[0])
+        roots, root = root_chain.extend(metadata.roots[:1], root, metadata.roots[1:])
+        timestamp, snapshot, targets = _verified(root, metadata)
+        made = cls(app_key, replace(metadata, roots=roots), root, timestamp, snapshot, targets, 0.0)
+        return made._at(now, allow_expired)
+
+    @classmethod
+    def restore(cls, app_key: bytes, state: bytes) -> TrustedApp:
+        """What `state` held. Everything is verified again, except that expiry doesn't matter."""
+        fields = bencode.decode(state, max_depth=1) if len(state) <= MAX_SET_BYTES + 64 else None
+        if not isinstance(fields, dict) or fields.keys() != {b"metadata", b"time_floor"}:
+            raise ProtocolViolation("not the trust state of an app")
+        metadata, floor = fields[b"metadata"], fields[b"time_floor"]
+        if not isinstance(metadata, bytes) or not isinstance(floor, int) or floor < 0:
+            raise ProtocolViolation("not the trust state of an app")
+        made = cls.first(app_key, MetadataSet.decode(metadata), float(floor), allow_expired=True)
+        return replace(made, time_floor=float(floor))
+
+    def state(self) -> bytes:
+        """The bytes to keep on disk, for `restore`."""
+        return bencode.encode({"metadata": self.metadata.encode(), "time_floor": int(self.time_floor)})
+
+    def update(self, metadata: MetadataSet, now: float, *, allow_expired: bool = False) -> TrustedApp:
+        """Trust after seeing `metadata`, whose roots may begin anywhere up to one after the trusted root.
+
+        Raises TrustError or RemoteError and leaves everything as it was; Rollback for anything older.
+        """
+        roots, root = root_chain.extend(self.metadata.roots, self.root, metadata.roots)
+        timestamp, snapshot, targets = _verified(root, metadata)
+        self._check_floors(root, timestamp, snapshot, targets)
+        if root is self.root and timestamp.envelope.payload == self.timestamp.envelope.payload:
+            return self._at(now, allow_expired=True)
+        made = TrustedApp(
+            self.app_key, replace(metadata, roots=roots), root, timestamp, snapshot, targets, self.time_floor
+        )
+        return made._at(now, allow_expired)
+
+    def check_timestamp(self, raw: bytes, now: float, *, allow_expired: bool = False) -> Verdict:
+        """What a gossiped timestamp means, before anything is fetched for it.
+
+        Raises BadSignature or ThresholdNotMet for a forged one, Equivocation for another one of the trusted version,
+        Expired for a newer one that is out of date, RemoteError for malformed bytes.
+        """
+        offered = Timestamp.parse(raw)
+        self._check_app(offered)
+        if not threshold.is_met(offered.envelope, self.root.authorities["timestamp"]):
+            if offered.root_version > self.root.version:
+                return Verdict.LATER_ROOT
+            signed_under = Root.parse(self.metadata.roots[offered.root_version - 1])
+            threshold.check(offered.envelope, signed_under.authorities["timestamp"])
+            return Verdict.OLDER
+        if threshold.is_met(self.timestamp.envelope, self.root.authorities["timestamp"]):
+            if offered.version < self.timestamp.version:
+                return Verdict.OLDER
+            if offered.version == self.timestamp.version:
+                _check_same(self.timestamp, offered)
+                return Verdict.SAME
+        if not allow_expired and max(now, self.time_floor) >= offered.expires:
+            raise _expired(offered)
+        return Verdict.NEWER
+
+    def release(self, channel: str = "stable", platform: str | None = None) -> Release | None:
+        """The channel's current release for exactly this platform, else the one for any platform."""
+        found = {release.platform: release for release in self.targets.releases if release.channel == channel}
+        exact = found.get(platform) if platform else None
+        return exact or found.get(ANY_PLATFORM)
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        return self.targets.releases
+
+    @property
+    def signers(self) -> tuple[Signer, ...]:
+        """Who may sign releases."""
+        return tuple(self.root.authorities["targets"].signers.values())
+
+    @property
+    def threshold(self) -> int:
+        """How many of the signers a release takes."""
+        return self.root.authorities["targets"].threshold
+
+    @property
+    def signed_by(self) -> tuple[Signer, ...]:
+        """Who signed what is current."""
+        valid = threshold.valid_keys(self.targets.envelope, self.root.authorities["targets"])
+        return tuple(signer for signer in self.signers if signer.public in valid)
+
+    @property
+    def root_version(self) -> int:
+        return self.root.version
+
+    def freshness(self, now: float) -> Freshness:
+        return judge(
+            signed_at=self.timestamp.signed_at,
+            period_s=self.timestamp.period_s,
+            expires=min(role.expires for role in self._roles()),
+            now=max(now, self.time_floor),
+        )
+
+    def _roles(self) -> tuple[Signed, ...]:
+        return self.root, self.timestamp, self.snapshot, self.targets
+
+    def _check_app(self, role: Signed) -> None:
+        if role.app_id != self.root.app_id:
+            raise TrustError(f"The {role.envelope.role} metadata belongs to another app.")
+
+    def _at(self, now: float, allow_expired: bool) -> TrustedApp:
+        """Itself, with the floor of time raised where nothing is expired. Raises Expired."""
+        clock = max(now, self.time_floor)
+        expired = next((role for role in self._roles() if clock >= role.expires), None)
+        if expired is None:
+            return replace(self, time_floor=clock)
+        if not allow_expired:
+            raise _expired(expired)
+        return self
+
+    def _check_floors(self, root: Root, timestamp: Timestamp, snapshot: Snapshot, targets: Targets) -> None:
+        """Rule 3. What the new root's keys no longer vouch for sets no floor."""
+        authorities = root.authorities
+        vouched = {
+            role.envelope.role: root is self.root
+            or threshold.is_met(role.envelope, authorities[role.envelope.role])
+            for role in (self.timestamp, self.snapshot, self.targets)
+        }
+        if vouched["timestamp"]:
+            _check_not_older(self.timestamp, timestamp)
+            _check_version("snapshot", self.timestamp.snapshot, timestamp.snapshot)
+        if vouched["snapshot"]:
+            _check_not_older(self.snapshot, snapshot)
+            _check_version("targets", self.snapshot.targets, snapshot.targets)
+        if vouched["targets"]:
+            _check_not_older(self.targets, targets)
+
+
+def _verified(root: Root, metadata: MetadataSet) -> tuple[Timestamp, Snapshot, Targets]:
+    """Rule 2, 4 and 5, in the order in which each blob names the next."""
+    timestamp = _by_authority(root, Timestamp.parse(metadata.timestamp))
+    if timestamp.root_version > root.version:
+        raise TrustError(
+            f"The timestamp was signed under root {timestamp.root_version}, but the roots offered end at {root.version}."
+        )
+    _check_blob("snapshot", metadata.snapshot, timestamp.snapshot)
+    snapshot = _by_authority(root, Snapshot.parse(metadata.snapshot), timestamp.snapshot)
+    _check_blob("targets", metadata.targets, snapshot.targets)
+    targets = _by_authority(root, Targets.parse(metadata.targets), snapshot.targets)
+    return timestamp, snapshot, targets
+
+
+def _by_authority(root: Root, role: _Role, named: Meta | None = None) -> _Role:
+    """The role itself if root's keys signed it, it is this app's, and its version is the one that was named."""
+    name = role.envelope.role
+    threshold.check(role.envelope, root.authorities[name])
+    if role.app_id != root.app_id:
+        raise TrustError(f"The {name} metadata belongs to another app.")
+    if named is not None and role.version != named.version:
+        raise TrustError(f"The {name} metadata has version {role.version} instead of {named.version}.")
+    return role
+
+
+def _check_blob(name: str, raw: bytes, named: Meta) -> None:
+    if len(raw) != named.length or sha256(raw) != named.digest:
+        raise DigestMismatch(f"The {name} metadata is not the one that was signed for.")
+
+
+def _check_not_older(trusted: Signed, offered: Signed) -> None:
+    role = trusted.envelope.role
+    if offered.version < trusted.version:
+        raise Rollback(
+            f"The offered {role} metadata has version {offered.version}, {trusted.version} is trusted."
+        )
+    if offered.version == trusted.version:
+        _check_same(trusted, offered)
+
+
+def _check_same(trusted: Signed, offered: Signed) -> None:
+    if offered.envelope.payload != trusted.envelope.payload:
+        raise Equivocation(
+            f"There are two differing, rightly signed {trusted.envelope.role} metadata of version {trusted.version}.",
+            first=trusted.envelope.raw,
+            second=offered.envelope.raw,
+        )
+
+
+def _check_version(name: str, trusted: Meta, offered: Meta) -> None:
+    if offered.version < trusted.version:
+        raise Rollback(f"The offered metadata names {name} {offered.version}, {trusted.version} is trusted.")
+
+
+def _expired(role: Signed) -> Expired:
+    return Expired(
+        f"The {role.envelope.role} metadata expired at {time_text(role.expires)}; a newer release may exist.",
+        hint="Look for a peer with newer metadata, or say that you want it nevertheless.",
+    )

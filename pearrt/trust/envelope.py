@@ -1,0 +1,73 @@
+"""A signed blob of TUF metadata: {"signatures": [{"keyid", "sig"}], "signed": {…}} (TUF 1.0.34, section 4.2).
+
+Signatures are made over the canonical form of the parsed `signed`, as in TUF, so the blob's own white space is free.
+Nothing else about it is: the size is checked before parsing, and every field, length and spelling is fixed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pearrt.codec import canonical
+from pearrt.errors import LimitExceeded, ProtocolViolation
+
+ROLES = ("root", "timestamp", "snapshot", "targets")
+MAX_BYTES = {"root": 64 * 1024, "timestamp": 4096, "snapshot": 16 * 1024, "targets": 256 * 1024}
+MAX_SIGNATURES = 16
+
+_HEX_32 = re.compile(r"[0-9a-f]{64}")
+_HEX_64 = re.compile(r"[0-9a-f]{128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A parsed, not yet verified blob. `payload` is what the signatures cover; `signatures` maps key id to 64 bytes."""
+
+    role: str
+    raw: bytes
+    payload: bytes
+    signed: dict[str, Any]
+    signatures: dict[str, bytes]
+
+    @classmethod
+    def parse(cls, role: str, raw: bytes) -> Envelope:
+        """Raises LimitExceeded past the role's size, ProtocolViolation for anything malformed or of another role."""
+        value = canonical.parse(raw, max_bytes=MAX_BYTES[role])
+        if not isinstance(value, dict) or value.keys() != {"signatures", "signed"}:
+            raise ProtocolViolation(f"{role} metadata is no object of `signatures` and `signed`")
+        signed = value["signed"]
+        if not isinstance(signed, dict):
+            raise ProtocolViolation(f"{role} metadata: `signed` is no object")
+        if signed.get("_type") != role:
+            raise ProtocolViolation(f"{role} metadata expected, got {str(signed.get('_type'))[:20]!r}")
+        return cls(role, raw, canonical.encode(signed), signed, _signatures(role, value["signatures"]))
+
+
+def _signatures(role: str, value: Any) -> dict[str, bytes]:
+    if not isinstance(value, list):
+        raise ProtocolViolation(f"{role} metadata: `signatures` is no list")
+    if len(value) > MAX_SIGNATURES:
+        raise LimitExceeded(
+            f"{role} metadata has {len(value)} signatures, at most {MAX_SIGNATURES} are allowed"
+        )
+    result: dict[str, bytes] = {}
+    for item in value:
+        if not isinstance(item, dict) or item.keys() != {"keyid", "sig"}:
+            raise ProtocolViolation(f"{role} metadata: a signature is no object of `keyid` and `sig`")
+        keyid, sig = item["keyid"], item["sig"]
+        if not (isinstance(keyid, str) and _HEX_32.fullmatch(keyid)):
+            raise ProtocolViolation(f"{role} metadata: a key id is not 64 small hex digits")
+        if not (isinstance(sig, str) and _HEX_64.fullmatch(sig)):
+            raise ProtocolViolation(f"{role} metadata: a signature is not 128 small hex digits")
+        if keyid in result:
+            raise ProtocolViolation(f"{role} metadata: two signatures by key {keyid[:8]}")
+        result[keyid] = bytes.fromhex(sig)
+    return result
+
+
+def seal(payload: bytes, signatures: dict[str, bytes]) -> bytes:
+    """The blob of a canonical payload with signatures by key id: the inverse of `Envelope.parse`, canonical itself."""
+    listed = [{"keyid": keyid, "sig": sig.hex()} for keyid, sig in sorted(signatures.items())]
+    return b'{"signatures":' + canonical.encode(listed) + b',"signed":' + payload + b"}"
