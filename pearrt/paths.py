@@ -29,11 +29,10 @@ class Home:
             return cls.at(Path(given))
         import platformdirs
 
-        return cls(
-            data=Path(platformdirs.user_data_dir("pearrt", appauthor=False)),
-            config=Path(platformdirs.user_config_dir("pearrt", appauthor=False)),
-            runtime=Path(platformdirs.user_runtime_dir("pearrt", appauthor=False)),
-        )
+        data = Path(platformdirs.user_data_dir("pearrt", appauthor=False))
+        config = Path(platformdirs.user_config_dir("pearrt", appauthor=False))
+        # Not XDG_RUNTIME_DIR: cron, sudo and containers lack it, and one user's sessions must find one daemon.
+        return cls(data=data, config=config, runtime=data / "run")
 
     @classmethod
     def at(cls, folder: Path) -> Home:
@@ -48,7 +47,9 @@ class Home:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 status = folder.stat()
             except OSError as e:
-                raise UserError(f"Cannot use {folder}: {e.strerror}.", hint="Set PEARRT_HOME to a folder of yours.") from e
+                raise UserError(
+                    f"Cannot use {folder}: {e.strerror}.", hint="Set PEARRT_HOME to a folder of yours."
+                ) from e
             if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
                 raise UserError(
                     f"{folder} belongs to someone else or others may write to it.",
@@ -65,12 +66,10 @@ class Home:
         """The daemon's local API. Raises UserError where the path is too long for a Unix socket."""
         path = self.runtime / "api.sock"
         if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-            raise UserError(f"{path} is too long for a Unix socket.", hint="Set PEARRT_HOME to a shorter path.")
+            raise UserError(
+                f"{path} is too long for a Unix socket.", hint="Set PEARRT_HOME to a shorter path."
+            )
         return path
-
-    @property
-    def lock(self) -> Path:
-        return self.runtime / "daemon.lock"
 
     @property
     def log(self) -> Path:

@@ -33,12 +33,11 @@ def test_loopback_is_allowed(udp: socket.socket, host: str) -> None:
     assert guard.judge_address("socket.connect", udp, (host, 80)) == ""
 
 
-@pytest.mark.parametrize(
-    "host",
-    """192.0.2.1 10.0.0.1 169.254.1.1 8.8.8.8 0.0.0.0 255.255.255.255 <broadcast> 2001:db8::1 fe80::1%eth0 ::
-    ::ffff:10.0.0.1 127.evil.example 127.0.0.1.evil.example localhost.example""".split()
-    + [""],
-)
+BEYOND = """192.0.2.1 10.0.0.1 169.254.1.1 8.8.8.8 0.0.0.0 255.255.255.255 <broadcast> 2001:db8::1
+    fe80::1%eth0 :: ::ffff:10.0.0.1 127.evil.example 127.0.0.1.evil.example localhost.example"""
+
+
+@pytest.mark.parametrize("host", ["", *BEYOND.split()])
 @pytest.mark.parametrize("event", ["socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"])
 def test_whatever_is_not_loopback_is_refused(udp: socket.socket, event: str, host: str) -> None:
     assert guard.judge_address(event, udp, (host, 80)).startswith(event)
@@ -170,8 +169,9 @@ def _session(folder: Path, test: str, **environ: str) -> subprocess.CompletedPro
     shutil.copytree(TESTS / "support", copy / "support", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TESTS / "conftest.py", copy)
     (copy / "test_it.py").write_text(textwrap.dedent(test))
+    options = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--import-mode=importlib", "-p", "no:cacheprovider", "-q", str(copy)],
+        [sys.executable, "-m", "pytest", *options, str(copy)],
         cwd=folder, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 

@@ -1,0 +1,88 @@
+"""Homes: everything under one folder, private, with a socket path that fits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pearrt.errors import UserError
+from pearrt.paths import MAX_SOCKET_PATH_BYTES, Home
+
+
+def test_pearrt_home_puts_everything_under_one_folder(tmp_path: Path) -> None:
+    home = Home.from_environment({"PEARRT_HOME": str(tmp_path)})
+    assert home == Home.at(tmp_path)
+    names = "config_file socket lock log store apps keys publishing identity dht_table"
+    places = [getattr(home, name) for name in names.split()]
+    assert all(place.is_relative_to(tmp_path) for place in places)
+    assert len(set(places)) == len(places)
+
+
+def test_without_it_the_platforms_places_are_used() -> None:
+    home = Home.from_environment({})
+    assert home.data.is_absolute()
+    assert home.data.name == home.config.name == "pearrt"
+    assert home.data != home.config
+
+
+def test_the_socket_is_in_one_place_whatever_session_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    inside = Home.from_environment({}).socket
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert Home.from_environment({}).socket == inside
+
+
+def test_a_relative_or_tilde_home_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/alice")
+    assert Home.at(Path("here")).data == tmp_path / "here"
+    assert Home.at(Path("~/p")).data == Path("/home/alice/p")
+
+
+def test_prepare_makes_private_folders_and_may_be_repeated(tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "deep" / "home")
+    home.prepare()
+    home.prepare()
+    assert {folder.stat().st_mode & 0o777 for folder in (home.data, home.config, home.runtime)} == {0o700}
+
+
+def test_a_runtime_folder_that_others_may_read_is_closed(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    (tmp_path / "run").mkdir(mode=0o755)
+    (tmp_path / "run").chmod(0o755)
+    home.prepare()
+    assert home.runtime.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "home")
+    home.prepare()
+    home.data.chmod(0o770)
+    with pytest.raises(UserError, match="others may write") as caught:
+        home.prepare()
+    assert "chmod go-w" in caught.value.hint
+
+
+def test_a_folder_of_someone_else_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("not applicable: only root can give a folder away")
+    home = Home.at(tmp_path / "home")
+    home.prepare()
+    os.chown(home.runtime, 65534, 65534)
+    with pytest.raises(UserError, match="belongs to someone else"):
+        home.prepare()
+
+
+def test_a_file_in_the_way_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(UserError, match="Cannot use"):
+        Home.at(tmp_path / "home").prepare()
+
+
+def test_a_socket_path_that_does_not_fit_is_a_user_error() -> None:
+    longest = Path("/" + "x" * (MAX_SOCKET_PATH_BYTES - len("/run/api.sock") - 1))
+    assert len(os.fsencode(Home.at(longest).socket)) == MAX_SOCKET_PATH_BYTES
+    with pytest.raises(UserError, match="too long for a Unix socket"):
+        _ = Home.at(Path(str(longest) + "x")).socket
