@@ -1,5 +1,5 @@
-"""Where pearrt keeps things. `PEARRT_HOME=DIR` puts all of it under one directory, so that several daemons can
-live on one machine; otherwise the platform's own places are used."""
+"""Where pearrt keeps things. `PEARRT_HOME=DIR` puts all of it under one directory, so that several daemons
+can live on one machine; otherwise the platform's own places are used."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Home:
 
         data = Path(platformdirs.user_data_dir("pearrt", appauthor=False))
         config = Path(platformdirs.user_config_dir("pearrt", appauthor=False))
-        # Not XDG_RUNTIME_DIR: cron, sudo and containers lack it, and one user's sessions must find one daemon.
+        # Not XDG_RUNTIME_DIR: cron, sudo and containers lack it, and one user's sessions must find one
+        # daemon.
         return cls(data=data, config=config, runtime=data / "run")
 
     @classmethod
@@ -41,7 +42,8 @@ class Home:
         return cls(data=folder, config=folder, runtime=folder / "run")
 
     def prepare(self) -> None:
-        """Creates the directories, private to this user. Raises UserError where that fails or others may write."""
+        """Creates the directories, private to this user. Raises UserError where that fails or others may
+        write."""
         for folder in (self.data, self.config, self.runtime):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)

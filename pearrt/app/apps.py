@@ -1,0 +1,286 @@
+"""All apps that one daemon follows: joining their swarms, keeping them current, saying how they are.
+
+Each app has one `FollowedApp` for as long as the daemon lives and one lock, so that two installs of one app are one.
+A newer release that a peer tells of is fetched in the background, unless its permissions are wider than what the
+person approved: it is then installed at the next start, after the question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pearrt.app.describe import details, summary
+from pearrt.app.followed import FollowedApp, installed_index, offer
+from pearrt.app.install import catch_up, install
+from pearrt.app.launch import Launchable
+from pearrt.app.library import Library
+from pearrt.app.progress import Report, silent
+from pearrt.app.record import Grant, Installed, Wish
+from pearrt.bundle.index import Index
+from pearrt.bundle.manifest import Manifest
+from pearrt.bundle.verify import verify_tree
+from pearrt.errors import Denied, NoSuchApp, PearrtError
+from pearrt.link import HostPort, Link, encode_key
+from pearrt.paths import Home
+from pearrt.publish.publication import Publication, publications
+from pearrt.sandbox.policy import Permissions
+from pearrt.store.service import Store
+from pearrt.swarm.service import SwarmService
+
+log = logging.getLogger(__name__)
+
+
+class Apps:
+    """Opened inside a task group, which background updates run in."""
+
+    def __init__(
+        self, home: Home, store: Store, swarm: SwarmService, tasks: asyncio.TaskGroup, *, psk: bytes = b""
+    ) -> None:
+        self.home = home
+        self.store = store
+        self.swarm = swarm
+        self.tasks = tasks
+        self.psk = psk
+        self.library = Library(home.apps)
+        self.followed: dict[bytes, FollowedApp] = {}
+        self.locks: dict[bytes, asyncio.Lock] = {}
+        self.updating: set[bytes] = set()
+        self.running: Callable[[bytes], int] = lambda _: 0
+        self.on_event: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
+
+    # -- following -----------------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Joins again the swarms of all apps known here."""
+        for folder in self.library:
+            wish = folder.wish
+            link = Link.parse(wish.link) if wish else Link(folder.app_key)
+            try:
+                await self.follow(link)
+            except PearrtError as e:
+                log.warning("%s is not followed: %s", encode_key(folder.app_key)[:8], e)
+
+    async def follow(self, link: Link, hosts: Iterable[HostPort] = ()) -> FollowedApp:
+        """The app behind `link`, its swarm joined; hints and `hosts` are places to look."""
+        app = self.followed.get(link.app_key)
+        if app is None:
+            app = FollowedApp(link, self.library.folder(link.app_key), psk=self.psk)
+            app.members = await self.swarm.join(app, on_newer=lambda: self._newer(link.app_key))
+            self.followed[link.app_key] = app
+            self.locks[link.app_key] = asyncio.Lock()
+            await asyncio.to_thread(offer, app, self.store)
+        app.members.add_hosts([*link.nodes, *hosts])
+        return app
+
+    def _newer(self, app_key: bytes) -> None:
+        if app_key not in self.updating:
+            self.updating.add(app_key)
+            self.tasks.create_task(self._update(app_key), name=f"update-{encode_key(app_key)[:8]}")
+
+    async def _update(self, app_key: bytes) -> None:
+        app = self.followed.get(app_key)
+        try:
+            if app is not None and app.folder.installed is not None:
+                async with self.locks[app_key]:
+                    await self._install(app, silent)
+        except PearrtError as e:
+            log.warning("update of %s: %s", encode_key(app_key)[:8], e)
+        finally:
+            self.updating.discard(app_key)
+
+    async def _install(self, app: FollowedApp, report: Report, *, allow_stale: bool = False) -> Installed:
+        before = app.folder.installed
+        installed = await install(
+            app, self.store, report, allow_stale=allow_stale, may_switch=lambda index: _may_switch(app, index)
+        )
+        if before is not None and installed.version != before.version:
+            log.info("%s: %s is installed", installed.name, installed.version)
+            self.on_event(app.link.app_key, {"event": "update-ready", "version": installed.version})
+        return installed
+
+    # -- what the local API offers -------------------------------------------------------------------------------
+
+    async def install(
+        self, link: Link, report: Report, *, update: bool, allow_stale: bool, hosts: Iterable[HostPort]
+    ) -> dict[str, Any]:
+        """Brings the app here; with `update`, also when some release of it is here already."""
+        app = await self.follow(link, hosts)
+        async with self.locks[link.app_key]:
+            installed = app.folder.installed
+            if installed is None or update:
+                installed = await self._install(app, report, allow_stale=allow_stale)
+            if app.folder.wish is None:
+                app.folder.wish = Wish(str(link))
+        return {"version": installed.version, "sequence": installed.sequence}
+
+    async def launchable(self, link: Link, channel_socket: Path, token: bytes) -> Launchable:
+        """The installed release, ready to start. Raises NoSuchApp. A background look for a newer one begins."""
+        app = await self.follow(link)
+        installed, trusted = app.folder.installed, app.trusted
+        if installed is None or trusted is None:
+            raise NoSuchApp(f"{link.key_text} is not installed.")
+        manifest = (await asyncio.to_thread(installed_index, installed, self.store)).manifest
+        freshness = trusted.freshness(time.time())
+        self._newer(link.app_key)
+        return Launchable(
+            key_text=link.key_text,
+            version=installed.version,
+            folder=app.folder.tree(installed.index_digest),
+            data=app.folder.data,
+            manifest=manifest,
+            granted=not _widens(app, manifest),
+            signers=tuple(signer.name for signer in trusted.signers),
+            threshold=trusted.threshold,
+            freshness=freshness.state.value,
+            confirmed_at=int(freshness.confirmed_at),
+            channel_socket=channel_socket,
+            channel_token=token,
+            pending_version=app.pending.version if app.pending else "",
+            pending_manifest=app.pending.manifest if app.pending else None,
+        )
+
+    async def grant(self, app_key: bytes, digest: bytes) -> None:
+        """Records the person's yes to the permissions with this digest. Raises Denied if nobody asks for those."""
+        app = self._known(app_key)
+        for manifest in await self._asking(app):
+            if Permissions.parse(manifest.permissions).digest() == digest:
+                app.folder.grant = Grant(dict(manifest.permissions), int(time.time()))
+                return
+        raise Denied("What was approved is not what the app asks for now.", hint="Run it again.")
+
+    async def _asking(self, app: FollowedApp) -> list[Manifest]:
+        asking = [] if app.pending is None else [app.pending.manifest]
+        if (installed := app.folder.installed) is not None:
+            asking.append((await asyncio.to_thread(installed_index, installed, self.store)).manifest)
+        return asking
+
+    async def seed(self, link: Link, *, on: bool, hosts: Iterable[HostPort]) -> dict[str, Any]:
+        """Wishes, or no longer wishes, to seed the app without end."""
+        app = await self.follow(link, hosts) if on else self._known(link.app_key)
+        app.folder.create()
+        wish = app.folder.wish or Wish(str(link))
+        app.folder.wish = replace(wish, seed=on)
+        return {"link": str(app.link), "seeding": on}
+
+    async def publish(self, link: Link) -> dict[str, Any]:
+        """Takes over what was committed to this machine's publication of the app: trusts, seeds and gossips it."""
+        publication = await asyncio.to_thread(Publication.open, self.home.publishing / link.key_text)
+        app = await self.follow(link)
+        async with self.locks[link.app_key]:
+            app.accept(publication.metadata.encode(), allow_stale=True)
+            await asyncio.to_thread(offer, app, self.store)
+            app.members.tell_timestamp()
+            app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
+        return await self.info(link.app_key)
+
+    async def beat(self) -> None:
+        """Re-signs, for every app published from here, that its newest release is current, when that is due."""
+        for folder in publications(self.home.publishing):
+            try:
+                publication = await asyncio.to_thread(Publication.open, folder)
+                if publication.refresh_due(time.time()):
+                    await asyncio.to_thread(publication.refresh, time.time())
+                    await self.publish(Link(publication.app_key))
+            except PearrtError as e:
+                log.warning("heartbeat of %s: %s", folder.name[:8], e)
+
+    async def uninstall(self, app_key: bytes, *, keep_data: bool) -> None:
+        """Leaves the app's swarm and forgets it; its blocks go with the next gc."""
+        app = self._known(app_key)
+        async with self.locks[app_key]:
+            await app.members.leave()
+            del self.followed[app_key]
+            for name in self.store.pins():
+                if name.startswith(encode_key(app_key)):
+                    self.store.unpin(name)
+            await asyncio.to_thread(app.folder.remove, keep_data=keep_data)
+
+    async def verify(self, app_key: bytes) -> dict[str, Any]:
+        """Checks what is installed against the signed index and that against the metadata, all offline."""
+        app = self._known(app_key)
+        installed = app.folder.installed
+        if installed is None:
+            raise NoSuchApp(f"{encode_key(app_key)} is not installed.")
+        index = await asyncio.to_thread(installed_index, installed, self.store)
+        tree = app.folder.tree(installed.index_digest)
+        differences = await asyncio.to_thread(verify_tree, index, tree)
+        return {
+            "name": installed.name,
+            "version": installed.version,
+            "files": len(index.files),
+            "differences": [f"{difference.path} ({difference.kind})" for difference in differences],
+        }
+
+    def metadata(self, app_key: bytes) -> dict[str, str]:
+        """The signed metadata that is trusted, by the file names of TUF."""
+        trusted = self._known(app_key).trusted
+        if trusted is None:
+            raise NoSuchApp(f"Nothing is known of {encode_key(app_key)} yet.")
+        blobs = {f"{version}.root.json": raw for version, raw in enumerate(trusted.metadata.roots, 1)}
+        blobs |= {name + ".json": getattr(trusted.metadata, name) for name in ("timestamp", "snapshot", "targets")}
+        return {name: raw.decode() for name, raw in blobs.items()}
+
+    async def gc(self, *, fsck: bool, dry_run: bool) -> dict[str, Any]:
+        """Frees blocks that nothing pins; with `fsck`, reads all others and drops damaged ones first."""
+        checked = await asyncio.to_thread(self.store.fsck) if fsck else None
+        freed = await asyncio.to_thread(lambda: self.store.gc(dry_run=dry_run))
+        found: dict[str, Any] = {"removed": freed.removed, "freed_bytes": freed.freed_bytes}
+        if checked is not None:
+            found |= {"checked": checked.checked, "dropped": len(checked.damaged)}
+        return found
+
+    # -- how they are --------------------------------------------------------------------------------------------
+
+    @property
+    def seeding(self) -> bool:
+        """Whether any app is to be seeded without end."""
+        return any(app.folder.wish is not None and app.folder.wish.seed for app in self.followed.values())
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """A few facts of every app, by name."""
+        found = [summary(app, self.running(key)) for key, app in self.followed.items() if app.trusted is not None]
+        return sorted(found, key=lambda fields: (fields["name"], fields["link"]))
+
+    async def info(self, app_key: bytes) -> dict[str, Any]:
+        """All about one app. For one that is not here, what its peers' metadata says."""
+        app = self.followed.get(app_key) or await self.follow(Link(app_key))
+        if app.trusted is None:
+            await catch_up(app, allow_stale=True)
+        assert app.trusted is not None
+        permissions: list[str] = []
+        for manifest in await self._asking(app):
+            permissions = Permissions.parse(manifest.permissions).describe()
+        return details(app, app.trusted, self.running(app_key)) | {"permissions": permissions}
+
+    def about(self, app_key: bytes) -> dict[str, Any]:
+        """What a running app may know of itself."""
+        app = self._known(app_key)
+        installed = app.folder.installed
+        return {
+            "link": str(Link(app_key)),
+            "name": installed.name if installed else "",
+            "version": installed.version if installed else "",
+        }
+
+    def _known(self, app_key: bytes) -> FollowedApp:
+        app = self.followed.get(app_key)
+        if app is None or (app.trusted is None and app.folder.installed is None):
+            raise NoSuchApp(f"{encode_key(app_key)} is not on this machine.")
+        return app
+
+
+def _widens(app: FollowedApp, manifest: Manifest) -> bool:
+    """Whether the manifest asks for more than the person approved."""
+    grant = app.folder.grant
+    return grant is None or Permissions.parse(manifest.permissions).widens(Permissions.parse(grant.permissions))
+
+
+def _may_switch(app: FollowedApp, index: Index) -> bool:
+    """A new release takes over unless it asks for more than was granted while an older one can still run."""
+    return app.folder.installed is None or not _widens(app, index.manifest)

@@ -1,0 +1,55 @@
+"""One app in words and numbers, for `list`, `info` and the local API."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pearrt.app.followed import FollowedApp, current_release
+from pearrt.link import Link
+from pearrt.trust.app import TrustedApp
+
+
+def summary(app: FollowedApp, running: int) -> dict[str, Any]:
+    """What `pearrt list` shows of an app whose metadata is trusted."""
+    installed, wish, release = app.folder.installed, app.folder.wish, current_release(app)
+    name = installed.name if installed else release.name if release else ""
+    return {
+        "link": str(Link(app.link.app_key)),
+        "name": name,
+        "version": installed.version if installed else None,
+        "newest": release.version if release else None,
+        "freshness": app.trusted.freshness(time.time()).state.value if app.trusted else "unknown",
+        "running": running,
+        "seeding": bool(wish and wish.seed),
+    }
+
+
+def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, Any]:
+    """What `pearrt info` shows, but for the permissions. Times are Unix seconds, sizes bytes."""
+    previous, release = app.folder.previous, current_release(app)
+    peers = app.members.peers
+    return summary(app, running) | {
+        "link": str(app.link),
+        "signers": [signer.name for signer in trusted.signers],
+        "signed_by": [signer.name for signer in trusted.signed_by],
+        "threshold": trusted.threshold,
+        "root_version": trusted.root_version,
+        "sequence": release.sequence if release else None,
+        "notes": release.notes if release else "",
+        "digest": release.index_digest.hex() if release else None,
+        "previous": previous.version if previous else None,
+        "pending": app.pending.version if app.pending else None,
+        "confirmed_at": int(trusted.freshness(time.time()).confirmed_at),
+        "bytes_in": sum(peer.bytes_in for peer in peers),
+        "bytes_out": sum(peer.bytes_out for peer in peers),
+        "peers": [
+            {
+                "peer_id": peer.peer_id.hex(),
+                "address": list(peer.address),
+                "bytes_in": peer.bytes_in,
+                "bytes_out": peer.bytes_out,
+            }
+            for peer in peers
+        ],
+    }

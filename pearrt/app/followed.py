@@ -1,0 +1,133 @@
+"""One app that this machine follows: what is trusted of it, and its peers.
+
+The trust state only moves forward, is written to disk before anyone hears of it, and is what peers are served.
+This object is what the swarm asks about the app (`SwarmApp`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pearrt.app.library import AppFolder
+from pearrt.app.record import Installed
+from pearrt.bundle.index import Index
+from pearrt.bundle.manifest import Manifest
+from pearrt.crypto.hashes import sha256
+from pearrt.errors import DigestMismatch, StoreError
+from pearrt.link import Link, topic_of
+from pearrt.peer.messages import MAX_METADATA_BYTES
+from pearrt.platform_tag import platform_tag
+from pearrt.store.service import Store
+from pearrt.swarm.service import Membership
+from pearrt.trust.app import TrustedApp, Verdict
+from pearrt.trust.metadata_set import MetadataSet
+from pearrt.trust.release import Release
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A release whose blocks are here and that waits for the person's yes, as it asks for more than was granted."""
+
+    version: str
+    manifest: Manifest
+
+
+class FollowedApp:
+    """State of one app while the daemon runs. `members` is set once the swarm is joined."""
+
+    members: Membership
+
+    def __init__(self, link: Link, folder: AppFolder, *, psk: bytes = b"") -> None:
+        self.link = link
+        self.folder = folder
+        self.topic = topic_of(link.app_key, psk)
+        self.trusted = self._load()
+        self.pending: Pending | None = None
+
+    def _load(self) -> TrustedApp | None:
+        state = self.folder.trust
+        return None if state is None else TrustedApp.restore(self.link.app_key, state)
+
+    def accept(self, raw: bytes, *, allow_stale: bool) -> TrustedApp:
+        """Verifies metadata that a peer sent and makes it the trusted state, on disk first.
+
+        Raises TrustError where it breaks a rule, RemoteError where it is malformed; nothing changes then.
+        """
+        metadata = MetadataSet.decode(raw)
+        now = time.time()
+        if self.trusted is None:
+            trusted = TrustedApp.first(self.link.app_key, metadata, now, allow_expired=allow_stale)
+        else:
+            trusted = self.trusted.update(metadata, now, allow_expired=allow_stale)
+        self.trust(trusted)
+        return trusted
+
+    def trust(self, trusted: TrustedApp) -> None:
+        """Makes a verified state the current one, on disk first."""
+        self.folder.create()
+        self.folder.trust = trusted.state()
+        self.trusted = trusted
+
+    @property
+    def first_root_wanted(self) -> int:
+        return 1 if self.trusted is None else self.trusted.root_version + 1
+
+    def metadata_from(self, first_root: int) -> bytes | None:
+        """What a peer is served that has all roots below `first_root`; None while nothing is trusted."""
+        if self.trusted is None:
+            return None
+        return self.trusted.metadata.since(first_root, MAX_METADATA_BYTES).encode()
+
+    def timestamp(self) -> bytes | None:
+        return None if self.trusted is None else self.trusted.metadata.timestamp
+
+    def consider_timestamp(self, raw: bytes) -> bool:
+        """Whether a gossiped timestamp is signed and newer than ours. Raises TrustError for a bad one."""
+        if self.trusted is None:
+            return True
+        return self.trusted.check_timestamp(raw, time.time()) in (Verdict.NEWER, Verdict.LATER_ROOT)
+
+
+def read_index(store: Store, digest: bytes, block_ids: tuple[bytes, ...]) -> Index:
+    """The index with this digest, out of blocks that the store holds.
+
+    Raises StoreError where blocks are absent, DigestMismatch where together they are not what was signed.
+    """
+    data = b"".join(store.get(block_id) for block_id in block_ids)
+    if sha256(data) != digest:
+        raise DigestMismatch("The blocks of the index are not the index that was signed.")
+    return Index.parse(data)
+
+
+def installed_index(installed: Installed, store: Store) -> Index:
+    """The index of an installed release. Raises as `read_index`."""
+    return read_index(store, bytes.fromhex(installed.index_digest), tuple(map(bytes.fromhex, installed.index_blocks)))
+
+
+def offer(app: FollowedApp, store: Store) -> None:
+    """Advertises to the app's peers every bundle of it that the store holds in part or whole."""
+    for digest, block_ids in _bundles(app):
+        try:
+            index = read_index(store, digest, block_ids)
+        except StoreError:
+            continue
+        app.members.set_bundle(digest, block_ids, [block.id for block in index.blocks])
+
+
+def _bundles(app: FollowedApp) -> dict[bytes, tuple[bytes, ...]]:
+    """Index digest -> ids of the index's blocks, of all releases this machine has to do with."""
+    found: dict[bytes, tuple[bytes, ...]] = {}
+    for installed in (app.folder.previous, app.folder.installed):
+        if installed is not None:
+            found[bytes.fromhex(installed.index_digest)] = tuple(map(bytes.fromhex, installed.index_blocks))
+    release = current_release(app)
+    if release is not None:
+        found[release.index_digest] = release.index_blocks
+    return found
+
+
+def current_release(app: FollowedApp) -> Release | None:
+    """The release of the link's channel for this platform, in the trusted state."""
+    if app.trusted is None:
+        return None
+    return app.trusted.release(app.link.channel, platform_tag())

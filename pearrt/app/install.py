@@ -1,0 +1,136 @@
+"""From a link to an unpacked release: the straight line of the daemon's side.
+
+    discovery -> peers -> trusted release -> blocks -> store -> unpack -> switch -> seed
+
+Nothing is unpacked before all of it is verified, and nothing replaces the installed release before the new tree is
+whole and durable. Interrupted anywhere, it goes on where it was: the store keeps what was fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pearrt.app.followed import FollowedApp, Pending, current_release, read_index
+from pearrt.app.progress import Progress, Report, Stage
+from pearrt.app.record import Installed
+from pearrt.bundle.index import Index
+from pearrt.bundle.unpack import unpack
+from pearrt.errors import UserError
+from pearrt.link import encode_key
+from pearrt.store.service import Store
+from pearrt.trust.release import Release
+
+
+async def install(
+    app: FollowedApp,
+    store: Store,
+    report: Report,
+    *,
+    allow_stale: bool = False,
+    may_switch: Callable[[Index], bool] = lambda _: True,
+) -> Installed:
+    """Brings the newest release of `app` onto this machine and makes it the one that runs; gives that one.
+
+    A release that `may_switch` refuses is fetched, left `pending`, and the installed one stays.
+    Raises NoPeers when nobody has it, TrustError when what they have breaks a rule (what is installed still runs),
+    StoreError when the disk does not take it.
+    """
+    report(Progress(Stage.FINDING))
+    await catch_up(app, allow_stale=allow_stale)
+    release = current_release(app)
+    if release is None:
+        raise UserError(f"The app has no release in its channel {app.link.channel!r}.")
+    report(Progress(Stage.VERIFYING, detail=release.version))
+    installed = app.folder.installed
+    if installed is not None and installed.index_digest == release.index_digest.hex():
+        return _confirm(app, installed, release)
+    index = await fetch(app, store, release, report)
+    if installed is not None and not may_switch(index):
+        app.pending = Pending(release.version, index.manifest)
+        return installed
+    await asyncio.to_thread(_unpack, app, store, release, index, report)
+    report(Progress(Stage.READY, detail=release.version))
+    return _switch(app, store, release, index)
+
+
+async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
+    """Asks the app's peers for metadata until one has some that stands. Peers whose metadata does not are dropped."""
+    await app.members.metadata(
+        app.first_root_wanted, lambda raw: app.accept(raw, allow_stale=allow_stale)
+    )
+
+
+async def fetch(app: FollowedApp, store: Store, release: Release, report: Report) -> Index:
+    """Brings all blocks of a trusted release into the store, pinned and durable; gives its index."""
+    _pin(app, store, release, ())
+    await app.members.fetch(release.index_blocks)
+    index = read_index(store, release.index_digest, release.index_blocks)
+    ids = [block.id for block in index.blocks]
+    _pin(app, store, release, ids)
+    app.members.set_bundle(release.index_digest, release.index_blocks, ids)
+    sizes = {block.id: block.size for block in index.blocks}
+    total = sum(sizes.values())
+
+    def fetched(done: int, sources: dict[str, int]) -> None:
+        report(Progress(Stage.FETCHING, done, total, release.version, sources))
+
+    await app.members.fetch(ids, sizes=sizes, progress=fetched)
+    await asyncio.to_thread(store.sync)
+    return index
+
+
+def _unpack(app: FollowedApp, store: Store, release: Release, index: Index, report: Report) -> None:
+    app.folder.create()
+    tree = app.folder.tree(release.index_digest.hex())
+    if tree.exists():
+        return
+
+    def unpacked(done: int, total: int) -> None:
+        report(Progress(Stage.UNPACKING, done, total, release.version))
+
+    unpack(index, store.get, tree, progress=unpacked)
+
+
+def _switch(app: FollowedApp, store: Store, release: Release, index: Index) -> Installed:
+    installed = Installed(
+        version=release.version,
+        sequence=release.sequence,
+        index_digest=release.index_digest.hex(),
+        index_blocks=[block_id.hex() for block_id in release.index_blocks],
+        name=index.manifest.name,
+        installed_at=int(time.time()),
+    )
+    app.folder.switch(installed)
+    app.pending = None
+    _forget_older(app, store)
+    return installed
+
+
+def _confirm(app: FollowedApp, installed: Installed, release: Release) -> Installed:
+    """The same tree released again, under another version or sequence: nothing to fetch."""
+    if (installed.version, installed.sequence) == (release.version, release.sequence):
+        return installed
+    renewed = replace(installed, version=release.version, sequence=release.sequence)
+    app.folder.switch(renewed)
+    return renewed
+
+
+def _pin_name(app: FollowedApp, digest: str) -> str:
+    return f"{encode_key(app.link.app_key)}-{digest}"
+
+
+def _pin(app: FollowedApp, store: Store, release: Release, ids: list[bytes] | tuple[()]) -> None:
+    store.pin(_pin_name(app, release.index_digest.hex()), [*release.index_blocks, *ids])
+
+
+def _forget_older(app: FollowedApp, store: Store) -> None:
+    """Keeps the trees and blocks of the installed release and the one before it."""
+    keep = {r.index_digest for r in (app.folder.installed, app.folder.previous) if r is not None}
+    for name in store.pins():
+        key, _, digest = name.partition("-")
+        if key == encode_key(app.link.app_key) and digest not in keep:
+            store.unpin(name)
+    app.folder.prune(keep)

@@ -1,0 +1,115 @@
+"""What the daemon tells the person's side about an app that is ready to start."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pearrt.bundle.manifest import Manifest
+from pearrt.link import Link, decode_key
+from pearrt.sandbox.policy import Permissions
+
+if TYPE_CHECKING:
+    from pearrt.sandbox.launch import Launch
+
+
+@dataclass(frozen=True, slots=True)
+class Launchable:
+    """An installed release with all that is needed to ask the person and to start it.
+
+    `pending_…` is a newer release that waits, as it asks for more than was granted. `channel_socket` and `channel_token` open the app's one way out: whoever presents the token is this app.
+    """
+
+    key_text: str
+    version: str
+    folder: Path
+    data: Path
+    manifest: Manifest
+    granted: bool
+    signers: tuple[str, ...]
+    threshold: int
+    freshness: str
+    confirmed_at: int
+    channel_socket: Path
+    channel_token: bytes
+    pending_version: str = ""
+    pending_manifest: Manifest | None = None
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def pending(self) -> Launchable | None:
+        """The waiting release as something to approve; it cannot be started yet."""
+        if self.pending_manifest is None:
+            return None
+        return replace(
+            self, version=self.pending_version, manifest=self.pending_manifest, pending_manifest=None, granted=False
+        )
+
+    @property
+    def permissions(self) -> Permissions:
+        return Permissions.parse(self.manifest.permissions)
+
+    def sandboxed(self, argv: Sequence[str], link: Link, channel_fd: int) -> Launch:
+        """What the sandbox is asked to start."""
+        from pearrt.sandbox.launch import Launch
+
+        return Launch(
+            app_key=decode_key(self.key_text),
+            manifest=self.manifest,
+            folder=self.folder,
+            data=self.data,
+            permissions=self.permissions,
+            argv=tuple(argv),
+            env={"PEARRT_APP_LINK_PATH": link.path, "PEARRT_APP_LINK_FRAGMENT": link.fragment},
+            channel_fd=channel_fd,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON of the local API."""
+        return {
+            "key": self.key_text,
+            "version": self.version,
+            "folder": str(self.folder),
+            "data": str(self.data),
+            "manifest": _text_of(self.manifest),
+            "granted": self.granted,
+            "signers": list(self.signers),
+            "threshold": self.threshold,
+            "freshness": self.freshness,
+            "confirmed_at": self.confirmed_at,
+            "channel_socket": str(self.channel_socket),
+            "channel_token": self.channel_token.hex(),
+            "pending_version": self.pending_version,
+            "pending_manifest": _text_of(self.pending_manifest),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Launchable:
+        """The inverse of `as_dict`; the daemon is trusted, it is the same user's."""
+        pending = fields["pending_manifest"]
+        return cls(
+            key_text=fields["key"],
+            version=fields["version"],
+            folder=Path(fields["folder"]),
+            data=Path(fields["data"]),
+            manifest=Manifest.decode(b64decode(fields["manifest"])),
+            granted=fields["granted"],
+            signers=tuple(fields["signers"]),
+            threshold=fields["threshold"],
+            freshness=fields["freshness"],
+            confirmed_at=fields["confirmed_at"],
+            channel_socket=Path(fields["channel_socket"]),
+            channel_token=bytes.fromhex(fields["channel_token"]),
+            pending_version=fields["pending_version"],
+            pending_manifest=pending and Manifest.decode(b64decode(pending)),
+        )
+
+
+def _text_of(manifest: Manifest | None) -> str | None:
+    return None if manifest is None else b64encode(manifest.encode()).decode()

@@ -1,0 +1,157 @@
+"""The apps of one machine on disk.
+
+    apps/<55-letter key>/trust.benc        the metadata that is trusted; replaced whole, never goes back
+                         installed.json    the release that `run` starts; written last, so it names only whole trees
+                         previous.json     the release before it, kept
+                         grant.json        the permissions that the person approved
+                         wish.json         the link's hints; whether to seed without end
+                         releases/<index digest>/   unpacked trees
+                         data/             the app's private storage, kept by updates
+
+Every file is replaced atomically; a tree appears by rename. A kill at any moment leaves the old state or the new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pearrt.app.record import Grant, Installed, Wish, dump, load
+from pearrt.atomic import write_file
+from pearrt.errors import BadLink, NoSuchApp
+from pearrt.link import decode_key, encode_key
+
+
+class AppFolder:
+    """One app's files. Reading what is absent gives None; reading what is damaged raises Corrupt."""
+
+    def __init__(self, root: Path, app_key: bytes) -> None:
+        self.app_key = app_key
+        self.root = root / encode_key(app_key)
+        self.releases = self.root / "releases"
+        self.data = self.root / "data"
+
+    def create(self) -> None:
+        for folder in (self.root, self.releases, self.data):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def known(self) -> bool:
+        """Whether anything of this app was ever trusted here."""
+        return (self.root / "trust.benc").exists()
+
+    @property
+    def trust(self) -> bytes | None:
+        return self._read("trust.benc")
+
+    @trust.setter
+    def trust(self, state: bytes) -> None:
+        self._write("trust.benc", state)
+
+    @property
+    def installed(self) -> Installed | None:
+        data = self._read("installed.json")
+        return None if data is None else load(Installed, data, str(self.root / "installed.json"))
+
+    @property
+    def previous(self) -> Installed | None:
+        data = self._read("previous.json")
+        return None if data is None else load(Installed, data, str(self.root / "previous.json"))
+
+    def switch(self, release: Installed) -> None:
+        """Makes `release`, whose tree is whole, the one that `run` starts; keeps the one before it."""
+        current = self.installed
+        if current is not None and current.index_digest != release.index_digest:
+            self._write("previous.json", dump(current))
+        self._write("installed.json", dump(release))
+
+    @property
+    def grant(self) -> Grant | None:
+        data = self._read("grant.json")
+        return None if data is None else load(Grant, data, str(self.root / "grant.json"))
+
+    @grant.setter
+    def grant(self, grant: Grant) -> None:
+        self._write("grant.json", dump(grant))
+
+    @property
+    def wish(self) -> Wish | None:
+        data = self._read("wish.json")
+        return None if data is None else load(Wish, data, str(self.root / "wish.json"))
+
+    @wish.setter
+    def wish(self, wish: Wish) -> None:
+        self._write("wish.json", dump(wish))
+
+    def tree(self, index_digest: str) -> Path:
+        """Where the release with this index is, or will be, unpacked."""
+        return self.releases / index_digest
+
+    def prune(self, keep: set[str]) -> None:
+        """Removes unpacked trees, and leftovers of unfinished ones, whose index digest is not in `keep`."""
+        for tree in self.releases.iterdir():
+            if tree.name not in keep:
+                remove_tree(tree)
+
+    def remove(self, *, keep_data: bool) -> None:
+        """Forgets the app. The record goes first, so that a kill in between leaves it uninstalled, not broken."""
+        for name in ("installed.json", "previous.json"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.root / name).unlink()
+        if not keep_data:
+            remove_tree(self.root)
+        else:
+            remove_tree(self.releases)
+            for name in ("grant.json", "wish.json", "trust.benc"):
+                with contextlib.suppress(FileNotFoundError):
+                    (self.root / name).unlink()
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, data: bytes) -> None:
+        write_file(self.root / name, data)
+
+
+class Library:
+    """All apps under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, app_key: bytes) -> AppFolder:
+        """The app's folder, which need not exist yet."""
+        return AppFolder(self.root, app_key)
+
+    def known(self, app_key: bytes) -> AppFolder:
+        """The folder of an app that is known here. Raises NoSuchApp."""
+        folder = self.folder(app_key)
+        if not folder.known:
+            raise NoSuchApp(f"{encode_key(app_key)} is not on this machine.")
+        return folder
+
+    def __iter__(self) -> Iterator[AppFolder]:
+        if not self.root.exists():
+            return
+        for entry in sorted(self.root.iterdir()):
+            with contextlib.suppress(BadLink):
+                folder = self.folder(decode_key(entry.name))
+                if folder.known:
+                    yield folder
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a tree without following links; directories that an app made read-only are opened up first."""
+    if folder.is_symlink() or not folder.is_dir():
+        with contextlib.suppress(FileNotFoundError):
+            folder.unlink()
+        return
+    for _, _, _, folder_fd in os.fwalk(folder):
+        os.fchmod(folder_fd, 0o700)
+    shutil.rmtree(folder)

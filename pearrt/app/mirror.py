@@ -1,0 +1,30 @@
+"""What the read-only HTTP view shows of this machine's apps: only who knows an app's key or a digest sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from pearrt.app.apps import Apps
+from pearrt.errors import StoreError
+from pearrt.trust.metadata_set import MetadataSet
+
+
+class AppMirror:
+    """`MirrorSource` of the gateway. `apps` is asked late: the peer port opens before the apps are read."""
+
+    def __init__(self, apps: Callable[[], Apps]) -> None:
+        self._apps = apps
+
+    def metadata(self, app_key: bytes) -> MetadataSet | None:
+        app = self._apps().followed.get(app_key)
+        return None if app is None or app.trusted is None else app.trusted.metadata
+
+    async def block(self, block_id: bytes) -> bytes | None:
+        apps = self._apps()
+        if not apps.swarm.serves(block_id):
+            return None
+        try:
+            return await asyncio.to_thread(apps.store.get, block_id)
+        except StoreError:
+            return None

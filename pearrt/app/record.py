@@ -1,0 +1,60 @@
+"""What a machine remembers of one app, as plain values: the installed release, the person's approval, the wish to seed.
+
+Each is one small JSON file; reading is strict, so that a damaged file is an error and never half a state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from pearrt.errors import Corrupt
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One unpacked release. Its folder is `releases/<index digest>`; digests are hex, times Unix seconds."""
+
+    version: str
+    sequence: int
+    index_digest: str
+    index_blocks: list[str]
+    name: str
+    installed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The permissions that the person approved, normalised, and when."""
+
+    permissions: dict[str, Any]
+    approved_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What this machine is asked to do for the app beyond having it: seed without end, found through `hosts`."""
+
+    link: str
+    seed: bool = False
+    last_run_at: int = 0
+
+
+def dump(value: Installed | Grant | Wish) -> bytes:
+    """The file that holds `value`."""
+    return json.dumps(asdict(value), sort_keys=True, indent=1).encode() + b"\n"
+
+
+def load(kind: Callable[..., T], data: bytes, what: str) -> T:
+    """The value that `dump` wrote. Raises Corrupt, naming `what`, for anything else."""
+    try:
+        fields = json.loads(data)
+        if not isinstance(fields, Mapping):
+            raise TypeError("not an object")
+        return kind(**fields)
+    except (ValueError, TypeError) as e:
+        raise Corrupt(f"{what} is damaged: {e}.", hint="`pearrt uninstall` the app, then run it again.") from e

@@ -1,0 +1,68 @@
+"""`pearrt run`: from a link to the exit code of the app. The straight line of the person's side.
+
+    link -> daemon -> installed release -> the person's yes -> sandbox -> exit code
+
+What lies behind `daemon.install` (discovery, peers, trusted release, blocks, unpack) is `app/install.py`. This side
+is synchronous and imports little: with the daemon up, an installed app starts as fast as the kernel allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from pearrt.app.launch import Launchable
+from pearrt.app.progress import Report
+from pearrt.errors import Denied
+from pearrt.link import Link
+from pearrt.sandbox.policy import Permissions
+
+Approve = Callable[[Launchable], bool]
+
+
+class Daemon(Protocol):
+    """What this line needs of the daemon: `daemon.caller.Daemon` has it."""
+
+    def install(self, link: Link, report: Report, *, update: bool, allow_stale: bool) -> object: ...
+    def launch(self, link: Link) -> Launchable | None: ...
+    def grant(self, link: Link, permissions: Permissions) -> None: ...
+    def channel(self, app: Launchable) -> AbstractContextManager[int]: ...
+
+
+def run(
+    link: Link,
+    daemon: Daemon,
+    argv: Sequence[str],
+    *,
+    approve: Approve,
+    report: Report,
+    update: bool = False,
+    allow_stale: bool = False,
+) -> int:
+    """Runs the app behind `link` with `argv` and gives its exit code.
+
+    An installed app starts at once from disk; `update` waits for the newest release first. Raises Denied when
+    the person says no, Unsupported where the kernel cannot contain the app, and what `install` raises.
+    """
+    app = None if update else daemon.launch(link)
+    if app is None:
+        app = _install(link, daemon, report, update, allow_stale)
+    if update and app.pending is not None and approve(app.pending):
+        daemon.grant(link, app.pending.permissions)
+        app = _install(link, daemon, report, update, allow_stale)
+    if not app.granted:
+        if not approve(app):
+            raise Denied(f"{app.name} was not approved.", hint="Run it again and answer yes, or pass --yes.")
+        daemon.grant(link, app.permissions)
+    from pearrt.sandbox import service as sandbox
+
+    with daemon.channel(app) as channel_fd:
+        return sandbox.run(app.sandboxed(argv, link, channel_fd))
+
+
+def _install(link: Link, daemon: Daemon, report: Report, update: bool, allow_stale: bool) -> Launchable:
+    daemon.install(link, report, update=update, allow_stale=allow_stale)
+    app = daemon.launch(link)
+    assert app is not None, "installed, yet nothing to launch"
+    return app

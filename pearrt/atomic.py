@@ -1,0 +1,45 @@
+"""Files that are seen old or new, never mixed: written beside, synced, renamed over, directory synced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from pearrt.errors import Full, StoreError
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replaces `path` by `data`, durably, in one step that a kill or power cut cannot split.
+
+    Raises Full when the disk is, StoreError for any other refusal of the operating system.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            with open(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
+    except OSError as e:
+        kind = Full if e.errno == 28 else StoreError
+        raise kind(f"Cannot write {path}: {e.strerror}.") from e
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable; does nothing where directories cannot be opened (Windows)."""
+    if os.name != "posix":
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,50 @@
+"""`pearrt info`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pearrt.cli.options import link_argument, network_options, open_daemon
+from pearrt.cli.output import Output, ago, printable, size, speaking
+from pearrt.link import HostPort, Link
+
+
+@speaking(name="info")
+@link_argument
+@network_options
+def command(
+    output: Output, link: Link, bootstrap: tuple[HostPort, ...], hosts: tuple[HostPort, ...], no_dht: bool
+) -> None:
+    """Show who signs an app, its versions, peers and permissions."""
+    info = open_daemon(bootstrap, hosts, no_dht).info(link)
+    output.result(info, lambda: _text(info))
+
+
+def _text(info: dict[str, Any]) -> str:
+    freshness = info["freshness"]
+    if info["confirmed_at"]:
+        freshness += f", last confirmed {ago(time.time() - info['confirmed_at'])} ago"
+    rows = {
+        "link": info["link"],
+        "name": info["name"],
+        "signers": f"{info['threshold']} of {len(info['signers'])}: {', '.join(info['signers'])}",
+        "newest": f"{info['newest']} (release {info['sequence']})" if info["newest"] else "none",
+        "installed": info["version"] or "no",
+        "before it": info["previous"] or "none kept",
+        "waiting": info["pending"] and f"{info['pending']}: asks for more; `pearrt run --update` shows it",
+        "freshness": freshness,
+        "running": str(info["running"]),
+        "seeding": "without end" if info["seeding"] else "while the daemon runs",
+        "received": size(info["bytes_in"]),
+        "sent": size(info["bytes_out"]),
+    }
+    lines = [f"{name:<10} {printable(text)}" for name, text in rows.items() if text]
+    lines += ["may"] + [f"  - {printable(line)}" for line in info["permissions"]]
+    lines += [f"peers      {len(info['peers'])}"] + [f"  {_peer(peer)}" for peer in info["peers"]]
+    return "\n".join(lines)
+
+
+def _peer(peer: dict[str, Any]) -> str:
+    host, port = peer["address"]
+    return f"{peer['peer_id'][:8]}  {host}:{port}  in {size(peer['bytes_in'])}, out {size(peer['bytes_out'])}"

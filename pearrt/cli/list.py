@@ -1,0 +1,21 @@
+"""`pearrt list`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pearrt.cli.options import open_daemon
+from pearrt.cli.output import Output, printable, speaking
+
+
+@speaking(name="list")
+def command(output: Output) -> None:
+    """List the apps on this machine."""
+    apps = open_daemon().apps()
+    output.result(apps, lambda: "\n".join(map(_line, apps)) or "No apps yet: pearrt run pearrt://…")
+
+
+def _line(app: dict[str, Any]) -> str:
+    marks = [word for word in ("running", "seeding") if app[word]]
+    version = app["version"] or "not installed"
+    return printable(f"{app['name']:<20} {version:<12} {app['freshness']:<8} {app['link']}  {' '.join(marks)}").rstrip()

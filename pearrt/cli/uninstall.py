@@ -1,0 +1,30 @@
+"""`pearrt uninstall`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pearrt.cli.options import link_argument, open_daemon
+from pearrt.cli.output import Output, printable, speaking
+from pearrt.errors import Denied
+from pearrt.link import Link
+
+
+@speaking(name="uninstall")
+@link_argument
+@click.option("--keep-data", is_flag=True, help="Keep the app's private storage.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def command(output: Output, link: Link, keep_data: bool, yes: bool) -> None:
+    """Remove an app from this machine: its files, its approval and, unless --keep-data, its private storage."""
+    daemon = open_daemon()
+    name = printable(daemon.info(link)["name"])
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Denied("Nothing was removed: there is no terminal to ask on.", hint="Pass --yes.")
+        what = "its files" if keep_data else "its files and its private data"
+        if not click.confirm(f"Remove {name}, {what}?", err=True):
+            raise Denied("Nothing was removed.")
+    daemon.uninstall(link, keep_data=keep_data)
+    output.result({"link": str(link)}, f"{name} is removed. `pearrt gc` frees its blocks.")

@@ -1,0 +1,236 @@
+"""The local API: HTTP on a Unix socket in a private directory, for this user only.
+
+Every answer is JSON: `{"result": …}` or `{"error": {code, message, hint}}`; long work streams server-sent events.
+Each connection's peer credentials are checked before anything is read from its request.
+
+    GET    /v1/status                    the daemon, its addresses, DHT and store
+    GET    /v1/apps                      a line per app
+    GET    /v1/apps/{key}                all about one
+    POST   /v1/apps/{key}/install        {link, update, allow_stale, hosts}      streams
+    POST   /v1/apps/{key}/launch         {link}
+    POST   /v1/apps/{key}/grant          {digest}
+    POST   /v1/apps/{key}/seed           {link, on, hosts}
+    POST   /v1/apps/{key}/publish        {link}
+    POST   /v1/apps/{key}/verify
+    GET    /v1/apps/{key}/metadata       the signed metadata, by file name
+    DELETE /v1/apps/{key}?keep_data=0|1
+    POST   /v1/stage                     {folder, manifest, …}                   streams
+    POST   /v1/gc                        {fsck, dry_run}
+    POST   /v1/stop
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from pearrt.app.apps import Apps
+from pearrt.app.progress import Report
+from pearrt.app.stage import stage
+from pearrt.daemon.channel import Channels
+from pearrt.daemon.events import stream
+from pearrt.errors import Denied, PearrtError, UserError
+from pearrt.link import HostPort, Link, decode_key
+
+log = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 1 << 20
+_UCRED = struct.Struct("3i")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    """The handlers. `status` describes the daemon, `stop` ends it."""
+
+    def __init__(
+        self, apps: Apps, channels: Channels, *, status: Callable[[], dict[str, Any]], stop: Callable[[], None]
+    ) -> None:
+        self.apps = apps
+        self.channels = channels
+        self.status = status
+        self.stop = stop
+
+    def application(self) -> web.Application:
+        """The aiohttp application to serve."""
+        app = web.Application(middlewares=[_errors, _same_user], client_max_size=MAX_REQUEST_BYTES)
+        app.router.add_get("/v1/status", self.get_status)
+        app.router.add_get("/v1/apps", self.get_apps)
+        app.router.add_get("/v1/apps/{key}", self.get_app)
+        app.router.add_delete("/v1/apps/{key}", self.delete_app)
+        app.router.add_get("/v1/apps/{key}/metadata", self.metadata)
+        for action in ("install", "launch", "grant", "seed", "publish", "verify"):
+            app.router.add_post(f"/v1/apps/{{key}}/{action}", getattr(self, action))
+        app.router.add_post("/v1/stage", self.stage)
+        app.router.add_post("/v1/gc", self.gc)
+        app.router.add_post("/v1/stop", self.post_stop)
+        return app
+
+    async def get_status(self, _: web.Request) -> web.Response:
+        return _ok(self.status())
+
+    async def get_apps(self, _: web.Request) -> web.Response:
+        return _ok(self.apps.summaries())
+
+    async def get_app(self, request: web.Request) -> web.Response:
+        return _ok(await self.apps.info(_key(request)))
+
+    async def delete_app(self, request: web.Request) -> web.Response:
+        await self.apps.uninstall(_key(request), keep_data=request.query.get("keep_data") == "1")
+        return _ok({})
+
+    async def install(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        link = _link(request, body)
+
+        async def work(report: Report) -> Any:
+            return await self.apps.install(
+                link,
+                report,
+                update=_flag(body, "update"),
+                allow_stale=_flag(body, "allow_stale"),
+                hosts=_hosts(body),
+            )
+
+        return await stream(request, work)
+
+    async def launch(self, request: web.Request) -> web.Response:
+        link = _link(request, await _body(request))
+        token = self.channels.issue(link.app_key)
+        launchable = await self.apps.launchable(link, self.channels.socket, token)
+        return _ok(launchable.as_dict())
+
+    async def grant(self, request: web.Request) -> web.Response:
+        await self.apps.grant(_key(request), _hex(await _body(request), "digest"))
+        return _ok({})
+
+    async def seed(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        return _ok(await self.apps.seed(_link(request, body), on=_flag(body, "on"), hosts=_hosts(body)))
+
+    async def publish(self, request: web.Request) -> web.Response:
+        return _ok(await self.apps.publish(_link(request, await _body(request))))
+
+    async def metadata(self, request: web.Request) -> web.Response:
+        return _ok(self.apps.metadata(_key(request)))
+
+    async def verify(self, request: web.Request) -> web.Response:
+        return _ok(await self.apps.verify(_key(request)))
+
+    async def stage(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        folder = Path(_text(body, "folder"))
+
+        async def work(report: Report) -> Any:
+            return await stage(folder, _hex(body, "manifest"), self.apps.store, self.apps.home, report)
+
+        return await stream(request, work)
+
+    async def gc(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        return _ok(await self.apps.gc(fsck=_flag(body, "fsck"), dry_run=_flag(body, "dry_run")))
+
+    async def post_stop(self, _: web.Request) -> web.Response:
+        self.stop()
+        return _ok({})
+
+
+def _ok(result: Any) -> web.Response:
+    return web.json_response({"result": result})
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors as JSON; the status says whose fault it was."""
+    try:
+        return await handler(request)
+    except PearrtError as e:
+        status = 400 if isinstance(e, UserError | Denied) else 502
+        return web.json_response({"error": e.as_dict()}, status=status)
+    except web.HTTPException as e:
+        error = UserError(f"{request.method} {request.path}: {e.reason}.")
+        return web.json_response({"error": error.as_dict()}, status=e.status)
+    except Exception:
+        log.exception("our own bug in %s %s", request.method, request.path)
+        error = PearrtError("The daemon has a bug; its log has the traceback.")
+        return web.json_response({"error": error.as_dict()}, status=500)
+
+
+@web.middleware
+async def _same_user(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses whoever is neither this user nor root, whatever the directory's mode says."""
+    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    if connection is None or not allowed(connection):
+        raise Denied("The daemon serves its own user only.")
+    return await handler(request)
+
+
+def allowed(connection: socket.socket) -> bool:
+    """Whether the process at the other end of a Unix socket belongs to this user or to root (SO_PEERCRED)."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # the socket's directory is 0700; other systems have no such call in Python
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(data)
+    return uid in (os.geteuid(), 0)
+
+
+# -- reading requests ------------------------------------------------------------------------------------------------
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    if not request.can_read_body:
+        return {}
+    try:
+        body = json.loads(await request.read())
+    except ValueError as e:
+        raise UserError(f"The request is no JSON: {e}.") from e
+    if not isinstance(body, dict):
+        raise UserError("The request is no JSON object.")
+    return body
+
+
+def _key(request: web.Request) -> bytes:
+    return decode_key(request.match_info["key"])
+
+
+def _link(request: web.Request, body: dict[str, Any]) -> Link:
+    link = Link.parse(_text(body, "link"))
+    if link.app_key != _key(request):
+        raise UserError("The link in the request is not of the app in its path.")
+    return link
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise UserError(f"The request lacks the text {name!r}.")
+    return value
+
+
+def _hex(body: dict[str, Any], name: str) -> bytes:
+    try:
+        return bytes.fromhex(_text(body, name))
+    except ValueError as e:
+        raise UserError(f"{name!r} in the request is not hexadecimal.") from e
+
+
+def _flag(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise UserError(f"{name!r} in the request is not true or false.")
+    return value
+
+
+def _hosts(body: dict[str, Any]) -> list[HostPort]:
+    hosts = body.get("hosts", [])
+    if not isinstance(hosts, list):
+        raise UserError("'hosts' in the request is not a list.")
+    return [HostPort.parse(str(host)) for host in hosts]

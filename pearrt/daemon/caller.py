@@ -1,0 +1,99 @@
+"""Requests of the local API by name: what the commands and `app.run` call."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pearrt.app.launch import Launchable
+from pearrt.app.progress import Progress, Report, Stage, silent
+from pearrt.daemon.client import Client
+from pearrt.errors import Denied, NoSuchApp
+from pearrt.link import HostPort, Link
+from pearrt.sandbox.policy import Permissions
+
+
+class Daemon(Client):
+    """A client with a method for each thing that the daemon does."""
+
+    def install(
+        self,
+        link: Link,
+        report: Report,
+        *,
+        update: bool = False,
+        allow_stale: bool = False,
+        hosts: Sequence[HostPort] = (),
+    ) -> dict[str, Any]:
+        """Brings the app here, or up to date where `update`; see app/install.py for what it raises."""
+        body = {"link": str(link), "update": update, "allow_stale": allow_stale, "hosts": [str(h) for h in hosts]}
+        return dict(self.follow("POST", f"/v1/apps/{link.key_text}/install", body, event=_reporter(report)))
+
+    def launch(self, link: Link) -> Launchable | None:
+        """The installed release, ready to start; None where the app is not installed."""
+        try:
+            return Launchable.from_dict(self.call("POST", f"/v1/apps/{link.key_text}/launch", {"link": str(link)}))
+        except NoSuchApp:
+            return None
+
+    def grant(self, link: Link, permissions: Permissions) -> None:
+        self.call("POST", f"/v1/apps/{link.key_text}/grant", {"digest": permissions.digest().hex()})
+
+    @contextlib.contextmanager
+    def channel(self, app: Launchable) -> Iterator[int]:
+        """The app's connection to the daemon as an open descriptor; while it is open the app counts as running."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.connect(str(app.channel_socket))
+            channel.sendall(app.channel_token)
+            if channel.recv(1) != b"\x01":
+                raise Denied("The daemon refused the app's channel.")
+            yield channel.fileno()
+
+    def apps(self) -> list[dict[str, Any]]:
+        return list(self.call("GET", "/v1/apps"))
+
+    def info(self, link: Link) -> dict[str, Any]:
+        return dict(self.call("GET", f"/v1/apps/{link.key_text}"))
+
+    def seed(self, link: Link, *, on: bool, hosts: Sequence[HostPort] = ()) -> dict[str, Any]:
+        body = {"link": str(link), "on": on, "hosts": [str(h) for h in hosts]}
+        return dict(self.call("POST", f"/v1/apps/{link.key_text}/seed", body))
+
+    def publish(self, link: Link) -> dict[str, Any]:
+        """Tells the daemon that the publication of this app was committed here: trust it, seed it, gossip it."""
+        return dict(self.call("POST", f"/v1/apps/{link.key_text}/publish", {"link": str(link)}))
+
+    def uninstall(self, link: Link, *, keep_data: bool) -> None:
+        self.call("DELETE", f"/v1/apps/{link.key_text}?keep_data={int(keep_data)}")
+
+    def metadata(self, link: Link) -> dict[str, str]:
+        """The signed metadata that is trusted, file name -> text."""
+        return dict(self.call("GET", f"/v1/apps/{link.key_text}/metadata"))
+
+    def verify(self, link: Link) -> dict[str, Any]:
+        return dict(self.call("POST", f"/v1/apps/{link.key_text}/verify"))
+
+    def stage(self, folder: Path, manifest: bytes, report: Report = silent, **options: Any) -> dict[str, Any]:
+        """Cuts a prepared folder into blocks of the store; gives its digest and sizes."""
+        body = {"folder": str(folder), "manifest": manifest.hex(), **options}
+        return dict(self.follow("POST", "/v1/stage", body, event=_reporter(report)))
+
+    def gc(self, *, fsck: bool = False, dry_run: bool = False) -> dict[str, Any]:
+        return dict(self.call("POST", "/v1/gc", {"fsck": fsck, "dry_run": dry_run}))
+
+    def status(self) -> dict[str, Any]:
+        return dict(self.call("GET", "/v1/status"))
+
+    def stop(self) -> None:
+        self.call("POST", "/v1/stop")
+
+
+def _reporter(report: Report) -> Any:
+    def event(name: str, fields: dict[str, Any]) -> None:
+        if name == "progress":
+            report(Progress(**{**fields, "stage": Stage(fields["stage"])}))
+
+    return event

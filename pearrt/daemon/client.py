@@ -1,0 +1,157 @@
+"""The local API from the caller's side: synchronous and light, so that `pearrt run` starts at once.
+
+The daemon is started when it is not there. Requests are HTTP over its Unix socket; long work is answered by
+server-sent events that end with `result` or `error`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pearrt.errors import PearrtError, PeerTimeout, StoreError, Unreachable, from_dict
+from pearrt.paths import Home
+
+START_TIMEOUT_S = 20.0
+MAX_EVENT_BYTES = 1 << 20
+
+Event = Callable[[str, dict[str, Any]], None]
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("pearrt")
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.sock.connect(os.fspath(self.path))
+        except BaseException:
+            self.sock.close()
+            raise
+
+
+class Client:
+    """One caller of one daemon. `environ` goes to the daemon where it has to be started."""
+
+    def __init__(self, home: Home, *, environ: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        self.environ = dict(os.environ if environ is None else environ)
+
+    # -- the daemon itself ---------------------------------------------------------------------------------------
+
+    def running(self) -> bool:
+        """Whether a daemon answers on the socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(os.fspath(self.home.socket))
+            except OSError:
+                return False
+        return True
+
+    def ensure(self) -> None:
+        """Starts the daemon unless one answers. Raises Unreachable, with the end of its log, if it does not come up."""
+        if not self.running():
+            self.start()
+
+    def start(self) -> None:
+        import subprocess
+
+        self.home.prepare()
+        with self.home.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pearrt.daemon"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environ,
+                cwd="/",
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.running():
+            if process.poll() not in (None, StoreError.exit_code):  # that code: another daemon was faster
+                raise Unreachable("The daemon does not start.", hint=_log_end(self.home.log))
+            if time.monotonic() > deadline:
+                process.terminate()
+                raise PeerTimeout(f"The daemon did not answer in {START_TIMEOUT_S:.0f} s.", hint=_log_end(self.home.log))
+            time.sleep(0.01)
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One request, its JSON result. Raises the daemon's error as the class it was there."""
+        with self._answer(method, path, body) as response:
+            return _result(response.status, response.read())
+
+    def follow(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, event: Event) -> Any:
+        """A long request: `event(name, fields)` for each step, then its result. Raises as `call` does."""
+        with self._answer(method, path, body) as response:
+            if response.getheader("Content-Type", "").split(";")[0] != "text/event-stream":
+                return _result(response.status, response.read())
+            for name, fields in _events(response):
+                if name == "result":
+                    return fields.get("result")
+                if name == "error":
+                    raise from_dict(fields)
+                event(name, fields)
+        raise Unreachable("The daemon ended in the middle of its work.", hint=_log_end(self.home.log))
+
+    @contextlib.contextmanager
+    def _answer(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        self.ensure()
+        connection = _Connection(self.home.socket)
+        try:
+            connection.request(
+                method,
+                quote(path, safe="/?=&"),
+                body=None if body is None else json.dumps(body),
+                headers={"Content-Type": "application/json"},
+            )
+            yield connection.getresponse()
+        except (OSError, http.client.HTTPException) as e:
+            raise Unreachable(f"The daemon does not answer: {e}.", hint="`pearrt daemon status` tells more.") from e
+        finally:
+            connection.close()
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Server-sent events (WHATWG HTML, 9.2): blocks of `event:` and `data:` lines."""
+    name = ""
+    while line := response.readline(MAX_EVENT_BYTES):
+        if line.startswith(b"event: "):
+            name = line[7:].strip().decode()
+        elif line.startswith(b"data: "):
+            yield name, json.loads(line[6:])
+
+
+def _result(status: int, data: bytes) -> Any:
+    try:
+        fields = json.loads(data)
+    except ValueError as e:
+        raise PearrtError(f"The daemon answered {status} with no JSON.") from e
+    if status >= 400:
+        raise from_dict(fields["error"])
+    return fields["result"]
+
+
+def _log_end(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return f"The end of {log}: " + " / ".join(lines[-3:])

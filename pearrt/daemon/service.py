@@ -1,0 +1,180 @@
+"""The daemon: everything that lasts longer than one command, put together.
+
+    store -> peers -> DHT, LAN -> swarm -> apps -> channels, local API
+
+It is opened in that order and closed in the reverse one; each part is an async context manager of its own. It ends by
+itself when for `idle_exit_s` no app has run and nothing is seeded without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+from pearrt import __version__
+from pearrt.app.apps import Apps
+from pearrt.app.finders import DhtFinder
+from pearrt.app.mirror import AppMirror
+from pearrt.daemon.api import Api
+from pearrt.daemon.channel import Channels
+from pearrt.daemon.identity import Identity
+from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
+from pearrt.gateway.service import view_factory
+from pearrt.lan.service import LanService
+from pearrt.link import HostPort
+from pearrt.paths import Home
+from pearrt.peer.service import PeerService
+from pearrt.settings import Settings
+from pearrt.store.service import Store
+from pearrt.swarm.service import SwarmService
+
+log = logging.getLogger(__name__)
+
+IDLE_CHECK_S = 1.0
+HEARTBEAT_CHECK_S = 60.0
+
+
+class Daemon:
+    """One daemon, as an async context manager. `stop` asks it to end, `stopped` waits for that."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self.home = home
+        self.settings = settings
+        self.started_at = time.time()
+        self._stop = asyncio.Event()
+        self._parts = contextlib.AsyncExitStack()
+        self._busy_at = time.monotonic()
+
+    async def __aenter__(self) -> Daemon:
+        self.home.prepare()
+        try:
+            await self._open()
+        except BaseException:
+            await self._parts.aclose()
+            raise
+        log.info("pearrt %s: peer %s at %s", __version__, self.peers.peer_id.hex()[:8], self.peers.address)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._parts.__aexit__(kind, error, trace)
+        log.info("stopped")
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def stopped(self) -> None:
+        """Returns when the daemon was asked to stop or has been idle for long enough."""
+        idle_exit_s = self.settings.idle_exit_s
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_CHECK_S):
+                    await self._stop.wait()
+            if self.channels.open or self.apps.seeding:
+                self._busy_at = time.monotonic()
+            if idle_exit_s is not None and time.monotonic() - self._busy_at > idle_exit_s:
+                log.info("idle for %d s", idle_exit_s)
+                return
+
+    # -- putting it together ---------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        psk = self.settings.read_psk()
+        self.store = self._parts.enter_context(Store(self.home.store))  # and the lock: one daemon per home
+        await self._open_network(psk)
+        tasks = await self._parts.enter_async_context(asyncio.TaskGroup())
+        self.apps = Apps(self.home, self.store, self.swarm, tasks, psk=psk)
+        self._parts.callback(self.apps.close)
+        await self.apps.restore()
+        heartbeat = tasks.create_task(self._beat(), name="heartbeat")
+        self._parts.callback(heartbeat.cancel)
+        await self._open_api()
+
+    async def _open_network(self, psk: bytes) -> None:
+        identity = Identity.open(self.home.identity)
+        bind = self._bind(identity)
+        view = None
+        if self.settings.mirror_view and not psk:
+            view = view_factory(AppMirror(lambda: self.apps))
+        self.peers = await self._parts.enter_async_context(
+            PeerService(
+                identity_seed=identity.seed,
+                bind=bind,
+                psk=psk,
+                agent=f"pearrt/{__version__}",
+                http_factory=view,
+                max_links=self.settings.max_peers,
+            )
+        )
+        if self.peers.address[1] != identity.port:
+            Identity(identity.seed, self.peers.address[1]).save(self.home.identity)
+        self.dht = await self._open_dht()
+        lan = await self._parts.enter_async_context(
+            LanService(self.peers.address, mode=self.settings.mdns, hosts=self.settings.hosts)
+        )
+        finders = [lan] if self.dht is None else [lan, DhtFinder(self.dht)]
+        self.swarm = await self._parts.enter_async_context(SwarmService(self.peers, self.store, finders))
+
+    def _bind(self, identity: Identity) -> tuple[str, int]:
+        listen = self.settings.listen or HostPort("0.0.0.0", 0)  # noqa: S104 - peers are to reach it
+        return listen.host, listen.port or identity.port
+
+    async def _open_dht(self) -> DhtService | None:
+        if not self.settings.dht:
+            return None
+        bootstrap = DEFAULT_BOOTSTRAP if self.settings.bootstrap is None else self.settings.bootstrap
+        return await self._parts.enter_async_context(
+            DhtService(bind=self.peers.address, bootstrap=bootstrap, table_file=self.home.dht_table)
+        )
+
+    async def _open_api(self) -> None:
+        self.channels = Channels(
+            self.home.runtime / "app.sock", about=self.apps.about, changed=self._channels_changed
+        )
+        server = await self.channels.serve()
+        self._parts.callback(self.channels.close)
+        self._parts.callback(server.close)
+        self.apps.running, self.apps.on_event = self.channels.running, self.channels.tell
+        runner = web.AppRunner(
+            Api(self.apps, self.channels, status=self.status, stop=self.stop).application(), access_log=None
+        )
+        await runner.setup()
+        self._parts.push_async_callback(runner.cleanup)
+        with contextlib.suppress(FileNotFoundError):
+            self.home.socket.unlink()
+        await web.UnixSite(runner, str(self.home.socket)).start()
+        self.home.socket.chmod(0o600)
+
+    async def _beat(self) -> None:
+        while True:
+            await self.apps.beat()
+            await asyncio.sleep(HEARTBEAT_CHECK_S)
+
+    def _channels_changed(self) -> None:
+        self._busy_at = time.monotonic()
+
+    def status(self) -> dict[str, Any]:
+        """What `pearrt daemon status` shows."""
+        usage = self.store.usage()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "home": str(self.home.data),
+            "uptime_s": int(time.time() - self.started_at),
+            "peer_id": self.peers.peer_id.hex(),
+            "address": list(self.peers.address),
+            "links": len(self.peers.links),
+            "dht": None if self.dht is None else self.dht.stats().as_dict(),
+            "store": {"blocks": usage.blocks, "bytes": usage.bytes},
+            "apps": len(self.apps.followed),
+            "running_apps": len(self.channels.open),
+        }
+
