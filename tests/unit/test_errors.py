@@ -35,7 +35,8 @@ def test_the_codes_that_scripts_rely_on_stay() -> None:
         "sandbox-error": 7,
     }
     assert PearrtError.exit_code == 1
-    known = """bad-link no-such-app protocol-violation limit-exceeded bad-signature threshold-not-met rollback expired
+    known = """bad-link no-such-app protocol-violation limit-exceeded bad-signature threshold-not-met
+        rollback expired
         digest-mismatch equivocation unreachable peer-timeout no-peers store-full store-corrupt store-locked
         sandbox-unsupported denied"""
     assert {cls.code for cls in CLASSES} >= set(known.split())
