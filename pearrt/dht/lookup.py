@@ -1,0 +1,167 @@
+"""One iterative lookup (Kademlia): walk towards a target by asking the closest known nodes for closer ones.
+
+Pure bookkeeping: `next_contacts` says whom to ask now; `answered`, `late` and `failed` report what became of it. The
+lookup has ended when the `width` closest nodes that are not known to be dead have all answered, or nobody is left to ask.
+
+Against hostile nodes: one candidate per address, a few per public network prefix, a bound on candidates and on requests; a
+node that answers under another id than we were told is filed under the id it has.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+from enum import Enum, auto
+
+from pearrt.dht.contact import Address, Contact, PrefixLimit, usable
+from pearrt.dht.settings import DhtSettings
+
+
+class _State(Enum):
+    NEW = auto()
+    ASKED = auto()
+    LATE = auto()
+    ANSWERED = auto()
+    FAILED = auto()
+
+
+class _Candidate:
+    __slots__ = ("contact", "depth", "distance", "state", "token")
+
+    def __init__(self, contact: Contact, distance: int, depth: int) -> None:
+        self.contact = contact
+        self.distance = distance
+        self.depth = depth
+        self.state = _State.NEW
+        self.token = b""
+
+    def __lt__(self, other: _Candidate) -> bool:
+        return self.distance < other.distance
+
+
+class Lookup:
+    """A walk towards `target`. `requests` and `hops` are for statistics: the longest chain of referrals that answered."""
+
+    __slots__ = (
+        "_by_address", "_excluded", "_inflight", "_order", "_prefixes", "_settings", "_target", "hops", "requests",
+        "target", "width",
+    )  # fmt: skip
+
+    def __init__(
+        self, target: bytes, contacts: Iterable[Contact], settings: DhtSettings, *, width: int, own_id: bytes
+    ) -> None:
+        self.target = target
+        self.width = width
+        self.requests = 0
+        self.hops = 0
+        self._settings = settings
+        self._target = int.from_bytes(target)
+        self._excluded = own_id
+        self._order: list[_Candidate] = []
+        self._by_address: dict[Address, _Candidate] = {}
+        self._prefixes = PrefixLimit(settings.per_prefix_in_lookup)
+        self._inflight = 0
+        for contact in contacts:
+            self._add(contact, 0)
+
+    def add_seed(self, address: Address) -> None:
+        """A first node whose id is unknown: asked before any other, and never part of the result unless it answers."""
+        if address not in self._by_address:
+            candidate = _Candidate(Contact(b"", address), -1, 0)
+            self._by_address[address] = candidate
+            self._order.insert(0, candidate)
+
+    def _add(self, contact: Contact, depth: int) -> None:
+        if contact.address in self._by_address or contact.node_id == self._excluded:
+            return
+        distance = int.from_bytes(contact.node_id) ^ self._target
+        order = self._order
+        if len(order) >= self._settings.max_candidates:
+            last = order[-1]
+            if distance >= last.distance or last.state is not _State.NEW:
+                return
+            order.pop()
+            del self._by_address[last.contact.address]
+            self._prefixes.release(last.contact.address[0])
+        if not self._prefixes.admit(contact.address[0]):
+            return
+        candidate = _Candidate(contact, distance, depth)
+        self._by_address[contact.address] = candidate
+        insort(order, candidate)
+
+    def next_contacts(self) -> list[Contact]:
+        """Whom to ask now, closest first: at most `alpha` requests are open, not counting late ones."""
+        chosen: list[Contact] = []
+        room = min(self._settings.alpha - self._inflight, self._settings.max_lookup_requests - self.requests)
+        wanted = self.width
+        for candidate in self._order:
+            if wanted <= 0 or room <= 0:
+                break
+            state = candidate.state
+            if state is _State.NEW:
+                candidate.state = _State.ASKED
+                chosen.append(candidate.contact)
+                self._inflight += 1
+                self.requests += 1
+                room -= 1
+            if state is not _State.FAILED:
+                wanted -= 1
+        return chosen
+
+    @property
+    def finished(self) -> bool:
+        """Whether the closest `width` live nodes have answered, or nobody is left to ask."""
+        wanted = self.width
+        exhausted = self.requests >= self._settings.max_lookup_requests
+        for candidate in self._order:
+            if wanted <= 0:
+                break
+            state = candidate.state
+            if state is _State.ASKED or state is _State.LATE or (state is _State.NEW and not exhausted):
+                return False
+            if state is _State.ANSWERED:
+                wanted -= 1
+        return True
+
+    def answered(self, address: Address, sender: bytes, token: bytes, contacts: Iterable[Contact]) -> None:
+        """The node at `address` answered as `sender` and named `contacts`."""
+        candidate = self._by_address.get(address)
+        if candidate is None or candidate.state not in (_State.ASKED, _State.LATE):
+            return
+        self._settle(candidate, _State.ANSWERED)
+        candidate.token = token
+        self.hops = max(self.hops, candidate.depth + 1)
+        if sender != candidate.contact.node_id:
+            self._refile(candidate, sender)
+        for contact in contacts:
+            if usable(contact.address, address[0]):
+                self._add(contact, candidate.depth + 1)
+
+    def _refile(self, candidate: _Candidate, sender: bytes) -> None:
+        self._order.remove(candidate)
+        if sender == self._excluded or any(other.contact.node_id == sender for other in self._order):
+            return
+        candidate.contact = Contact(sender, candidate.contact.address)
+        candidate.distance = int.from_bytes(sender) ^ self._target
+        insort(self._order, candidate)
+
+    def late(self, address: Address) -> None:
+        """No answer after the short timeout: another may be asked meanwhile."""
+        candidate = self._by_address.get(address)
+        if candidate is not None and candidate.state is _State.ASKED:
+            self._settle(candidate, _State.LATE)
+
+    def failed(self, address: Address) -> None:
+        """No answer at all, or an error."""
+        candidate = self._by_address.get(address)
+        if candidate is not None and candidate.state in (_State.ASKED, _State.LATE):
+            self._settle(candidate, _State.FAILED)
+
+    def _settle(self, candidate: _Candidate, state: _State) -> None:
+        if candidate.state is _State.ASKED:
+            self._inflight -= 1
+        candidate.state = state
+
+    def closest(self, count: int) -> list[tuple[Contact, bytes]]:
+        """The `count` closest nodes that answered, each with the token it gave."""
+        return [(c.contact, c.token) for c in self._order if c.state is _State.ANSWERED][:count]

@@ -1,0 +1,429 @@
+"""A DHT node without I/O: datagrams and `now` in, datagrams and finished operations out.
+
+    node.receive(data, source, now)      a datagram came in
+    node.handle_timer(now)               `node.next_timer()` has come
+    node.start(operation, now)           begin a lookup, announce or put
+    node.take_datagrams()                what to send, after each of the calls above
+    node.take_changed()                  operations with news: peers found, or done
+
+One node serves one address family (BEP 45: one node per address); `sibling` is the other family's node of the same host, whose
+contacts are handed out and taken in where `want` asks for them (BEP 32). A read-only node (BEP 43) marks its queries and answers none.
+Nothing here raises on what a stranger sends.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pearrt.dht.contact import Address, Contact, Family, Scope, scope_of, usable
+from pearrt.dht.krpc import (
+    BadArguments,
+    ErrorReply,
+    FindNode,
+    Ping,
+    Query,
+    Request,
+    Response,
+    encode_error,
+    encode_query,
+    encode_response,
+    parse,
+)
+from pearrt.dht.lookup import Lookup
+from pearrt.dht.node_id import is_secure, random_id, secure_id
+from pearrt.dht.operations import FindNodes, Operation
+from pearrt.dht.rate_limit import RateLimit, ReplyBudget
+from pearrt.dht.requests import Pending, Requests
+from pearrt.dht.routing import RoutingTable
+from pearrt.dht.server import Server
+from pearrt.dht.settings import DhtSettings
+from pearrt.dht.voting import AddressVotes
+from pearrt.errors import RemoteError
+
+_FEW_NODES = 8
+_MAX_PINGS = 16
+
+
+@dataclass(slots=True)
+class Counters:
+    """What one node has sent and received since it began."""
+
+    datagrams_in: int = 0
+    datagrams_out: int = 0
+    queries_in: int = 0
+    queries_out: int = 0
+    malformed_in: int = 0
+    refused_in: int = 0
+
+
+class DhtNode:
+    """One Mainline DHT node in one address family."""
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        rng: random.Random,
+        settings: DhtSettings | None = None,
+        node_id: bytes | None = None,
+        read_only: bool = False,
+        now: float = 0.0,
+    ) -> None:
+        self.family = family
+        self.settings = settings or DhtSettings()
+        self.read_only = read_only
+        self.counters = Counters()
+        self.votes = AddressVotes()
+        self.sibling: DhtNode | None = None
+        self._rng = rng
+        self.table = RoutingTable(node_id or random_id(rng), self.settings)
+        self.server = Server(family, {family: self.table}, self.settings, rng)
+        self._requests = Requests(
+            short_timeout_s=self.settings.short_timeout_s,
+            full_timeout_s=self.settings.full_timeout_s,
+            limit=self.settings.max_inflight,
+            rng=rng,
+        )
+        self._rate = RateLimit(
+            limit=self.settings.max_queries_per_window,
+            window_s=self.settings.rate_window_s,
+            ban_s=self.settings.ban_s,
+            max_tracked=self.settings.max_tracked_addresses,
+        )
+        self._budget = ReplyBudget(self.settings.max_reply_bytes_per_s)
+        self._outbox: list[tuple[bytes, Address]] = []
+        self._changed: list[Operation] = []
+        self._operations: set[Operation] = set()
+        self._pinging: set[Address] = set()
+        self.restored: tuple[Contact, ...] = ()
+        self._bootstrap: list[Address] = []
+        self._bootstrap_at = now
+        self._bootstrap_delay = self.settings.bootstrap_retry_s
+        self._self_lookup_at = now
+        self._expire_at = now + 60.0
+        self._refreshed: dict[int, float] = {}
+        self._maintain_at = now + rng.random() * self.settings.maintenance_period_s
+
+    @property
+    def node_id(self) -> bytes:
+        """This node's id; it changes when the address vote shows that BEP 42 wants another."""
+        return self.table.own_id
+
+    def pair_with(self, sibling: DhtNode) -> None:
+        """Makes this node and that of the other family answer for each other's contacts (BEP 32)."""
+        self.sibling, sibling.sibling = sibling, self
+        self._share_tables()
+        sibling._share_tables()
+
+    def _share_tables(self) -> None:
+        tables = {self.family: self.table}
+        if self.sibling is not None:
+            tables[self.sibling.family] = self.sibling.table
+        self.server.tables = tables
+
+    # Input
+
+    def receive(self, data: bytes, source: Address, now: float) -> None:
+        """Takes in one datagram."""
+        self.counters.datagrams_in += 1
+        if source[1] == 0 or scope_of(source[0]) is Scope.UNUSABLE:
+            return
+        try:
+            message = parse(data)
+        except BadArguments as e:
+            self.counters.malformed_in += 1
+            if self._admit(source, now):
+                self._reply(encode_error(ErrorReply(e.transaction, e.error_code, e.text)), source, now)
+            return
+        except RemoteError:
+            self.counters.malformed_in += 1
+            return
+        if isinstance(message, Query):
+            self._take_query(message, source, now)
+        elif isinstance(message, Response):
+            self._take_response(message, source, now)
+        else:
+            self._take_error(message, source, now)
+
+    def _admit(self, source: Address, now: float) -> bool:
+        if self.read_only:
+            return False
+        if self._rate.admit(source[0], now):
+            return True
+        self.counters.refused_in += 1
+        return False
+
+    def _take_query(self, query: Query, source: Address, now: float) -> None:
+        self.counters.queries_in += 1
+        if not self._admit(source, now):
+            return
+        answer = self.server.answer(query, source, now)
+        self._reply(
+            encode_response(answer) if isinstance(answer, Response) else encode_error(answer), source, now
+        )
+        contact = Contact(query.sender, source)
+        if not query.read_only and self.table.asked(contact, now):
+            self._ping(contact, now)
+
+    def _take_response(self, response: Response, source: Address, now: float) -> None:
+        pending = self._requests.close(response.transaction, source)
+        if pending is None:
+            return
+        self._pinging.discard(source)
+        contact = Contact(response.sender, source)
+        if pending.contact.node_id not in (response.sender, b""):
+            self.table.failed(pending.contact)
+        self.table.answered(contact, now)
+        if response.observed is not None and self.votes.vote(source[0], response.observed[0]):
+            self._adopt_secure_id(now)
+        operation = pending.operation
+        if self.sibling is not None:
+            self.sibling.hear_of(
+                response.contacts6 if self.family is Family.V4 else response.contacts, source, now
+            )
+        if operation is None:
+            self.hear_of(self._own_family(response), source, now)
+        elif pending.write:
+            operation.stored += 1
+            self._write_settled(operation)
+        elif operation.lookup is not None and not operation.done:
+            operation.lookup.answered(source, response.sender, response.token, self._own_family(response))
+            operation.heard(contact, response)
+            self._changed.append(operation)
+            self._advance(operation, now)
+
+    def _own_family(self, response: Response) -> Iterable[Contact]:
+        return response.contacts if self.family is Family.V4 else response.contacts6
+
+    def _take_error(self, error: ErrorReply, source: Address, now: float) -> None:
+        pending = self._requests.close(error.transaction, source)
+        if pending is None:
+            return
+        self._pinging.discard(source)
+        if pending.operation is not None and pending.write:
+            pending.operation.refusals.append(error.code)
+        self._give_up(pending, now)
+
+    # Operations
+
+    def start(self, operation: Operation, now: float) -> None:
+        """Begins `operation`; it is done when `take_changed` returns it with `done` set."""
+        settings = self.settings
+        width = settings.k if operation.wide else settings.search_width
+        known = self.table.closest(operation.target, settings.k)
+        operation.started = now
+        operation.lookup = Lookup(operation.target, known, settings, width=width, own_id=self.node_id)
+        if len(known) < _FEW_NODES:
+            for address in [*self._bootstrap, *(contact.address for contact in self.restored[:_FEW_NODES])]:
+                operation.lookup.add_seed(address)
+        self._operations.add(operation)
+        self._advance(operation, now)
+
+    def cancel(self, operation: Operation) -> None:
+        """Stops an operation; answers still on their way are ignored."""
+        operation.done = True
+        self._operations.discard(operation)
+
+    def _advance(self, operation: Operation, now: float) -> None:
+        lookup = operation.lookup
+        if lookup is None or operation.done or operation.writing:
+            return
+        if not operation.satisfied:
+            for contact in lookup.next_contacts():
+                if not self._send(contact, operation.request, now, operation):
+                    lookup.failed(contact.address)
+            if not lookup.finished:
+                return
+        operation.requests = lookup.requests
+        self._write(operation, now)
+
+    def _write(self, operation: Operation, now: float) -> None:
+        operation.writing = True
+        for contact, request in operation.writes(self.settings.k):
+            if self._send(contact, request, now, operation, write=True):
+                operation.writes_open += 1
+                operation.requests += 1
+        if operation.writes_open == 0:
+            self._finish(operation)
+
+    def _write_settled(self, operation: Operation) -> None:
+        operation.writes_open -= 1
+        if operation.writes_open == 0:
+            self._finish(operation)
+
+    def _finish(self, operation: Operation) -> None:
+        if not operation.done:
+            operation.done = True
+            self._operations.discard(operation)
+            self._changed.append(operation)
+
+    # Output
+
+    def take_datagrams(self) -> list[tuple[bytes, Address]]:
+        """The datagrams to send now, oldest first."""
+        outbox = self._outbox
+        if outbox:
+            self._outbox = []
+            self.counters.datagrams_out += len(outbox)
+        return outbox
+
+    def take_changed(self) -> list[Operation]:
+        """The operations that have news since the last call; one may appear more than once."""
+        changed = self._changed
+        if changed:
+            self._changed = []
+        return changed
+
+    def _reply(self, data: bytes, source: Address, now: float) -> None:
+        if self._budget.spend(len(data), source[0], now):
+            self._outbox.append((data, source))
+        else:
+            self.counters.refused_in += 1
+
+    def _send(
+        self,
+        contact: Contact,
+        request: Request,
+        now: float,
+        operation: Operation | None = None,
+        *,
+        write: bool = False,
+    ) -> bool:
+        if self._requests.full:
+            return False
+        transaction = self._requests.open(contact, operation, write, now)
+        self._outbox.append(
+            (encode_query(Query(transaction, self.node_id, request, self.read_only)), contact.address)
+        )
+        self.counters.queries_out += 1
+        return True
+
+    # Time
+
+    def next_timer(self) -> float:
+        """When `handle_timer` wants to be called next."""
+        deadline = self._requests.next_deadline()
+        return self._maintain_at if deadline is None else min(deadline, self._maintain_at)
+
+    def handle_timer(self, now: float) -> None:
+        """Times out requests and does the housekeeping that is due."""
+        for pending in self._requests.take_late(now):
+            operation = pending.operation
+            if operation is not None and operation.lookup is not None:
+                operation.lookup.late(pending.contact.address)
+                self._advance(operation, now)
+        for pending in self._requests.take_failed(now):
+            self._pinging.discard(pending.contact.address)
+            replacement = self.table.failed(pending.contact)
+            if replacement is not None:
+                self._ping(replacement, now)
+            self._give_up(pending, now)
+        if now >= self._maintain_at:
+            self._maintain(now)
+            self._maintain_at = now + self.settings.maintenance_period_s
+
+    def _give_up(self, pending: Pending, now: float) -> None:
+        operation = pending.operation
+        if operation is None or operation.done:
+            return
+        if pending.write:
+            self._write_settled(operation)
+        elif operation.lookup is not None:
+            operation.lookup.failed(pending.contact.address)
+            self._advance(operation, now)
+
+    # Housekeeping
+
+    def add_bootstrap(self, addresses: Iterable[Address], now: float) -> None:
+        """Names first nodes to ask, and asks them if few others are known."""
+        for address in addresses:
+            if address not in self._bootstrap:
+                self._bootstrap.append(address)
+        if len(self.table) < _FEW_NODES:
+            self._bootstrap_at = now
+            self._self_lookup_at = now
+            self._join_if_lonely(now)
+
+    def restore(self, contacts: Iterable[Contact], now: float) -> None:
+        """Takes contacts of an earlier run: each is pinged and becomes an entry when it answers."""
+        self.restored = tuple(contacts)
+        for contact in self.restored:
+            if self.table.wants(contact):
+                self._send(contact, Ping(), now)
+
+    def hear_of(self, contacts: Iterable[Contact], source: Address, now: float) -> None:
+        """Others told of `contacts`: those that the table has room for are pinged, a few at a time."""
+        for contact in contacts:
+            if len(self._pinging) >= _MAX_PINGS:
+                return
+            if usable(contact.address, source[0]) and self.table.wants(contact):
+                self._ping(contact, now)
+
+    def _ping(self, contact: Contact, now: float) -> None:
+        if len(self._pinging) < _MAX_PINGS and contact.address not in self._pinging:
+            self._pinging.add(contact.address)
+            self._send(contact, Ping(), now)
+
+    def _maintain(self, now: float) -> None:
+        self._join_if_lonely(now)
+        if now >= self._self_lookup_at and len(self.table):
+            self._look_up_self(now)
+        stale = self.table.stalest(now - self.settings.stale_after_s)
+        if stale is not None:
+            self._send(stale, FindNode(self.table.refresh_target(stale, self._rng)), now)
+        self._fill_a_bucket(now)
+        if now >= self._expire_at:
+            self._expire_at = now + 60.0
+            self.server.expire(now)
+
+    def _join_if_lonely(self, now: float) -> None:
+        if len(self.table) >= _FEW_NODES or now < self._bootstrap_at or not self._bootstrap:
+            return
+        self._bootstrap_at = now + self._bootstrap_delay
+        self._bootstrap_delay = min(2 * self._bootstrap_delay, self.settings.bootstrap_retry_max_s)
+        self._look_up_self(now)
+
+    def _look_up_self(self, now: float) -> None:
+        self._self_lookup_at = now + self.settings.self_lookup_period_s * (0.9 + 0.2 * self._rng.random())
+        operation = FindNodes(self.node_id)
+        want = (self.family, self.sibling.family) if self.sibling is not None else ()
+        operation.request = FindNode(self.node_id, want)
+        self.start(operation, now)
+
+    def _fill_a_bucket(self, now: float) -> None:
+        """Asks for ids in one shallow bucket that is not full: the self lookup fills only the deep ones."""
+        buckets = dict(self.table.buckets())
+        deepest = max(buckets, default=0)
+        for index in range(deepest):
+            due = self._refreshed.get(index, -self.settings.stale_after_s) + self.settings.stale_after_s
+            if buckets.get(index, 0) < self.settings.bucket_size and now >= due:
+                self._refreshed[index] = now
+                self._refresh(index, now)
+                return
+
+    def _refresh(self, index: int, now: float) -> None:
+        target = self.table.target_in(index, self._rng)
+        for contact in self.table.closest(target, 2):
+            self._send(contact, FindNode(target), now)
+
+    def _adopt_secure_id(self, now: float) -> None:
+        """The vote on our address changed: take an id that fits it (BEP 42), unless ours does already."""
+        address = self.votes.address
+        if address is None or is_secure(self.node_id, address):
+            return
+        self.change_id(secure_id(address, self._rng), now)
+
+    def change_id(self, node_id: bytes, now: float) -> None:
+        """Becomes `node_id`: the table is built anew around it and the neighbourhood looked up."""
+        entries = sorted(self.table, key=lambda entry: entry.seen)
+        self.table = RoutingTable(node_id, self.settings)
+        for entry in entries:
+            self.table.answered(entry.contact, entry.seen)
+        self.server.items.own_id = node_id
+        self._refreshed.clear()
+        self._share_tables()
+        if self.sibling is not None:
+            self.sibling._share_tables()
+        self._look_up_self(now)

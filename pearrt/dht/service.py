@@ -1,0 +1,562 @@
+"""The DHT over real sockets: the asyncio shell around `DhtNode`, one UDP socket per address family.
+
+    async with DhtService(bind=("0.0.0.0", port), bootstrap=DEFAULT_BOOTSTRAP) as dht:
+        async for address in dht.get_peers(topic): ...
+        stored = await dht.announce(topic, port)
+
+Nothing here waits for the network to come up: sockets are bound, bootstrap hosts are resolved in the background, and a call
+made meanwhile starts as soon as there is someone to ask. Without any reachable node, calls end with nothing found or stored.
+While the service is open it announces again what was announced (every 15 to 30 minutes) and republishes the mutable
+items that were put (hourly), until `withdraw` or `forget`. The routing table is saved on exit and restored on entry.
+"""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID251 - a shell
+import contextlib
+import errno
+import ipaddress
+import logging
+import os
+import random
+import socket  # noqa: TID251 - a shell
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar, cast
+
+from pearrt.crypto import ed25519
+from pearrt.dht import table_file as table_format
+from pearrt.dht.contact import ID_BYTES, Address, Contact, Family
+from pearrt.dht.items import MutableItem, immutable_item, mutable_target, sign_item
+from pearrt.dht.node import DhtNode
+from pearrt.dht.node_id import distance
+from pearrt.dht.operations import (
+    Announce,
+    FindImmutable,
+    FindMutable,
+    FindNodes,
+    FindPeers,
+    Operation,
+    PutImmutable,
+    PutMutable,
+)
+from pearrt.dht.settings import DEFAULT_BOOTSTRAP, DhtSettings
+from pearrt.dht.table_file import SavedTable
+from pearrt.errors import UserError
+from pearrt.link import HostPort
+
+__all__ = ["DEFAULT_BOOTSTRAP", "DhtService", "DhtStats", "PutResult"]
+
+log = logging.getLogger(__name__)
+
+RESOLVE_TIMEOUT_S = 10.0
+RESOLVE_RETRY_S = 30.0
+READY_TIMEOUT_S = 5.0
+OPERATION_TIMEOUT_S = 30.0
+MAX_WRITE_BUFFER_BYTES = 1 << 20
+_RECEIVE_BUFFER_BYTES = 1 << 20
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+_O = TypeVar("_O", bound=Operation)
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """Where an item went: its target, its seq (0 if immutable), how many nodes stored it and how many refused it
+    because they hold a newer one or another than `cas` names."""
+
+    target: bytes
+    stored: int
+    seq: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DhtStats:
+    """A look at the service: contacts per family, traffic, what is stored for others."""
+
+    node_id: bytes
+    contacts_v4: int
+    contacts_v6: int
+    public_address: str | None
+    datagrams_in: int
+    datagrams_out: int
+    queries_in: int
+    queries_out: int
+    malformed_in: int
+    refused_in: int
+    topics_stored: int
+    items_stored: int
+
+
+class DhtService:
+    """A Mainline DHT node on UDP. An async context manager; every method needs it to be open."""
+
+    def __init__(
+        self,
+        *,
+        bind: Address,
+        bootstrap: Sequence[HostPort] = (),
+        table_file: Path | None = None,
+        read_only: bool = False,
+        v6_bind: Address | None = None,
+        settings: DhtSettings | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self._bind = bind
+        self._v6_bind = v6_bind
+        self._hosts = tuple(bootstrap)
+        self._table_file = table_file
+        self._read_only = read_only
+        self._settings = settings or DhtSettings()
+        # Transaction ids and tokens must not be guessable; a seed is for simulations.
+        self._rng: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+        self._sockets: list[_Socket] = []
+        self._waiting: dict[Operation, asyncio.Event] = {}
+        self._announced: dict[bytes, tuple[int, float]] = {}
+        self._published: dict[bytes, tuple[MutableItem, float]] = {}
+        self._ready = asyncio.Event()
+        self._upkeep_changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        saved = table_format.decode(self._read_table())
+        try:
+            await self._open_socket(Family.V4 if ":" not in self._bind[0] else Family.V6, self._bind, saved)
+            if self._v6_bind is not None:
+                await self._open_v6(self._v6_bind, saved)
+        except BaseException:
+            self._close_sockets()
+            raise
+        if len(self._sockets) == 2:
+            self._sockets[0].node.pair_with(self._sockets[1].node)
+        self._tasks = [asyncio.create_task(self._resolve_bootstrap()), asyncio.create_task(self._upkeep())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        self._save_table()
+        self._close_sockets()
+        for operation, event in list(self._waiting.items()):
+            operation.done = True
+            event.set()
+        await asyncio.sleep(0)  # lets the transports finish closing
+
+    @property
+    def address(self) -> Address:
+        """The bound UDP address."""
+        return self._sockets[0].address
+
+    @property
+    def v6_address(self) -> Address | None:
+        """The bound address of the second socket, if there is one."""
+        return self._sockets[1].address if len(self._sockets) > 1 else None
+
+    @property
+    def node_id(self) -> bytes:
+        """The id of the first node."""
+        return self._sockets[0].node.node_id
+
+    def stats(self) -> DhtStats:
+        """Counters and table sizes at this moment, both families together."""
+        nodes = [each.node for each in self._sockets]
+        sizes = {node.family: len(node.table) for node in nodes}
+        return DhtStats(
+            node_id=nodes[0].node_id,
+            contacts_v4=sizes.get(Family.V4, 0),
+            contacts_v6=sizes.get(Family.V6, 0),
+            public_address=nodes[0].votes.address,
+            datagrams_in=sum(node.counters.datagrams_in for node in nodes),
+            datagrams_out=sum(node.counters.datagrams_out for node in nodes),
+            queries_in=sum(node.counters.queries_in for node in nodes),
+            queries_out=sum(node.counters.queries_out for node in nodes),
+            malformed_in=sum(node.counters.malformed_in for node in nodes),
+            refused_in=sum(node.counters.refused_in for node in nodes),
+            topics_stored=sum(len(node.server.peers) for node in nodes),
+            items_stored=sum(len(node.server.items) for node in nodes),
+        )
+
+    # What callers do
+
+    async def lookup(self, target: bytes) -> list[Contact]:
+        """The k closest live nodes to a 20-byte target, nearest first."""
+        _check_target(target)
+        found = await self._run(lambda: FindNodes(target))
+        contacts = [contact for operation in found for contact in operation.closest(self._settings.k)]
+        return sorted(contacts, key=lambda contact: distance(contact.node_id, target))[: self._settings.k]
+
+    async def get_peers(self, topic20: bytes) -> AsyncIterator[Address]:
+        """Peers of a 20-byte topic as they are found; ends with the lookup. Each address comes once."""
+        _check_target(topic20)
+        await self._wait_ready()
+        seen: set[Address] = set()
+        changed = asyncio.Event()
+        operations = [FindPeers(topic20) for _ in self._sockets]
+        try:
+            for each, operation in zip(self._sockets, operations, strict=True):
+                self._begin(each, operation, changed)
+            deadline = asyncio.get_running_loop().time() + OPERATION_TIMEOUT_S
+            while True:
+                for peer in [peer for operation in operations for peer in operation.take_fresh()]:
+                    if peer not in seen:
+                        seen.add(peer)
+                        yield peer
+                if all(operation.done for operation in operations):
+                    return
+                if not await _wait_until(changed, deadline):
+                    return
+        finally:
+            for each, operation in zip(self._sockets, operations, strict=False):
+                self._end(each, operation)
+
+    async def announce(self, topic20: bytes, port: int, *, repeat: bool = True) -> int:
+        """Announces this host as a peer of a topic at TCP `port`; returns how many nodes stored it.
+
+        With `repeat` it is announced again every 15 to 30 minutes until `withdraw`.
+        """
+        _check_target(topic20)
+        if not 0 < port < 65536:
+            raise UserError(f"{port} is no port.")
+        if repeat:
+            self._announced[topic20] = (port, self._next_announce())
+            self._upkeep_changed.set()
+        return sum(operation.stored for operation in await self._run(lambda: Announce(topic20, port)))
+
+    def withdraw(self, topic20: bytes) -> None:
+        """Stops announcing a topic; nodes forget it within 45 minutes."""
+        self._announced.pop(topic20, None)
+
+    async def put_immutable(self, value: bytes) -> PutResult:
+        """Stores `value` (<= 996 bytes) under its hash. Raises UserError if it is too long."""
+        item = immutable_item(value)
+        done = await self._run(lambda: PutImmutable(item))
+        return PutResult(item.target, sum(operation.stored for operation in done))
+
+    async def get_immutable(self, target: bytes) -> bytes | None:
+        """The value whose bencoding hashes to `target`."""
+        _check_target(target)
+        found = await self._run(lambda: FindImmutable(target))
+        return next((operation.item.value for operation in found if operation.item is not None), None)
+
+    async def put_mutable(
+        self,
+        seed: bytes,
+        value: bytes,
+        *,
+        salt: bytes = b"",
+        seq: int | None = None,
+        cas: int | None = None,
+        republish: bool = True,
+    ) -> PutResult:
+        """Signs `value` with a 32-byte Ed25519 seed and stores it; `seq` is by default one more than the newest found.
+
+        With `republish` it is stored again every hour until `forget` or until a newer one is found. Raises UserError for a
+        value, salt or seq out of bounds.
+        """
+        public_key = ed25519.public_key(seed)
+        sign_item(
+            seed, value, salt=salt, seq=seq or 0
+        )  # refuses what is out of bounds before anything is sent
+
+        def sign(newest: MutableItem | None) -> MutableItem:
+            next_seq = seq if seq is not None else (newest.seq + 1 if newest is not None else 1)
+            return sign_item(seed, value, salt=salt, seq=next_seq)
+
+        done = await self._run(lambda: PutMutable(public_key, salt, sign, cas=cas))
+        own = max(
+            (each.own for each in done if each.own is not None), key=lambda item: item.seq, default=None
+        )
+        stored = sum(operation.stored for operation in done)
+        if republish and own is not None and stored:
+            self._published[own.target] = (own, self._time() + self._settings.republish_s)
+            self._upkeep_changed.set()
+        refused = sum(code in (301, 302) for operation in done for code in operation.refusals)
+        return PutResult(done[0].target, stored, own.seq if own is not None else 0, refused)
+
+    async def get_mutable(self, public_key: bytes, *, salt: bytes = b"") -> MutableItem | None:
+        """The newest item under a 32-byte Ed25519 key and salt, its signature verified."""
+        found = await self._run(lambda: FindMutable(public_key, salt))
+        items = [operation.item for operation in found if operation.item is not None]
+        return max(items, key=lambda item: item.seq, default=None)
+
+    def forget(self, public_key: bytes, *, salt: bytes = b"") -> None:
+        """Stops republishing a mutable item; nodes forget it within two hours."""
+        self._published.pop(mutable_target(public_key, salt), None)
+
+    # Operations
+
+    async def _run(self, make: Callable[[], _O]) -> list[_O]:
+        """Runs one operation in every family and returns them when all are done or the time is over."""
+        await self._wait_ready()
+        changed = asyncio.Event()
+        operations = [make() for _ in self._sockets]
+        try:
+            for each, operation in zip(self._sockets, operations, strict=True):
+                self._begin(each, operation, changed)
+            deadline = self._time() + OPERATION_TIMEOUT_S
+            while not all(operation.done for operation in operations):
+                if not await _wait_until(changed, deadline):
+                    break
+        finally:
+            for each, operation in zip(self._sockets, operations, strict=False):
+                self._end(each, operation)
+        return operations
+
+    def _begin(self, each: _Socket, operation: Operation, changed: asyncio.Event) -> None:
+        self._waiting[operation] = changed
+        each.node.start(operation, self._time())
+        each.flush()
+
+    def _end(self, each: _Socket, operation: Operation) -> None:
+        self._waiting.pop(operation, None)
+        if not operation.done:
+            each.node.cancel(operation)
+
+    def changed(self, operation: Operation) -> None:
+        """A socket's node has news of `operation`."""
+        event = self._waiting.get(operation)
+        if event is not None:
+            event.set()
+
+    async def _wait_ready(self) -> None:
+        """Waits until the bootstrap hosts are resolved, but not for ever."""
+        if not self._sockets:
+            raise RuntimeError("the DHT service is not open")
+        if not self._ready.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READY_TIMEOUT_S):
+                    await self._ready.wait()
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    # Sockets
+
+    async def _open_socket(self, family: Family, bind: Address, saved: dict[Family, SavedTable]) -> None:
+        now = self._time()
+        node = DhtNode(
+            family,
+            rng=self._rng,
+            settings=self._settings,
+            node_id=saved[family].node_id,
+            read_only=self._read_only,
+            now=now,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            if family is Family.V6:
+                _, each = await loop.create_datagram_endpoint(
+                    lambda: _Socket(self, node), sock=_v6_socket(bind)
+                )
+            else:
+                _, each = await loop.create_datagram_endpoint(lambda: _Socket(self, node), local_addr=bind)
+        except OSError as e:
+            if family is Family.V6 and e.errno in _NO_IPV6:
+                raise
+            where = HostPort(*bind)
+            raise UserError(
+                f"Cannot listen on UDP {where}: {e.strerror or e}.", hint="Choose another port."
+            ) from e
+        self._sockets.append(each)
+        node.restore(saved[family].contacts, now)
+        each.flush()
+
+    async def _open_v6(self, bind: Address, saved: dict[Family, SavedTable]) -> None:
+        try:
+            await self._open_socket(Family.V6, bind, saved)
+        except OSError as e:
+            log.info("no IPv6 here, the DHT goes on with IPv4 alone: %s", e)
+
+    def _close_sockets(self) -> None:
+        for each in self._sockets:
+            each.close()
+
+    # Bootstrap and the saved table
+
+    async def _resolve_bootstrap(self) -> None:
+        pending = list(self._hosts)
+        while pending:
+            resolved = await asyncio.gather(*(_resolve(host) for host in pending))
+            addresses = [address for found in resolved for address in found]
+            self._add_bootstrap(addresses)
+            self._ready.set()
+            pending = [host for host, found in zip(pending, resolved, strict=True) if not found]
+            if pending:
+                await asyncio.sleep(RESOLVE_RETRY_S)
+        self._ready.set()
+
+    def _add_bootstrap(self, addresses: list[Address]) -> None:
+        for each in self._sockets:
+            family = each.node.family
+            mine = [address for address in addresses if (":" in address[0]) == (family is Family.V6)]
+            each.node.add_bootstrap([address for address in mine if address != each.address], self._time())
+            each.flush()
+
+    def _read_table(self) -> bytes:
+        if self._table_file is None:
+            return b""
+        try:
+            with self._table_file.open("rb") as file:
+                return file.read(table_format.MAX_FILE_BYTES)
+        except FileNotFoundError:
+            return b""
+        except OSError as e:
+            log.warning("cannot read the saved DHT table: %s", e)
+            return b""
+
+    def _save_table(self) -> None:
+        if self._table_file is None or not self._sockets:
+            return
+        tables = {}
+        for each in self._sockets:
+            contacts = tuple(entry.contact for entry in each.node.table if entry.failures == 0)
+            tables[each.node.family] = SavedTable(each.node.node_id, contacts or each.node.restored)
+        temporary = self._table_file.with_name(f"{self._table_file.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(table_format.encode(tables))
+            temporary.replace(self._table_file)
+        except OSError as e:
+            log.warning("cannot save the DHT table: %s", e)
+
+    # What is done again and again
+
+    def _next_announce(self) -> float:
+        return self._time() + self._rng.uniform(self._settings.announce_min_s, self._settings.announce_max_s)
+
+    async def _upkeep(self) -> None:
+        while True:
+            self._upkeep_changed.clear()
+            dues = [due for _, due in self._announced.values()] + [due for _, due in self._published.values()]
+            await _wait_until(self._upkeep_changed, min(dues, default=self._time() + 3600.0))
+            now = self._time()
+            for topic, (port, due) in list(self._announced.items()):
+                if due <= now:
+                    stored = await self.announce(topic, port)
+                    log.debug("announced %s again: %d nodes", topic.hex()[:8], stored)
+            for target, (item, due) in list(self._published.items()):
+                if due <= now:
+                    await self._republish(target, item)
+
+    async def _republish(self, target: bytes, item: MutableItem) -> None:
+        """Stores an item as it is, unless a newer one is found: then it is no longer ours to keep alive."""
+
+        def same(newest: MutableItem | None) -> MutableItem | None:
+            return item if newest is None or newest.seq <= item.seq else None
+
+        done = await self._run(lambda: PutMutable(item.public_key, item.salt, same, cas=None))
+        held = self._published.get(target)
+        if held is None or held[0] is not item:
+            return
+        if any(each.item is not None and each.item.seq > item.seq for each in done):
+            del self._published[target]
+        else:
+            self._published[target] = (item, self._time() + self._settings.republish_s)
+
+
+class _Socket(asyncio.DatagramProtocol):
+    """One UDP socket and the node behind it."""
+
+    def __init__(self, service: DhtService, node: DhtNode) -> None:
+        self.node = node
+        self.address: Address = ("", 0)
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.DatagramTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)  # Python 3.11's own is no subclass
+        host, port = transport.get_extra_info("sockname")[:2]
+        self.address = (host, port)
+        if (sock := transport.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.node.receive(data, addr[:2], self._loop.time())
+        self.flush()
+
+    def error_received(self, exc: Exception) -> None:
+        """An unreachable network or a full queue: UDP loses datagrams, and the requests time out."""
+        log.debug("udp: %s", exc)
+
+    def flush(self) -> None:
+        """Sends what the node has to send, tells the waiters, sets the timer."""
+        transport = self._transport
+        if transport is None:
+            return
+        for data, address in self.node.take_datagrams():
+            if transport.get_write_buffer_size() < MAX_WRITE_BUFFER_BYTES:
+                transport.sendto(data, address)
+        for operation in self.node.take_changed():
+            self._service.changed(operation)
+        due = self.node.next_timer()
+        if self._timer is None or self._timer.when() > due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.node.handle_timer(self._loop.time())
+        self.flush()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+
+def _v6_socket(bind: Address) -> socket.socket:
+    """An IPv6-only socket, so that the IPv4 one can have the same port."""
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(bind)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _resolve(host: HostPort) -> list[Address]:
+    """The addresses of a bootstrap host; none if it cannot be resolved now."""
+    try:
+        return [(str(ipaddress.ip_address(host.host)), host.port)]
+    except ValueError:
+        pass
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            found = await loop.getaddrinfo(host.host, host.port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError, TimeoutError) as e:
+        log.info("cannot resolve the bootstrap host %s: %s", host, e)
+        return []
+    return [(entry[4][0], entry[4][1]) for entry in found]
+
+
+async def _wait_until(event: asyncio.Event, deadline: float) -> bool:
+    """Waits for `event` and clears it; False when `deadline` comes first."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await event.wait()
+    except TimeoutError:
+        return False
+    event.clear()
+    return True
+
+
+def _check_target(target: bytes) -> None:
+    if len(target) != ID_BYTES:
+        raise UserError(f"A DHT key has {ID_BYTES} bytes; this has {len(target)}.")
