@@ -1,0 +1,516 @@
+"""One app's swarm: its peers, bundles, downloads and gossip. Sans-I/O: messages and `now` in, effects out.
+
+The shell calls `joined`/`left`/`received`/`tick`, carries out what `effects` returns and reports back with `stored` or
+`rejected`. Uploads of all apps share one `UploadQueue`, under the app's topic as scope. Simulations drive this very
+class.
+
+Only blocks of the app's own bundles are served, and only to peers that proved the topic: the store holds other apps'
+blocks, too. A block that nobody asked for is neither hashed nor kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Generic, TypeVar
+
+from pearrt.errors import ProtocolViolation, RemoteError
+from pearrt.peer import messages as wire
+from pearrt.swarm import fetch as fetching
+from pearrt.swarm.allowance import Allowance
+from pearrt.swarm.bundle_state import BundleState, ref_of
+from pearrt.swarm.claims import UnknownClaims
+from pearrt.swarm.download import Download, Job
+from pearrt.swarm.effects import (
+    Effect,
+    Heard,
+    Keep,
+    MetadataCame,
+    Newer,
+    Offended,
+    Send,
+    ServeMetadata,
+    SwarmApp,
+)
+from pearrt.swarm.exchange import EXCHANGE_EVERY_S, PeerExchange
+from pearrt.swarm.gossip import Gossip, News
+from pearrt.swarm.have import HaveSet
+from pearrt.swarm.reputation import Offence
+from pearrt.swarm.scope import Address
+from pearrt.swarm.upload import UploadQueue
+
+P = TypeVar("P", bound=Hashable)
+
+MAX_BUNDLES = 16
+_OFFENCES = {
+    "sends blocks nobody asked for": Offence.UNASKED,
+    "sent a block with a wrong digest": Offence.BAD_BLOCK,
+    "announced blocks that it lacks": Offence.LIES,
+    "delivers nothing": Offence.USELESS,
+}
+
+
+@dataclass(slots=True)
+class Member:
+    """A peer of this app. `listen` is where others can reach it, as far as known."""
+
+    channel: int
+    host: str
+    listen: Address | None
+    near: bool
+    strays: Allowance
+    questions: Allowance
+    surplus: Allowance
+    claims: UnknownClaims = field(default_factory=UnknownClaims)
+    metadata_asked: int = 0
+    exchanged_at: float = float("-inf")
+    bytes_from: int = 0
+    bytes_to: int = 0
+
+
+class AppSwarm(Generic[P]):
+    """See the module. `members` and `bundles` are for reading."""
+
+    def __init__(self, app: SwarmApp, rng: Random, uploads: UploadQueue[P]) -> None:
+        self.app = app
+        self.topic = app.topic
+        self.members: dict[P, Member] = {}
+        self.bundles: dict[bytes, BundleState[P]] = {}
+        self.ourselves: set[Address] = set()
+        self._rng = rng
+        self._uploads = uploads
+        self._by_ref: dict[int, BundleState[P]] = {}
+        self._downloads: list[Download[P]] = []
+        self._wanted: dict[bytes, Download[P]] = {}
+        self._gossip: Gossip[P] = Gossip(app.timestamp(), app.consider_timestamp)
+        self._exchange: PeerExchange[P] = PeerExchange(rng)
+        self._effects: list[Effect[P]] = []
+        self.finished_twice = 0
+
+    # ---- peers ------------------------------------------------------------------------------------------------
+
+    def joined(
+        self, peer: P, *, channel: int, host: str, listen: Address | None, near: bool, now: float
+    ) -> None:
+        """A peer proved the topic, and we did."""
+        if peer in self.members:
+            return
+        self.members[peer] = Member(
+            channel,
+            host,
+            listen,
+            near,
+            strays=Allowance(burst=64, per_s=1, now=now),
+            questions=Allowance(burst=8, per_s=0.5, now=now),
+            surplus=Allowance(burst=1024, per_s=16, now=now),
+        )
+        if (timestamp := self._gossip.joined(peer, now)) is not None:
+            self._send(peer, wire.Timestamp(channel, timestamp))
+        for bundle in self.bundles.values():
+            self._show(peer, bundle)
+        for download in self._downloads:
+            if download.bundle is None:
+                download.fetch.add_source(peer, None, near=near, now=now)
+
+    def left(self, peer: P, now: float) -> None:
+        """A peer left the app, or its connection ended."""
+        if self.members.pop(peer, None) is None:
+            return
+        self._uploads.forget_scope(peer, self.topic)
+        self._gossip.left(peer)
+        self._exchange.left(peer)
+        for bundle in self.bundles.values():
+            bundle.left(peer)
+        for download in self._downloads:
+            download.fetch.remove_source(peer, now)
+
+    # ---- bundles ----------------------------------------------------------------------------------------------
+
+    def set_bundle(
+        self,
+        digest: bytes,
+        ids: Sequence[bytes],
+        index_ids: Iterable[bytes],
+        held: Iterable[bytes],
+        now: float,
+    ) -> BundleState[P]:
+        """Serve and advertise a bundle: its unique blocks in index order, the index's own, and which are here."""
+        bundle = self.bundles.get(digest)
+        if bundle is None:
+            if len(self.bundles) >= MAX_BUNDLES:
+                self.drop_bundle(next(iter(self.bundles)))
+            bundle = BundleState(digest, ids, index_ids, self._rng)
+            self.bundles[digest] = self._by_ref[bundle.ref] = bundle
+        for block_id in held:
+            bundle.stored(block_id)
+        bundle.fresh.clear()
+        for peer, member in self.members.items():
+            self._show(peer, bundle)
+            self._resolve(peer, member, bundle, now)
+        return bundle
+
+    def drop_bundle(self, digest: bytes) -> None:
+        """No longer serve a bundle. Peers are not told: they get NOT_FOUND."""
+        bundle = self.bundles.pop(digest, None)
+        if bundle is not None and self._by_ref.get(bundle.ref) is bundle:
+            del self._by_ref[bundle.ref]
+
+    def serves(self, block_id: bytes) -> bool:
+        """Whether the block belongs to a bundle of this app."""
+        return any(block_id in b.ordinals or block_id in b.index_ids for b in self.bundles.values())
+
+    def choose(self, peer: P, ref: int) -> tuple[bytes, int] | None:
+        """What to send a peer that asked for any block of a bundle."""
+        bundle = self._by_ref.get(ref)
+        if bundle is None or peer not in self.members:
+            return None
+        ordinal = bundle.spread.choose(peer, None if bundle.ours.complete else bundle.ours)
+        if ordinal is None:
+            return None
+        bundle.spread.noted(peer, (ordinal,))
+        return bundle.ids[ordinal], ordinal
+
+    def _show(self, peer: P, bundle: BundleState[P]) -> None:
+        channel = self.members[peer].channel
+        if bundle.ours.complete:
+            self._send(peer, wire.HaveAll(channel, bundle.digest))
+        else:
+            self._send(peer, wire.Bitfield(channel, bundle.digest, bundle.ours.encode()))
+
+    def _resolve(self, peer: P, member: Member, bundle: BundleState[P], now: float) -> None:
+        try:
+            known, held = member.claims.resolve(bundle.digest, len(bundle.ids))
+        except ProtocolViolation:
+            self._effects.append(Offended(peer, Offence.VIOLATION))
+            return
+        if known:
+            self._claimed(peer, member, bundle, held, now)
+
+    def _claimed(
+        self, peer: P, member: Member, bundle: BundleState[P], held: HaveSet | None, now: float
+    ) -> None:
+        bundle.claimed(peer, held)
+        for download in self._downloads:
+            if download.bundle is bundle:
+                download.fetch.add_source(peer, bundle.claims[peer], near=member.near, now=now)
+
+    # ---- downloads --------------------------------------------------------------------------------------------
+
+    def want(self, ids: Iterable[bytes], *, foreground: bool, now: float) -> Job:
+        """Starts fetching blocks that are not here. Call only with ids that the store lacks."""
+        job = Job(set(ids), foreground)
+        loose: list[bytes] = []
+        for block_id in job.missing:
+            if block_id in self._wanted:
+                self._attach(job, self._wanted[block_id])
+                continue
+            bundle = next((b for b in self.bundles.values() if block_id in b.ordinals), None)
+            if bundle is None:
+                loose.append(block_id)
+                continue
+            download = self._download_of(bundle, now)
+            download.fetch.want((bundle.ordinals[block_id],))
+            self._wanted[block_id] = download
+            self._attach(job, download)
+        if loose:
+            download = self._start(Download(sorted(loose), None, self._rng))
+            for peer, member in self.members.items():
+                download.fetch.add_source(peer, None, near=member.near, now=now)
+            self._wanted.update((block_id, download) for block_id in loose)
+            self._attach(job, download)
+        return job
+
+    def give_up(self, job: Job) -> None:
+        """The caller no longer waits; downloads that nobody waits for end."""
+        for download in list(self._downloads):
+            if job in download.jobs:
+                download.jobs.remove(job)
+                if not download.jobs:
+                    self._end(download)
+
+    def _attach(self, job: Job, download: Download[P]) -> None:
+        if job not in download.jobs:
+            download.jobs.append(job)
+
+    def _start(self, download: Download[P]) -> Download[P]:
+        self._downloads.append(download)
+        return download
+
+    def _download_of(self, bundle: BundleState[P], now: float) -> Download[P]:
+        for download in self._downloads:
+            if download.bundle is bundle:
+                return download
+        download = self._start(Download((), bundle, self._rng))
+        for peer, held in bundle.claims.items():
+            download.fetch.add_source(peer, held, near=self.members[peer].near, now=now)
+        return download
+
+    def _end(self, download: Download[P]) -> None:
+        self._emit(download, download.fetch.stop())
+        self.finished_twice += download.fetch.arrived_twice
+        self._downloads.remove(download)
+        for block_id in [block_id for block_id, d in self._wanted.items() if d is download]:
+            del self._wanted[block_id]
+
+    @property
+    def moving(self) -> bool:
+        """Whether a foreground download is under way and has somebody to ask."""
+        return any(d.foreground and d.fetch.outstanding for d in self._downloads)
+
+    def pause(self, *, background: bool, foreground: bool) -> None:
+        """Ask for nothing new for a while."""
+        for download in self._downloads:
+            download.fetch.paused = foreground if download.foreground else background
+
+    @property
+    def arrived_twice(self) -> int:
+        """Blocks that came in vain."""
+        return self.finished_twice + sum(download.fetch.arrived_twice for download in self._downloads)
+
+    def stored(self, block_id: bytes) -> None:
+        """A block is in the store and verified."""
+        for bundle in self.bundles.values():
+            bundle.stored(block_id)
+        download = self._wanted.pop(block_id, None)
+        if download is None:
+            return
+        download.fetch.verified(download.ordinals[block_id])
+        for job in download.jobs:
+            job.missing.discard(block_id)
+        if download.fetch.done:
+            self._end(download)
+
+    def rejected(self, block_id: bytes, now: float) -> None:
+        """A block was not what its id says: its sender is condemned, it is fetched from another."""
+        download = self._wanted.get(block_id)
+        if download is not None:
+            download.fetch.failed(download.ordinals[block_id], now)
+
+    # ---- messages ---------------------------------------------------------------------------------------------
+
+    def received(self, peer: P, message: wire.Message, now: float) -> None:
+        """A message of this app's channel, or a BLOCK. Raises RemoteError where the peer broke the protocol."""
+        member = self.members.get(peer)
+        if member is None:
+            return
+        handler = _HANDLERS.get(type(message))
+        if handler is not None:
+            handler(self, peer, member, message, now)
+
+    def expects(self, block_id: bytes) -> bool:
+        """Whether the block belongs to a download."""
+        return block_id in self._wanted
+
+    def stray(self, peer: P, now: float) -> None:
+        """A block came that no download expects: fine now and then (a cancel crossed it), an offence if often."""
+        member = self.members.get(peer)
+        if member is not None and not member.strays.take(now):
+            self._effects.append(Offended(peer, Offence.UNASKED))
+
+    def _on_block(self, peer: P, member: Member, message: wire.Block, now: float) -> None:
+        download = self._wanted.get(message.id)
+        if download is None:
+            self.stray(peer, now)
+            return
+        arrival = download.fetch.arrived(peer, download.ordinals[message.id], now)
+        if arrival is fetching.Arrival.NEW:
+            member.bytes_from += len(message.data)
+            self._effects.append(Keep(peer, message.id, message.data))
+
+    def _on_have_all(self, peer: P, member: Member, message: wire.HaveAll, now: float) -> None:
+        bundle = self.bundles.get(message.index_digest)
+        if bundle is None:
+            member.claims.holds_all(message.index_digest)
+        else:
+            self._claimed(peer, member, bundle, None, now)
+
+    def _on_bitfield(self, peer: P, member: Member, message: wire.Bitfield, now: float) -> None:
+        bundle = self.bundles.get(message.index_digest)
+        if bundle is None:
+            member.claims.holds(message.index_digest, message.bits)
+        else:
+            self._claimed(peer, member, bundle, HaveSet.decode(message.bits, len(bundle.ids)), now)
+
+    def _on_have(self, peer: P, member: Member, message: wire.Have, now: float) -> None:
+        bundle = self._by_ref.get(message.ref)
+        if bundle is None:
+            member.claims.announced(message.ref, message.ordinals)
+            return
+        if max(message.ordinals) >= len(bundle.ids):
+            raise ProtocolViolation("HAVE names a block past the last")
+        new = peer not in bundle.claims
+        bundle.announced(peer, message.ordinals)
+        for download in self._downloads:
+            if download.bundle is bundle:
+                if new:
+                    download.fetch.add_source(peer, bundle.claims[peer], near=member.near, now=now)
+                download.fetch.add_have(peer, message.ordinals)
+
+    def _on_request(self, peer: P, member: Member, message: wire.Request, now: float) -> None:
+        known = [block_id for block_id in message.ids if self.serves(block_id)]
+        unknown = tuple(set(message.ids).difference(known))
+        if unknown:
+            self._send(peer, wire.Refuse(member.channel, wire.NOT_FOUND, unknown))
+        refused = self._uploads.request(peer, self.topic, known)
+        if refused:
+            self._send(peer, wire.Refuse(member.channel, wire.LIMIT, tuple(refused)))
+        if (surplus := len(refused) + len(unknown)) and not member.surplus.take(now, surplus):
+            self._effects.append(Offended(peer, Offence.FLOOD))
+
+    def _on_any(self, peer: P, member: Member, message: wire.AnyBlocks, now: float) -> None:
+        bundle = self._by_ref.get(message.ref)
+        if bundle is None or not bundle.ours.count:
+            self._send(peer, wire.Promise(member.channel, message.ref, ()))
+        else:
+            self._uploads.ask(peer, self.topic, message.ref, message.count)
+
+    def _on_promise(self, peer: P, member: Member, message: wire.Promise, now: float) -> None:
+        bundle = self._by_ref.get(message.ref)
+        if bundle is not None and message.ordinals and max(message.ordinals) >= len(bundle.ids):
+            raise ProtocolViolation("PROMISE names a block past the last")
+        download = next((d for d in self._downloads if bundle is not None and d.bundle is bundle), None)
+        if download is None:
+            if bundle is not None and message.ordinals:
+                ids = tuple(bundle.ids[ordinal] for ordinal in message.ordinals)
+                self._cancel(peer, ids)
+        elif message.ordinals:
+            download.fetch.promised(peer, message.ordinals, now)
+        else:
+            download.fetch.ask_refused(peer, now)
+
+    def _on_cancel(self, peer: P, member: Member, message: wire.Cancel, now: float) -> None:
+        self._uploads.cancel(peer, self.topic, message.ids)
+
+    def _on_refuse(self, peer: P, member: Member, message: wire.Refuse, now: float) -> None:
+        not_found = message.reason == wire.NOT_FOUND
+        for block_id in message.ids:
+            download = self._wanted.get(block_id)
+            if download is not None:
+                ordinal = download.ordinals[block_id]
+                download.fetch.refused(peer, (ordinal,), not_found=not_found, now=now)
+
+    def _on_timestamp(self, peer: P, member: Member, message: wire.Timestamp, now: float) -> None:
+        news = self._gossip.heard(peer, message.metadata, now)
+        if news is News.NEWER:
+            self._effects.append(Newer(peer, message.metadata, True))
+            self._tell_newest()
+        elif news is News.UNVERIFIED:
+            self._effects.append(Newer(peer, message.metadata, False))
+        elif news is News.OLDER and (ours := self._gossip.answer(peer)) is not None:
+            self._send(peer, wire.Timestamp(member.channel, ours))
+        elif news is News.REFUSED:
+            self._effects.append(Offended(peer, Offence.BAD_TIMESTAMP))
+
+    def _on_get_metadata(self, peer: P, member: Member, message: wire.GetMetadata, now: float) -> None:
+        if member.questions.take(now):
+            self._effects.append(ServeMetadata(peer, message.first_root))
+        else:
+            self._effects.append(Offended(peer, Offence.FLOOD))
+
+    def _on_metadata(self, peer: P, member: Member, message: wire.Metadata, now: float) -> None:
+        if not member.metadata_asked:
+            raise ProtocolViolation("METADATA that nobody asked for")
+        member.metadata_asked -= 1
+        self._effects.append(MetadataCame(peer, message.metadata))
+
+    def _on_peers(self, peer: P, member: Member, message: wire.Peers, now: float) -> None:
+        useful = self._exchange.heard(peer, member.host, message.addresses, self.ourselves, now)
+        if useful is None:
+            self._effects.append(Offended(peer, Offence.FLOOD))
+        elif useful:
+            self._effects.append(Heard(tuple(useful)))
+
+    # ---- saying things ----------------------------------------------------------------------------------------
+
+    def ask_metadata(self, peer: P, first_root: int) -> None:
+        """Asks one peer for its metadata."""
+        member = self.members[peer]
+        member.metadata_asked += 1
+        self._send(peer, wire.GetMetadata(member.channel, first_root))
+
+    def timestamp_changed(self) -> None:
+        """The app trusts a newer timestamp now: peers are told."""
+        if (raw := self.app.timestamp()) is not None:
+            self._gossip.ours_changed(raw)
+            self._tell_newest()
+
+    def _tell_newest(self) -> None:
+        for peer in self._gossip.to_tell():
+            assert self._gossip.newest is not None
+            self._send(peer, wire.Timestamp(self.members[peer].channel, self._gossip.newest))
+
+    def tick(self, now: float) -> None:
+        """About once a second: time-outs and peer exchange."""
+        for download in self._downloads:
+            download.fetch.tick(now)
+        connected = [m.listen for m in self.members.values() if m.listen is not None]
+        for peer, member in self.members.items():
+            if now - member.exchanged_at < EXCHANGE_EVERY_S:
+                continue
+            others = [address for address in connected if address != member.listen]
+            addresses = self._exchange.to_tell(peer, member.host, others)
+            if addresses:
+                member.exchanged_at = now
+                self._send(peer, wire.Peers(member.channel, addresses))
+
+    def announce_fresh(self) -> None:
+        """Tells all peers of the blocks stored since the last call (HAVE)."""
+        for bundle in self.bundles.values():
+            fresh, bundle.fresh = bundle.fresh, []
+            for at in range(0, len(fresh), wire.MAX_ORDINALS):
+                ordinals = tuple(fresh[at : at + wire.MAX_ORDINALS])
+                for peer, member in self.members.items():
+                    self._send(peer, wire.Have(member.channel, bundle.ref, ordinals))
+
+    def effects(self, now: float) -> list[Effect[P]]:
+        """What to do now. Call after each batch of calls."""
+        for download in self._downloads:
+            self._emit(download, download.fetch.actions(now))
+        result, self._effects = self._effects, []
+        return result
+
+    def _emit(self, download: Download[P], actions: Iterable[fetching.Action[P]]) -> None:
+        for action in actions:
+            if isinstance(action, fetching.Condemn):
+                self._effects.append(Offended(action.source, _OFFENCES[action.reason]))
+                continue
+            member = self.members.get(action.source)
+            if member is None:
+                continue
+            if isinstance(action, fetching.Ask):
+                assert download.bundle is not None
+                self._send(action.source, wire.AnyBlocks(member.channel, download.bundle.ref, action.count))
+                continue
+            ids = download.ids_of(action.ordinals)
+            if isinstance(action, fetching.Cancel):
+                self._cancel(action.source, ids)
+                continue
+            for at in range(0, len(ids), wire.MAX_REQUEST_IDS):
+                self._send(action.source, wire.Request(member.channel, ids[at : at + wire.MAX_REQUEST_IDS]))
+
+    def _cancel(self, peer: P, ids: tuple[bytes, ...]) -> None:
+        channel = self.members[peer].channel
+        for at in range(0, len(ids), wire.MAX_PROOFS):
+            self._send(peer, wire.Cancel(channel, ids[at : at + wire.MAX_PROOFS]))
+
+    def _send(self, peer: P, message: wire.Message) -> None:
+        self._effects.append(Send(peer, message))
+
+
+_Handler = Callable[..., None]
+_HANDLERS: dict[type[wire.Message], _Handler] = {
+    wire.Block: AppSwarm._on_block,
+    wire.HaveAll: AppSwarm._on_have_all,
+    wire.Bitfield: AppSwarm._on_bitfield,
+    wire.Have: AppSwarm._on_have,
+    wire.Request: AppSwarm._on_request,
+    wire.AnyBlocks: AppSwarm._on_any,
+    wire.Promise: AppSwarm._on_promise,
+    wire.Cancel: AppSwarm._on_cancel,
+    wire.Refuse: AppSwarm._on_refuse,
+    wire.Timestamp: AppSwarm._on_timestamp,
+    wire.GetMetadata: AppSwarm._on_get_metadata,
+    wire.Metadata: AppSwarm._on_metadata,
+    wire.Peers: AppSwarm._on_peers,
+}

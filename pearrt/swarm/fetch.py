@@ -1,0 +1,466 @@
+"""One bundle's download: whom to ask for what, and when to ask somebody else. Sans-I/O: events and `now` in,
+actions out.
+
+Rules:
+- A block is asked of one source at a time, except for a bounded number of overdue ones at the end.
+- A source has as many blocks outstanding as its window says (`flow.py`: 2x bandwidth-delay product).
+- A lone seed among several leechers is asked for "any block I lack" (ANY), so that it sends each block once before
+  any twice; what it promises is no longer asked of others, and what is promised in vain is cancelled.
+- With nothing free left, a source with room takes over blocks that wait in a longer line elsewhere: the old request
+  is cancelled, so this costs a message, not a block. Only a block at the head of a line, probably under way, may
+  come twice, and only once it is overdue.
+- A silent source loses its requests and gets one trial at a time, ever later. A late block is still welcome.
+- A block is held once the store verified it. One that fails condemns exactly the source that sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Generic, TypeVar
+
+from pearrt.swarm.flow import FlowWindow
+from pearrt.swarm.have import HaveSet
+from pearrt.swarm.picker import Picker
+
+P = TypeVar("P")
+
+ANY_MAX_SEEDS = 2  # with more complete sources, plain rarest-first spreads the load well enough
+ANY_WINDOW = 2
+MAX_REMEMBERED_CANCELS = 256
+MAX_LIES = 3
+MAX_UNASKED = 8
+TRIAL_AFTER_S = 10.0
+MAX_TRIALS = 4
+STEAL_GAIN = 2.0
+STEAL_MARGIN_S = 0.05
+OVERDUE_INTERVALS = 4.0
+OVERDUE_MIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[P]):
+    """Ask `source` for these blocks."""
+
+    source: P
+    ordinals: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[P]):
+    """Ask `source` for any `count` blocks that we lack."""
+
+    source: P
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Generic[P]):
+    """These blocks are no longer wanted from `source`."""
+
+    source: P
+    ordinals: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Condemn(Generic[P]):
+    """`source` broke the rules or is useless: drop it."""
+
+    source: P
+    reason: str
+
+
+Action = Request[P] | Ask[P] | Cancel[P] | Condemn[P]
+
+
+class Arrival(Enum):
+    """What to do with a block that came: store it, or leave it."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    UNASKED = "unasked"
+
+
+class _Source(Generic[P]):
+    __slots__ = (
+        "asked", "asked_at", "cancelled", "delivered", "flow", "heard_at", "held", "key", "lies", "near",
+        "pending", "resting_until", "trials", "unasked",
+    )  # fmt: skip
+
+    def __init__(self, key: P, held: HaveSet | None, near: bool, now: float) -> None:
+        self.key = key
+        self.held = held
+        self.near = near
+        self.flow = FlowWindow()
+        self.pending: dict[int, float] = {}
+        self.cancelled: dict[int, float] = {}
+        self.asked = 0
+        self.asked_at = now
+        self.heard_at = now
+        self.resting_until = 0.0
+        self.trials = 0
+        self.delivered = 0
+        self.lies = 0
+        self.unasked = 0
+
+    def holds(self, ordinal: int) -> bool:
+        return self.held is None or ordinal in self.held
+
+    @property
+    def outstanding(self) -> int:
+        return len(self.pending) + self.asked
+
+
+class BundleFetch(Generic[P]):
+    """The download of `wanted` (ordinals in range(total)) from sources that come and go.
+
+    Counters: `remaining` blocks not yet verified, `arrived_twice` blocks that came in vain.
+    """
+
+    def __init__(self, total: int, wanted: Iterable[int], rng: Random, *, use_any: bool = True) -> None:
+        ordinals = sorted(set(wanted))
+        if ordinals and not 0 <= ordinals[0] <= ordinals[-1] < total:
+            raise ValueError("wanted blocks outside the bundle")
+        self.total = total
+        self.missing = HaveSet(total, ordinals)
+        self.paused = False
+        self.spare_far = True
+        self.arrived_twice = 0
+        self._use_any = use_any
+        self._rng = rng
+        self._picker = Picker(total, ordinals, rng)
+        self._sources: dict[P, _Source[P]] = {}
+        self._owners: dict[int, list[_Source[P]]] = {}
+        self._checking: dict[int, P] = {}
+        self._actions: list[Action[P]] = []
+
+    # ---- what is going on -------------------------------------------------------------------------------------
+
+    @property
+    def remaining(self) -> int:
+        return self.missing.count
+
+    @property
+    def done(self) -> bool:
+        return not self.missing.count
+
+    @property
+    def outstanding(self) -> int:
+        """Blocks asked for and not yet here."""
+        return len(self._owners)
+
+    @property
+    def checking(self) -> int:
+        """Blocks here and not yet verified."""
+        return len(self._checking)
+
+    @property
+    def sources(self) -> list[P]:
+        return list(self._sources)
+
+    def want(self, ordinals: Iterable[int]) -> None:
+        """Further blocks to fetch."""
+        for ordinal in ordinals:
+            if self.missing.add(ordinal):
+                self._picker.release(ordinal)
+
+    # ---- sources come, learn and go ---------------------------------------------------------------------------
+
+    def add_source(self, key: P, held: HaveSet | None, *, near: bool = False, now: float) -> None:
+        """A peer that holds `held` (None: everything). The set is copied. Replaces what was known of it."""
+        if key in self._sources:
+            self.remove_source(key, now)
+        if held is not None and held.complete:
+            held = None
+        source = _Source(key, held.copy() if held is not None else None, near, now)
+        self._sources[key] = source
+        if source.held is None:
+            self._picker.add_seed(near)
+        else:
+            for ordinal in source.held:
+                self._picker.add_copy(ordinal, near)
+
+    def add_have(self, key: P, ordinals: Iterable[int]) -> None:
+        """A peer announced blocks. Ordinals outside the bundle are the caller's to refuse."""
+        source = self._sources.get(key)
+        if source is None or source.held is None:
+            return
+        for ordinal in ordinals:
+            if source.held.add(ordinal):
+                self._picker.add_copy(ordinal, source.near)
+        if source.held.complete:
+            self._forget_copies(source)
+            source.held = None
+            self._picker.add_seed(source.near)
+
+    def remove_source(self, key: P, now: float) -> None:
+        """A peer left; what it was asked for is free again."""
+        source = self._sources.pop(key, None)
+        if source is None:
+            return
+        for ordinal in list(source.pending):
+            self._let_go(source, ordinal)
+        self._forget_copies(source)
+
+    def _forget_copies(self, source: _Source[P]) -> None:
+        if source.held is None:
+            self._picker.add_seed(source.near, -1)
+            return
+        for ordinal in source.held:
+            self._picker.add_copy(ordinal, source.near, -1)
+
+    # ---- answers ----------------------------------------------------------------------------------------------
+
+    def promised(self, key: P, ordinals: Iterable[int], now: float) -> None:
+        """A seed answered ANY: it is about to send these."""
+        source = self._sources.get(key)
+        if source is None:
+            return
+        in_vain: list[int] = []
+        for ordinal in ordinals:
+            if source.asked <= 0:
+                source.unasked += 1
+                continue
+            source.asked -= 1
+            if ordinal in source.pending:
+                continue
+            if not self._wants(ordinal) or not self._yield_to(ordinal, now):
+                in_vain.append(ordinal)
+                self._remember_cancel(source, ordinal, now)
+                continue
+            self._claim(source, ordinal, now)
+        if in_vain:
+            self._actions.append(Cancel(key, tuple(in_vain)))
+
+    def _yield_to(self, ordinal: int, now: float) -> bool:
+        """Whether a promised block should come from the promiser; takes it back from a line it waits in."""
+        owners = self._owners.get(ordinal, ())
+        for owner in owners:
+            if next(iter(owner.pending)) == ordinal and owner.flow.proven:
+                return False
+        for owner in list(owners):
+            self._call_off(owner, ordinal, now)
+        return True
+
+    def arrived(self, key: P, ordinal: int, now: float) -> Arrival:
+        """A block's bytes are here, unverified. After NEW, `verified` or `failed` must follow."""
+        source = self._sources.get(key)
+        if source is None:
+            return Arrival.UNASKED
+        asked_at = source.pending.get(ordinal)
+        if asked_at is not None:
+            source.flow.arrived(now, asked_at)
+        elif source.cancelled.pop(ordinal, None) is None:
+            source.unasked += 1
+            if source.unasked > MAX_UNASKED:
+                self._condemn(source, "sends blocks nobody asked for", now)
+            return Arrival.UNASKED
+        source.heard_at = now
+        source.resting_until = 0.0
+        source.trials = 0
+        source.delivered += 1
+        self._let_go(source, ordinal)
+        if not self._wants(ordinal):
+            self.arrived_twice += 1
+            return Arrival.DUPLICATE
+        for owner in list(self._owners.get(ordinal, ())):
+            self._call_off(owner, ordinal, now)
+        self._picker.take(ordinal)
+        self._checking[ordinal] = key
+        return Arrival.NEW
+
+    def verified(self, ordinal: int) -> None:
+        """The block is in the store (from here or elsewhere)."""
+        self._checking.pop(ordinal, None)
+        self.missing.discard(ordinal)
+        self._picker.take(ordinal)
+
+    def failed(self, ordinal: int, now: float) -> P | None:
+        """The block was not what its id says; condemns and returns who sent it."""
+        key = self._checking.pop(ordinal, None)
+        if ordinal in self.missing and ordinal not in self._owners:
+            self._picker.release(ordinal)
+        if key is not None and (source := self._sources.get(key)) is not None:
+            self._condemn(source, "sent a block with a wrong digest", now)
+        return key
+
+    def refused(self, key: P, ordinals: Iterable[int], *, not_found: bool, now: float) -> None:
+        """A source won't send these: it lacks them (a lie, if it announced them) or is busy."""
+        source = self._sources.get(key)
+        if source is None:
+            return
+        for ordinal in ordinals:
+            if ordinal not in source.pending:
+                continue
+            self._let_go(source, ordinal)
+            if not_found:
+                self._lacks(source, ordinal)
+        if not not_found:
+            source.flow.shrink()
+            source.resting_until = now + 1.0
+        elif source.lies > MAX_LIES:
+            self._condemn(source, "announced blocks that it lacks", now)
+
+    def ask_refused(self, key: P, now: float) -> None:
+        """A source won't serve ANY now."""
+        if (source := self._sources.get(key)) is not None:
+            source.asked = 0
+            source.resting_until = now + 1.0
+
+    def _lacks(self, source: _Source[P], ordinal: int) -> None:
+        source.lies += 1
+        if source.held is None:
+            self._picker.add_seed(source.near, -1)
+            source.held = HaveSet.full(self.total)
+            for each in source.held:
+                self._picker.add_copy(each, source.near)
+        if source.held.discard(ordinal):
+            self._picker.add_copy(ordinal, source.near, -1)
+
+    # ---- time and actions -------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Call about once a second: silent sources lose what they were asked for."""
+        for source in list(self._sources.values()):
+            if not source.outstanding:
+                continue
+            since = max(source.heard_at, source.asked_at, next(iter(source.pending.values()), 0.0))
+            if now - since <= source.flow.silence_limit():
+                continue
+            source.trials += 1
+            if source.trials > MAX_TRIALS and not source.delivered:
+                self._condemn(source, "delivers nothing", now)
+                continue
+            self._call_off_all(source, now)
+            source.flow.shrink()
+            source.resting_until = now + TRIAL_AFTER_S * 2 ** min(source.trials - 1, 4)
+
+    def actions(self, now: float) -> list[Action[P]]:
+        """What to send now. Call after each batch of events."""
+        if not self.paused and not self.done:
+            for source in self._by_preference():
+                self._fill(source, now)
+        result, self._actions = self._actions, []
+        return result
+
+    def stop(self) -> list[Action[P]]:
+        """Cancels everything outstanding."""
+        for source in self._sources.values():
+            if source.pending:
+                self._actions.append(Cancel(source.key, tuple(source.pending)))
+        result, self._actions = self._actions, []
+        return result
+
+    def _by_preference(self) -> list[_Source[P]]:
+        """Near ones first, then those that answer soonest."""
+        return sorted(self._sources.values(), key=lambda s: (not s.near, s.flow.wait(s.outstanding)))
+
+    def _fill(self, source: _Source[P], now: float) -> None:
+        if source.resting_until > now:
+            return
+        window = source.flow.window
+        if self._uses_any(source):
+            self._fill_by_ask(source, min(window, ANY_WINDOW), now)
+            return
+        room = window - source.outstanding
+        if room < max(1, window // 4):
+            return
+        chosen: list[int] = []
+        while len(chosen) < room:
+            ordinal = self._picker.pick(source.held, source.near, spare_far=self.spare_far)
+            if ordinal is None:
+                break
+            self._claim(source, ordinal, now)
+            chosen.append(ordinal)
+        if len(chosen) < room and not chosen and (stolen := self._steal(source, now)) is not None:
+            chosen.append(stolen)
+        if chosen:
+            self._actions.append(Request(source.key, tuple(chosen)))
+
+    def _uses_any(self, source: _Source[P]) -> bool:
+        if source.held is not None or not self._use_any:
+            return False
+        seeds = self._picker.near_seeds + self._picker.far_seeds
+        return seeds <= ANY_MAX_SEEDS and len(self._sources) > seeds
+
+    def _fill_by_ask(self, source: _Source[P], window: int, now: float) -> None:
+        if not source.near and self.spare_far and not self._picker.offers(False):
+            if any(other.near for other in self._sources.values()):
+                return
+        room = min(window - source.outstanding, self.remaining - len(self._checking) - source.outstanding)
+        if room > 0:
+            if not source.outstanding:
+                source.asked_at = now
+            source.asked += room
+            self._actions.append(Ask(source.key, room))
+
+    def _steal(self, source: _Source[P], now: float) -> int | None:
+        """Takes over the block that would wait longest elsewhere, if `source` brings it much sooner."""
+        mine = source.flow.wait(source.outstanding)
+        best: tuple[float, int, _Source[P], bool] | None = None
+        for owner in self._sources.values():
+            if owner is source or not owner.pending or (owner.near and not source.near and self.spare_far):
+                continue
+            for position, (ordinal, asked_at) in enumerate(owner.pending.items()):
+                if not source.holds(ordinal) or len(self._owners[ordinal]) > 1 or ordinal in source.cancelled:
+                    continue
+                wait = owner.flow.wait(position)
+                if position == 0:
+                    overdue = now - asked_at - max(OVERDUE_MIN_S, OVERDUE_INTERVALS * wait)
+                    wait = overdue if overdue > 0 else 0.0
+                if wait > STEAL_GAIN * mine + STEAL_MARGIN_S and (best is None or wait > best[0]):
+                    best = (wait, ordinal, owner, position > 0)
+        if best is None:
+            return None
+        _, ordinal, owner, waiting = best
+        if waiting:
+            self._call_off(owner, ordinal, now)
+        self._claim(source, ordinal, now)
+        return ordinal
+
+    # ---- bookkeeping ------------------------------------------------------------------------------------------
+
+    def _wants(self, ordinal: int) -> bool:
+        return ordinal in self.missing and ordinal not in self._checking
+
+    def _claim(self, source: _Source[P], ordinal: int, now: float) -> None:
+        self._picker.take(ordinal)
+        source.cancelled.pop(ordinal, None)
+        source.pending[ordinal] = now
+        self._owners.setdefault(ordinal, []).append(source)
+
+    def _let_go(self, source: _Source[P], ordinal: int) -> None:
+        if source.pending.pop(ordinal, None) is None:
+            return
+        owners = self._owners[ordinal]
+        owners.remove(source)
+        if not owners:
+            del self._owners[ordinal]
+            if self._wants(ordinal):
+                self._picker.release(ordinal)
+
+    def _call_off(self, source: _Source[P], ordinal: int, now: float) -> None:
+        self._let_go(source, ordinal)
+        self._remember_cancel(source, ordinal, now)
+        self._actions.append(Cancel(source.key, (ordinal,)))
+
+    def _call_off_all(self, source: _Source[P], now: float) -> None:
+        ordinals = tuple(source.pending)
+        for ordinal in ordinals:
+            self._let_go(source, ordinal)
+            self._remember_cancel(source, ordinal, now)
+        source.asked = 0
+        if ordinals:
+            self._actions.append(Cancel(source.key, ordinals))
+
+    def _remember_cancel(self, source: _Source[P], ordinal: int, now: float) -> None:
+        """A cancel and its block may cross: such a block is not held against the source."""
+        if len(source.cancelled) >= MAX_REMEMBERED_CANCELS:
+            source.cancelled.pop(next(iter(source.cancelled)))
+        source.cancelled[ordinal] = now
+
+    def _condemn(self, source: _Source[P], reason: str, now: float) -> None:
+        self.remove_source(source.key, now)
+        self._actions.append(Condemn(source.key, reason))

@@ -1,0 +1,68 @@
+"""The request window of one source: how many blocks to have outstanding there.
+
+The window follows 2x the bandwidth-delay product, measured, not configured: rate is the moving average of the time
+between arrivals, delay the least time from asking to arrival seen of late. While the window itself is the limit the
+rate is window / delay, so the target is twice the window and it doubles per round trip; once the path is the limit
+the target settles at twice what the path holds (the shape of TCP Vegas and LEDBAT, counted in blocks).
+"""
+
+from __future__ import annotations
+
+MIN_WINDOW = 2
+START_WINDOW = 4
+MAX_WINDOW = 64
+GAIN = 2.0
+MEMORY = 0.8  # weight of the past in the moving average
+DELAY_DRIFT = 1.01  # the remembered least delay grows 1 % per arrival, so that a changed path is noticed
+UNKNOWN_INTERVAL_S = 0.25
+MIN_SILENCE_S = 4.0
+MAX_SILENCE_S = 30.0
+UNPROVEN_SILENCE_S = 8.0
+
+
+class FlowWindow:
+    """Adaptive window, in blocks."""
+
+    __slots__ = ("_delay", "_last_arrival", "_window", "interval")
+
+    def __init__(self) -> None:
+        self._window = float(START_WINDOW)
+        self._delay: float | None = None
+        self._last_arrival: float | None = None
+        self.interval: float | None = None
+
+    @property
+    def window(self) -> int:
+        return int(self._window)
+
+    @property
+    def proven(self) -> bool:
+        """Whether the source ever delivered."""
+        return self.interval is not None
+
+    def arrived(self, now: float, asked_at: float) -> None:
+        """A block that was asked for at `asked_at` came."""
+        delay = max(now - asked_at, 1e-6)
+        self._delay = delay if self._delay is None else min(self._delay * DELAY_DRIFT, delay)
+        start = asked_at if self._last_arrival is None else max(self._last_arrival, asked_at)
+        gap = max(now - start, 1e-6)
+        self.interval = gap if self.interval is None else MEMORY * self.interval + (1 - MEMORY) * gap
+        self._last_arrival = now
+        target = min(max(GAIN * self._delay / self.interval + 1, MIN_WINDOW), MAX_WINDOW)
+        self._window = (
+            min(self._window + 1, target) if target > self._window else max(self._window - 0.25, target)
+        )
+
+    def shrink(self) -> None:
+        """The source is busy or silent: start over with one block."""
+        self._window = 1.0
+
+    def wait(self, position: int) -> float:
+        """Expected seconds until the source has delivered the `position`-th (from 0) of its outstanding blocks."""
+        return (position + 1) * (self.interval if self.interval is not None else UNKNOWN_INTERVAL_S)
+
+    def silence_limit(self) -> float:
+        """Seconds without a block after which the source counts as silent."""
+        if self.interval is None:
+            return UNPROVEN_SILENCE_S
+        return min(max(MIN_SILENCE_S, 8 * self.interval), MAX_SILENCE_S)

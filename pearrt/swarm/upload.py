@@ -1,0 +1,214 @@
+"""The uplink's order of service: whom to send which block next. Sans-I/O.
+
+Rules:
+- Few blocks are in service at once (`slots`), because a block sent alone arrives sooner and can be relayed sooner;
+  a second slot keeps the uplink busy while one receiver is slow. A peer never has two slots while others wait.
+- Peers take turns by bytes sent: who got least since it joined the queue comes first (a newcomer starts level with
+  the least served, so it can neither starve the others nor be starved).
+- The next block is decided and, for ANY, promised one step ahead (`LOOKAHEAD`), so that a cancel can come in time.
+- A peer's line is bounded; what is over the bound is refused, so a flood costs the flooder only.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+P = TypeVar("P", bound=Hashable)
+Scope = Hashable  # what a block id or bundle belongs to: one membership on one connection
+
+MAX_LINE = 256
+MAX_ASKS = 64
+MAX_SCOPES_PER_PEER = 64
+LOOKAHEAD = 1
+SLOTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Generic[P]):
+    """One block for one peer. `ordinal` is set where it answers an ANY of bundle `ref`."""
+
+    peer: P
+    scope: Scope
+    block_id: bytes
+    ref: int = 0
+    ordinal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promised(Generic[P]):
+    """Tell the peer: this block comes next. `grant` None: there is nothing to give."""
+
+    peer: P
+    scope: Scope
+    ref: int
+    grant: Grant[P] | None
+
+
+# (peer, scope, ref) -> (block id, ordinal) of the rarest block that the peer lacks, or None
+Chooser = Callable[[P, Scope, int], tuple[bytes, int] | None]
+
+
+class _Line(Generic[P]):
+    __slots__ = ("asks", "in_service", "requests", "served")
+
+    def __init__(self, served: int) -> None:
+        self.requests: OrderedDict[tuple[Scope, bytes], None] = OrderedDict()
+        self.asks: OrderedDict[tuple[Scope, int], int] = OrderedDict()
+        self.in_service = 0
+        self.served = served
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self.requests or self.asks)
+
+
+class UploadQueue(Generic[P]):
+    """Who waits for what, and what is in service. `per_peer` bounds one peer's share of the slots when alone."""
+
+    def __init__(self, choose: Chooser[P], *, slots: int = SLOTS, per_peer: int = SLOTS) -> None:
+        self.slots = slots
+        self.per_peer = per_peer
+        self._choose = choose
+        self._lines: dict[P, _Line[P]] = {}
+        self._next: deque[Grant[P]] = deque()
+        self._in_service = 0
+
+    @property
+    def in_service(self) -> int:
+        return self._in_service
+
+    def waiting(self, peer: P) -> int:
+        """How many blocks the peer waits for."""
+        line = self._lines.get(peer)
+        return len(line.requests) + sum(line.asks.values()) if line else 0
+
+    def request(self, peer: P, scope: Scope, ids: Iterable[bytes]) -> list[bytes]:
+        """Queues blocks; returns those refused because the line is full. A repeated request counts once."""
+        line = self._line(peer)
+        refused = []
+        for block_id in ids:
+            key = (scope, block_id)
+            if key in line.requests:
+                continue
+            if len(line.requests) >= MAX_LINE:
+                refused.append(block_id)
+            else:
+                line.requests[key] = None
+        return refused
+
+    def ask(self, peer: P, scope: Scope, ref: int, count: int) -> None:
+        """Queues an ANY; past MAX_ASKS the surplus is dropped."""
+        line = self._line(peer)
+        if len(line.asks) >= MAX_SCOPES_PER_PEER and (scope, ref) not in line.asks:
+            return
+        line.asks[scope, ref] = min(line.asks.get((scope, ref), 0) + count, MAX_ASKS)
+
+    def cancel(self, peer: P, scope: Scope, ids: Iterable[bytes]) -> list[Grant[P]]:
+        """Takes back what is not in service yet; returns the promised grants that are now void."""
+        line = self._lines.get(peer)
+        void: list[Grant[P]] = []
+        for block_id in ids:
+            if line is not None:
+                line.requests.pop((scope, block_id), None)
+            for grant in self._next:
+                if grant.peer == peer and grant.scope == scope and grant.block_id == block_id:
+                    void.append(grant)
+        for grant in void:
+            self._next.remove(grant)
+        return void
+
+    def forget_scope(self, peer: P, scope: Scope) -> None:
+        """The peer left this app."""
+        line = self._lines.get(peer)
+        if line is None:
+            return
+        for key in [key for key in line.requests if key[0] == scope]:
+            del line.requests[key]
+        for ask in [ask for ask in line.asks if ask[0] == scope]:
+            del line.asks[ask]
+        self._next = deque(grant for grant in self._next if (grant.peer, grant.scope) != (peer, scope))
+
+    def remove(self, peer: P) -> None:
+        """The connection is gone."""
+        line = self._lines.pop(peer, None)
+        if line is not None:
+            self._in_service -= line.in_service
+        self._next = deque(grant for grant in self._next if grant.peer != peer)
+
+    def sent(self, peer: P, size: int) -> None:
+        """A block left for the peer: its slot is free."""
+        line = self._lines.get(peer)
+        if line is None or not line.in_service:
+            return
+        line.in_service -= 1
+        line.served += size
+        self._in_service -= 1
+        if not line.in_service and not line.waiting:
+            line.served = max(line.served, self._least_served())
+
+    def serve(self) -> list[Grant[P] | Promised[P]]:
+        """What to do now: grants to send, in order, and promises to make. Call after every change."""
+        result: list[Grant[P] | Promised[P]] = []
+        self._look_ahead(result)
+        while self._next and self._in_service < self.slots:
+            grant = self._next.popleft()
+            self._lines[grant.peer].in_service += 1
+            self._in_service += 1
+            result.append(grant)
+            self._look_ahead(result)
+        return result
+
+    def _look_ahead(self, result: list[Grant[P] | Promised[P]]) -> None:
+        while len(self._next) < LOOKAHEAD:
+            peer = self._most_deserving()
+            if peer is None:
+                return
+            grant = self._take(peer, result)
+            if grant is not None:
+                self._next.append(grant)
+
+    def _most_deserving(self) -> P | None:
+        best: P | None = None
+        least = 0
+        for peer, line in self._lines.items():
+            if not line.waiting or line.in_service + self._planned(peer) >= self.per_peer:
+                continue
+            rank = line.served + (line.in_service + self._planned(peer)) * (1 << 18)
+            if best is None or rank < least:
+                best, least = peer, rank
+        return best
+
+    def _planned(self, peer: P) -> int:
+        return sum(grant.peer == peer for grant in self._next)
+
+    def _take(self, peer: P, result: list[Grant[P] | Promised[P]]) -> Grant[P] | None:
+        line = self._lines[peer]
+        if line.requests:
+            (scope, block_id), _ = line.requests.popitem(last=False)
+            return Grant(peer, scope, block_id)
+        (scope, ref), count = next(iter(line.asks.items()))
+        chosen = self._choose(peer, scope, ref)
+        if chosen is None:
+            del line.asks[scope, ref]
+            result.append(Promised(peer, scope, ref, None))
+            return None
+        if count > 1:
+            line.asks[scope, ref] = count - 1
+            line.asks.move_to_end((scope, ref))
+        else:
+            del line.asks[scope, ref]
+        grant = Grant(peer, scope, chosen[0], ref, chosen[1])
+        result.append(Promised(peer, scope, ref, grant))
+        return grant
+
+    def _line(self, peer: P) -> _Line[P]:
+        line = self._lines.get(peer)
+        if line is None:
+            line = self._lines[peer] = _Line(self._least_served())
+        return line
+
+    def _least_served(self) -> int:
+        return min((line.served for line in self._lines.values() if line.waiting), default=0)
