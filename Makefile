@@ -1,0 +1,66 @@
+# Two commands are enough: `make demo` shows pearrt at work, `make test` proves it. Each makes .venv by itself.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+WHEELS := $(VENV)/wheels
+SOURCES := pyproject.toml README.md LICENSE $(shell find pearrt -type f ! -name '*.pyc')
+
+# Tests that share the machine (namespaces, sandboxes, processes, ports of other programs) run one after another.
+SERIAL := lab or e2e or sandbox or interop
+PYTEST := PEARRT_TEST_INSTALLED=1 $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 14
+
+demo: $(VENV)/.wheel ## A whole network in one terminal: publish, sign, seed, run, update (loopback only)
+	@$(BIN)/pearrt demo
+
+test: $(VENV)/.dev ## Build the wheel, install it, run all tests against it
+	@failed=0; \
+	echo "== Tests side by side"; $(PYTEST) -n 2 --dist loadfile -m "not ($(SERIAL))" tests || failed=1; \
+	echo "== Tests one after another: $(SERIAL)"; $(PYTEST) -m "$(SERIAL)" tests || [ $$? -eq 5 ] || failed=1; \
+	exit $$failed
+
+check: $(VENV)/.dev ## Lint, formatting, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## Measure, each figure beside the programs it is compared with
+	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/.wheel ## Generate docs/reference from the code
+	$(BIN)/python docs/generate.py
+
+clean: ## Remove what make and the tools made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "pearrt needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# What is installed is the wheel, never the source tree: a file missing from the wheel is found by the tests.
+$(VENV)/.wheel: $(SOURCES) | $(VENV)/.made
+	@echo "Building and installing the wheel"
+	@rm -rf $(WHEELS)
+	@$(PIP) wheel --no-deps -w $(WHEELS) .
+	@$(PIP) install $(WHEELS)/*.whl
+	@$(PIP) install --force-reinstall --no-deps $(WHEELS)/*.whl
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.wheel
+	@echo "Installing what the tests need"
+	@$(PIP) install "$$(ls $(WHEELS)/*.whl)[dev]"
+	@$(BIN)/python tests/support/guard.py >/dev/null
+	@touch $@
