@@ -1,4 +1,5 @@
-"""A DHT to test against: `Testnet` runs Mainline nodes on loopback, inside this process, with no route to the outside.
+"""A DHT to test against: `Testnet` runs Mainline nodes on loopback, inside this process, with no route to the
+outside.
 
 async with Testnet(20) as net:
     async with DhtService(bind=("127.0.0.1", 0), bootstrap=net.bootstrap) as dht: ...
@@ -6,7 +7,7 @@ async with Testnet(20) as net:
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID251 - a shell
+import asyncio
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self

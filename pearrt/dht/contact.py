@@ -1,12 +1,13 @@
 """Addresses and contacts, and their compact forms.
 
-An address is an (IP literal, port) pair; the literal is in the one spelling this module produces, so that equal
-addresses compare equal. A contact is a node id with the address it answers at. Compact forms (BEP 5, BEP 32): an
-address is 6 (IPv4) or 18 (IPv6) bytes, a contact is its 20-byte id followed by its address.
+An address is an (IP literal, port) pair; the literal is in the one spelling this module produces, so that
+equal addresses compare equal. A contact is a node id with the address it answers at. Compact forms (BEP 5,
+BEP 32): an address is 6 (IPv4) or 18 (IPv6) bytes, a contact is its 20-byte id followed by its address.
 
-Rules for foreign addresses: port 0, unspecified, multicast, broadcast and link-local addresses are never used;
-loopback and private ones only when a node on such a network told us of them. Within one lookup, bucket or set of
-stores a public network prefix (/24 of IPv4, /48 of IPv6) may hold only a few places; local networks are exempt.
+Rules for foreign addresses: port 0, unspecified, multicast, broadcast and link-local addresses are never
+used; loopback and private ones only when a node on such a network told us of them. Within one lookup, bucket
+or set of stores a public network prefix (/24 of IPv4, /48 of IPv6) may hold only a few places; local networks
+are exempt.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def scope_of(host: str) -> Scope:
 
 @lru_cache(maxsize=8192)
 def prefix_of(host: str) -> bytes | None:
-    """The public network that `host` belongs to (/24 or /48), or None for local networks, which are exempt."""
+    """The public network that `host` belongs to (/24 or /48), or None for local networks, which are
+    exempt."""
     if scope_of(host) is not Scope.PUBLIC:
         return None
     packed = ipaddress.ip_address(host).packed
@@ -93,7 +95,8 @@ def usable(address: Address, source: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def pack_address(address: Address) -> bytes:
-    """6 or 18 bytes: the IP address and the port, big-endian. Raises ValueError for a host that is no IP literal."""
+    """6 or 18 bytes: the IP address and the port, big-endian. Raises ValueError for a host that is no IP
+    literal."""
     return ipaddress.ip_address(address[0]).packed + address[1].to_bytes(2)
 
 

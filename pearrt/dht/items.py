@@ -3,8 +3,9 @@
     immutable target = SHA-1(bencoded v)            mutable target = SHA-1(public key + salt)
     signed text      = ["4:salt" <salt>] "3:seq" i<seq>e "1:v" <bencoded v>      (Ed25519)
 
-Rules: v <= 1,000 bytes bencoded, salt <= 64 bytes, seq from 0 to 2^63 - 1. seq never falls; an equal seq with another value is
-refused like a lower one; `cas` must name the stored seq. An item that breaks a rule is refused with the BEP's error code.
+Rules: v <= 1,000 bytes bencoded, salt <= 64 bytes, seq from 0 to 2^63 - 1. seq never falls; an equal seq with
+another value is refused like a lower one; `cas` must name the stored seq. An item that breaks a rule is
+refused with the BEP's error code.
 """
 
 from __future__ import annotations
@@ -41,13 +42,15 @@ class ImmutableItem:
 
     @property
     def value(self) -> bytes:
-        """The byte string that was put; of an item that other software stored as list, dict or int, its bencoding."""
+        """The byte string that was put; of an item that other software stored as list, dict or int, its
+        bencoding."""
         return _value_bytes(self.encoded)
 
 
 @dataclass(frozen=True, slots=True)
 class MutableItem:
-    """A signed value under a key. `encoded` is the bencoded value; nothing here says that the signature holds."""
+    """A signed value under a key. `encoded` is the bencoded value; nothing here says that the signature
+    holds."""
 
     public_key: bytes
     salt: bytes
@@ -62,7 +65,8 @@ class MutableItem:
 
     @property
     def value(self) -> bytes:
-        """The byte string that was put; of an item that other software stored as list, dict or int, its bencoding."""
+        """The byte string that was put; of an item that other software stored as list, dict or int, its
+        bencoding."""
         return _value_bytes(self.encoded)
 
     def verifies(self) -> bool:

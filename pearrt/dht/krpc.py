@@ -4,9 +4,9 @@
     response  {"y":"r", "t":transaction, "r":{"id":sender, ...}, "ip":address the query came from}
     error     {"y":"e", "t":transaction, "e":[code, text]}
 
-`parse` turns a datagram into a Query, Response or ErrorReply with every length checked, or raises RemoteError; nothing past
-this module sees a dict. A query that is well formed but has bad arguments raises BadArguments, which the node answers with
-an error 203. Unknown keys are ignored, as the BEPs ask.
+`parse` turns a datagram into a Query, Response or ErrorReply with every length checked, or raises
+RemoteError; nothing past this module sees a dict. A query that is well formed but has bad arguments raises
+BadArguments, which the node answers with an error 203. Unknown keys are ignored, as the BEPs ask.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer. Which fields matter depends on what was asked; `observed` is our address as the sender saw it."""
+    """An answer. Which fields matter depends on what was asked; `observed` is our address as the sender saw
+    it."""
 
     transaction: bytes
     sender: bytes
@@ -404,7 +405,8 @@ def _observed(data: Any) -> Address | None:
 
 
 def _response_item(values: dict[bytes, Any]) -> Item | None:
-    """The item of a get response, its salt still unknown; the one who asked knows it and checks the signature."""
+    """The item of a get response, its salt still unknown; the one who asked knows it and checks the
+    signature."""
     if b"v" not in values:
         return None
     encoded = bencode.encode(values[b"v"])

@@ -1,10 +1,11 @@
 """One iterative lookup (Kademlia): walk towards a target by asking the closest known nodes for closer ones.
 
-Pure bookkeeping: `next_contacts` says whom to ask now; `answered`, `late` and `failed` report what became of it. The
-lookup has ended when the `width` closest nodes that are not known to be dead have all answered, or nobody is left to ask.
+Pure bookkeeping: `next_contacts` says whom to ask now; `answered`, `late` and `failed` report what became of
+it. The lookup has ended when the `width` closest nodes that are not known to be dead have all answered, or
+nobody is left to ask.
 
-Against hostile nodes: one candidate per address, a few per public network prefix, a bound on candidates and on requests; a
-node that answers under another id than we were told is filed under the id it has.
+Against hostile nodes: one candidate per address, a few per public network prefix, a bound on candidates and
+on requests; a node that answers under another id than we were told is filed under the id it has.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ class _Candidate:
 
 
 class Lookup:
-    """A walk towards `target`. `requests` and `hops` are for statistics: the longest chain of referrals that answered."""
+    """A walk towards `target`. `requests` and `hops` are for statistics: the longest chain of referrals that
+    answered."""
 
     __slots__ = (
-        "_by_address", "_excluded", "_inflight", "_order", "_prefixes", "_settings", "_target", "hops", "requests",
-        "target", "width",
+        "_by_address", "_excluded", "_inflight", "_order", "_prefixes", "_settings", "_target", "hops",
+        "requests", "target", "width",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +67,8 @@ class Lookup:
             self._add(contact, 0)
 
     def add_seed(self, address: Address) -> None:
-        """A first node whose id is unknown: asked before any other, and never part of the result unless it answers."""
+        """A first node whose id is unknown: asked before any other, and never part of the result unless it
+        answers."""
         if address not in self._by_address:
             candidate = _Candidate(Contact(b"", address), -1, 0)
             self._by_address[address] = candidate

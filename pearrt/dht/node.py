@@ -6,9 +6,9 @@
     node.take_datagrams()                what to send, after each of the calls above
     node.take_changed()                  operations with news: peers found, or done
 
-One node serves one address family (BEP 45: one node per address); `sibling` is the other family's node of the same host, whose
-contacts are handed out and taken in where `want` asks for them (BEP 32). A read-only node (BEP 43) marks its queries and answers none.
-Nothing here raises on what a stranger sends.
+One node serves one address family (BEP 45: one node per address); `sibling` is the other family's node of the
+same host, whose contacts are handed out and taken in where `want` asks for them (BEP 32). A read-only node
+(BEP 43) marks its queries and answers none. Nothing here raises on what a stranger sends.
 """
 
 from __future__ import annotations

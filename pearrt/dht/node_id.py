@@ -1,7 +1,7 @@
 """Node ids: 160-bit numbers under the XOR metric (BEP 5), tied to the address of their node (BEP 42).
 
-BEP 42: the first 21 bits of an id are those of CRC32-C over the masked IP address and the low 3 bits of the id's last byte,
-so that nobody can choose a place next to a key at will. Nodes on local networks are exempt.
+BEP 42: the first 21 bits of an id are those of CRC32-C over the masked IP address and the low 3 bits of the
+id's last byte, so that nobody can choose a place next to a key at will. Nodes on local networks are exempt.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a caller can ask of a node: find nodes, get peers, announce, get an item, put an item.
 
-Each operation is a lookup, and for announce and put a round of writes to the k closest nodes that answered. An operation
-says what to ask each node and keeps what comes back; the node does the sending. Peers and items are checked here: peers must
-be usable addresses, immutable items must have the target's hash, mutable ones the right key, salt and signature; of
-several the highest seq wins.
+Each operation is a lookup, and for announce and put a round of writes to the k closest nodes that answered.
+An operation says what to ask each node and keeps what comes back; the node does the sending. Peers and items
+are checked here: peers must be usable addresses, immutable items must have the target's hash, mutable ones
+the right key, salt and signature; of several the highest seq wins.
 """
 
 from __future__ import annotations

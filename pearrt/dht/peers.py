@@ -1,6 +1,7 @@
 """The peers that were announced to this node: topic -> addresses, each with an expiry.
 
-Bounds: topics per node and peers per topic. When full, the topic announced to longest ago, or the oldest peer, gives way.
+Bounds: topics per node and peers per topic. When full, the topic announced to longest ago, or the oldest
+peer, gives way.
 """
 
 from __future__ import annotations

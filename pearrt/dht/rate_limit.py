@@ -1,8 +1,9 @@
 """Limits on what strangers can make this node do.
 
-Queries: an address that sends more than a fixed number in a window is banned for a while; a ban is extended by nobody,
-and memory is bounded by forgetting the address seen longest ago. Replies: a byte budget per second for all public
-addresses together bounds what a forged source address can gain. Loopback is exempt: test networks share one address.
+Queries: an address that sends more than a fixed number in a window is banned for a while; a ban is extended
+by nobody, and memory is bounded by forgetting the address seen longest ago. Replies: a byte budget per second
+for all public addresses together bounds what a forged source address can gain. Loopback is exempt: test
+networks share one address.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def _bounded_insert(table: dict[str, _T], key: str, value: _T, limit: int) -> No
 
 
 class ReplyBudget:
-    """A token bucket over reply bytes to public addresses, refilled at `bytes_per_s`, at most one second's worth."""
+    """A token bucket over reply bytes to public addresses, refilled at `bytes_per_s`, at most one second's
+    worth."""
 
     __slots__ = ("_available", "_bytes_per_s", "_updated")
 

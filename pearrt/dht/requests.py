@@ -1,8 +1,8 @@
 """Requests in flight: transaction id -> whom we asked and on whose behalf.
 
-An answer counts only with a transaction id that is open and from the very address that was asked (spoofed sources fail both).
-Ids are 4 random bytes. Every request becomes late after the short timeout and fails after the full one; both
-timeouts are the same for all, so two queues in order of sending hold the deadlines.
+An answer counts only with a transaction id that is open and from the very address that was asked (spoofed
+sources fail both). Ids are 4 random bytes. Every request becomes late after the short timeout and fails after
+the full one; both timeouts are the same for all, so two queues in order of sending hold the deadlines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ TRANSACTION_BYTES = 4
 
 @dataclass(slots=True)
 class Pending:
-    """One open request. `operation` is None for the node's own housekeeping. `write` marks announce_peer and put."""
+    """One open request. `operation` is None for the node's own housekeeping. `write` marks announce_peer and
+    put."""
 
     contact: Contact
     operation: Operation | None

@@ -1,9 +1,11 @@
-"""The routing table (Kademlia; BEP 5): 160 buckets, where bucket i holds nodes whose ids share exactly i leading bits with ours.
+"""The routing table (Kademlia; BEP 5): 160 buckets, where bucket i holds nodes whose ids share exactly i
+leading bits with ours.
 
-Only nodes that answered us become entries; others wait as replacements until they are verified. One entry per IP address
-on public networks, a few per network prefix and bucket, so that one network cannot fill a bucket (Sybil). A full bucket
-keeps what it has as long as it answers: old nodes are the ones most likely to stay. A node that failed `max_failures`
-times in a row is dropped, or at once when a replacement waits; a node whose id fits its address (BEP 42) may replace one whose does not.
+Only nodes that answered us become entries; others wait as replacements until they are verified. One entry per
+IP address on public networks, a few per network prefix and bucket, so that one network cannot fill a bucket
+(Sybil). A full bucket keeps what it has as long as it answers: old nodes are the ones most likely to stay. A
+node that failed `max_failures` times in a row is dropped, or at once when a replacement waits; a node whose
+id fits its address (BEP 42) may replace one whose does not.
 """
 
 from __future__ import annotations
@@ -106,7 +108,8 @@ class RoutingTable:
         )
 
     def failed(self, contact: Contact) -> Contact | None:
-        """A request to `contact` went unanswered. Returns a replacement worth a ping, if its entry was dropped."""
+        """A request to `contact` went unanswered. Returns a replacement worth a ping, if its entry was
+        dropped."""
         entry = self._entries.get(contact.node_id)
         if entry is None or entry.contact.address != contact.address:
             self._forget_replacement(contact)
@@ -172,7 +175,8 @@ class RoutingTable:
         return same < self._settings.per_prefix_in_bucket
 
     def _displace(self, index: int, new: Entry) -> bool:
-        """Makes room in a full bucket at the cost of a failing node, or of one that breaks BEP 42 where `new` does not."""
+        """Makes room in a full bucket at the cost of a failing node, or of one that breaks BEP 42 where `new`
+        does not."""
         bucket = self._buckets[index]
         worst = max(bucket, key=lambda entry: (entry.failures, not entry.secure))
         if worst.failures == 0 and (worst.secure or not new.secure):
@@ -205,5 +209,6 @@ class RoutingTable:
 
 
 def _place(address: Address) -> object:
-    """What may hold only one entry: an IP address on public networks (BEP 45), address and port on local ones."""
+    """What may hold only one entry: an IP address on public networks (BEP 45), address and port on local
+    ones."""
     return address[0] if scope_of(address[0]) is Scope.PUBLIC else address

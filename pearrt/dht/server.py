@@ -1,7 +1,7 @@
 """The serving half of a node: what it answers to each query, and what it stores for others.
 
-A write needs a token that this node gave to that IP address for that target. A full store withholds nothing and
-evicts instead; a value that breaks a rule gets the error BEP 44 names.
+A write needs a token that this node gave to that IP address for that target. A full store withholds nothing
+and evicts instead; a value that breaks a rule gets the error BEP 44 names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _BAD_TOKEN = "bad token"  # noqa: S105 - the text of an error, no secret
 
 
 class Server:
-    """Answers queries for one node. `tables` maps each family this host serves to its routing table (BEP 32)."""
+    """Answers queries for one node. `tables` maps each family this host serves to its routing table (BEP
+    32)."""
 
     def __init__(
         self, family: Family, tables: dict[Family, RoutingTable], settings: DhtSettings, rng: random.Random
@@ -117,9 +118,9 @@ class Server:
 
     def _get(self, query: Query, request: Get, source: Address, now: float) -> Response:
         item = self.items.get(request.target, now)
-        seq = None
-        if isinstance(item, MutableItem) and request.seq is not None and item.seq <= request.seq:
-            item, seq = None, item.seq
+        seq = item.seq if isinstance(item, MutableItem) else None
+        if seq is not None and request.seq is not None and seq <= request.seq:
+            item = None
         token = self._tokens.issue(source[0], request.target, now)
         v4 = self._closest(Family.V4, request, query.sender)
         v6 = self._closest(Family.V6, request, query.sender)

@@ -4,22 +4,23 @@
         async for address in dht.get_peers(topic): ...
         stored = await dht.announce(topic, port)
 
-Nothing here waits for the network to come up: sockets are bound, bootstrap hosts are resolved in the background, and a call
-made meanwhile starts as soon as there is someone to ask. Without any reachable node, calls end with nothing found or stored.
-While the service is open it announces again what was announced (every 15 to 30 minutes) and republishes the mutable
-items that were put (hourly), until `withdraw` or `forget`. The routing table is saved on exit and restored on entry.
+Nothing here waits for the network to come up: sockets are bound, bootstrap hosts are resolved in the
+background, and a call made meanwhile starts as soon as there is someone to ask. Without any reachable node,
+calls end with nothing found or stored. While the service is open it announces again what was announced (every
+15 to 30 minutes) and republishes the mutable items that were put (hourly), until `withdraw` or `forget`. The
+routing table is saved on exit and restored on entry.
 """
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID251 - a shell
+import asyncio
 import contextlib
 import errno
 import ipaddress
 import logging
 import os
 import random
-import socket  # noqa: TID251 - a shell
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,6 @@ RESOLVE_TIMEOUT_S = 10.0
 RESOLVE_RETRY_S = 30.0
 READY_TIMEOUT_S = 5.0
 OPERATION_TIMEOUT_S = 30.0
-MAX_WRITE_BUFFER_BYTES = 1 << 20
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
@@ -64,8 +64,8 @@ _O = TypeVar("_O", bound=Operation)
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """Where an item went: its target, its seq (0 if immutable), how many nodes stored it and how many refused it
-    because they hold a newer one or another than `cas` names."""
+    """Where an item went: its target, its seq (0 if immutable), how many nodes stored it and how many refused
+    it because they hold a newer one or another than `cas` names."""
 
     target: bytes
     stored: int
@@ -112,7 +112,7 @@ class DhtService:
         self._read_only = read_only
         self._settings = settings or DhtSettings()
         # Transaction ids and tokens must not be guessable; a seed is for simulations.
-        self._rng: random.Random = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
+        self._rng = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
         self._sockets: list[_Socket] = []
         self._waiting: dict[Operation, asyncio.Event] = {}
         self._announced: dict[bytes, tuple[int, float]] = {}
@@ -255,10 +255,11 @@ class DhtService:
         cas: int | None = None,
         republish: bool = True,
     ) -> PutResult:
-        """Signs `value` with a 32-byte Ed25519 seed and stores it; `seq` is by default one more than the newest found.
+        """Signs `value` with a 32-byte Ed25519 seed and stores it; `seq` is by default one more than the
+        newest found.
 
-        With `republish` it is stored again every hour until `forget` or until a newer one is found. Raises UserError for a
-        value, salt or seq out of bounds.
+        With `republish` it is stored again every hour until `forget` or until a newer one is found. Raises
+        UserError for a value, salt or seq out of bounds.
         """
         public_key = ed25519.public_key(seed)
         sign_item(
@@ -493,8 +494,7 @@ class _Socket(asyncio.DatagramProtocol):
         if transport is None:
             return
         for data, address in self.node.take_datagrams():
-            if transport.get_write_buffer_size() < MAX_WRITE_BUFFER_BYTES:
-                transport.sendto(data, address)
+            transport.sendto(data, address)
         for operation in self.node.take_changed():
             self._service.changed(operation)
         due = self.node.next_timer()
@@ -543,7 +543,7 @@ async def _resolve(host: HostPort) -> list[Address]:
     except (OSError, UnicodeError, TimeoutError) as e:
         log.info("cannot resolve the bootstrap host %s: %s", host, e)
         return []
-    return [(entry[4][0], entry[4][1]) for entry in found]
+    return [(str(entry[4][0]), int(entry[4][1])) for entry in found]
 
 
 async def _wait_until(event: asyncio.Event, deadline: float) -> bool:

@@ -1,6 +1,7 @@
 """The saved routing table: a bencoded dict {v:1, id, id6?, nodes, nodes6} of ids and compact contacts.
 
-It is a cache and trusted for nothing: a file that does not parse counts as empty, and every contact must answer again.
+It is a cache and trusted for nothing: a file that does not parse counts as empty, and every contact must
+answer again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Write tokens (BEP 5): what a node hands out on get_peers and get, and demands back on announce_peer and put.
+"""Write tokens (BEP 5): what a node hands out on get_peers and get, and demands back on announce_peer and
+put.
 
-A token is bound to the asker's IP address and to the target, so a replay from elsewhere or for another key fails. The
-secret changes every period (5 minutes) and the previous one stays valid. Nothing is stored per asker.
+A token is bound to the asker's IP address and to the target, so a replay from elsewhere or for another key
+fails. The secret changes every period (5 minutes) and the previous one stays valid. Nothing is stored per
+asker.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Our own public address, by vote (BEP 42): answering nodes say in `ip` where our query came from.
 
-One vote per public network prefix (or address, on local networks), the last `window` voters count, and an address wins with more than half of at least
-`quorum` votes: no single network can talk us into an address.
+One vote per public network prefix (or address, on local networks), the last `window` voters count, and an
+address wins with more than half of at least `quorum` votes: no single network can talk us into an address.
 """
 
 from __future__ import annotations
