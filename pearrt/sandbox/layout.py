@@ -1,0 +1,191 @@
+"""The world inside: mounts, environment and the settings of the shim, from a launch and a machine. Pure.
+
+/app                read-only   the unpacked release
+/data               writable    the app's private storage, HOME, the working directory
+/tmp, /dev/shm      writable    memory, sized, gone at the end
+/proc, /dev         fresh       own processes only; null zero full random urandom tty pts
+/usr/lib … prefix   read-only   system libraries, the interpreter, /bin/sh, time zones, terminal descriptions
+all else            absent      the root is an empty memory file system, read-only before the app starts
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from pearrt.errors import UserError
+from pearrt.sandbox.host import Host
+from pearrt.sandbox.launch import Launch
+from pearrt.sandbox.policy import Permissions
+
+APP, DATA = "/app", "/data"
+CHANNEL_FD = 3
+HOSTNAME = "pearrt"
+USER = "app"
+INSIDE_UID = 1000
+TMP_BYTES = 256 << 20
+SHARED_MEMORY_BYTES = 256 << 20
+OPEN_FILES = 4096
+# systemd's UIDS-GIDS.md leaves 0x70000000-0x7FFFFFFF to nobody: one stable uid per app when started as root.
+FIRST_APP_UID, APP_UIDS = 0x70000000, 0x08000000
+
+_PASSED_ON = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TZ")
+_HARMLESS = re.compile(r"[A-Za-z0-9_+./,:@-]{1,64}")
+_EXTRA_NAME = re.compile(r"PEARRT_APP_[A-Z0-9_]{1,40}")
+# include/uapi/asm-generic/resource.h
+_LIMIT_DATA, _LIMIT_FILE_SIZE, _LIMIT_CORE, _LIMIT_PROCESSES, _LIMIT_FILES = 2, 1, 4, 6, 7
+_LIMIT_LOCKED, _LIMIT_SPACE, _LIMIT_QUEUED = 8, 9, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the app is. `outside_uid` is 0 where a user namespace hides the person's own uid behind `inside_uid`."""
+
+    inside_uid: int
+    outside_uid: int
+
+
+def identity_of(app_key: bytes, *, as_root: bool) -> Identity:
+    """Started by root: a uid of the app's own, derived from its key. Else the person's uid, seen as 1000 inside."""
+    if not as_root:
+        return Identity(INSIDE_UID, 0)
+    drawn = int.from_bytes(hashlib.sha256(b"pearrt-app-uid-v1\0" + app_key).digest()[:4], "big")
+    uid = FIRST_APP_UID + drawn % APP_UIDS
+    return Identity(uid, uid)
+
+
+def bubblewrap_arguments(
+    host: Host, launch: Launch, who: Identity, *, no_new_namespaces: bool, file_fds: Mapping[str, int]
+) -> list[str]:
+    """bubblewrap's options. `file_fds` maps paths inside to descriptors of their content."""
+    options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    options += ["--hostname", HOSTNAME, "--die-with-parent"]
+    if who.outside_uid:
+        options += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        options += ["--unshare-user", "--uid", str(who.inside_uid), "--gid", str(who.inside_uid)]
+        options += ["--disable-userns"] if no_new_namespaces else []
+    options += ["--proc", "/proc", "--dev", "/dev"]
+    for path, size in (("/dev/shm", SHARED_MEMORY_BYTES), ("/tmp", TMP_BYTES)):  # noqa: S108 - inside
+        options += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
+    for path in _parents((*host.shown, *(path for _, path in host.links), *file_fds)):
+        options += ["--perms", "0755", "--dir", path]  # bubblewrap alone would make them 0700
+    for path in host.shown:
+        options += ["--ro-bind", path, path]
+    for path in host.hidden:
+        options += ["--perms", "0555", "--size", "4096", "--tmpfs", path, "--remount-ro", path]
+    for target, path in host.links:
+        options += ["--symlink", target, path]
+    for path, fd in file_fds.items():
+        options += ["--perms", "0444", "--ro-bind-data", str(fd), path]
+    options += ["--ro-bind", str(launch.folder), APP, "--bind", str(launch.data), DATA]
+    return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+
+
+def _parents(paths: Iterable[str]) -> list[str]:
+    """Every folder above one of `paths`, parents first, without the root; none that is itself shown."""
+    given = tuple(paths)
+    found = {str(parent) for path in given for parent in PurePosixPath(path).parents}
+    return sorted(
+        folder for folder in found - {"/", *given} if not folder.startswith(tuple(f"{p}/" for p in given))
+    )
+
+
+def etc_files(who: Identity) -> dict[str, bytes]:
+    """The two files of /etc that programs ask for their own name."""
+    uid = who.inside_uid
+    return {
+        "/etc/passwd": f"{USER}:x:{uid}:{uid}::{DATA}:/bin/sh\n".encode(),
+        "/etc/group": f"{USER}:x:{uid}:\n".encode(),
+    }
+
+
+def environment(host: Host, launch: Launch, outside: Mapping[str, str]) -> dict[str, str]:
+    """All that the app finds in its environment. Raises UserError for an extra that is not PEARRT_APP_…"""
+    bin_folder = host.interpreter.rpartition("/")[0]
+    env = {
+        "PATH": ":".join(dict.fromkeys((bin_folder, "/usr/bin", "/bin"))),
+        "HOME": DATA,
+        "USER": USER,
+        "LOGNAME": USER,
+        "SHELL": "/bin/sh",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",  # noqa: S108 - inside
+        "PEARRT_DATA": DATA,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONPATH": ":".join(search_path(launch)),  # for the interpreters that the app starts itself
+        "MALLOC_ARENA_MAX": "2",
+    }
+    if launch.channel_fd is not None:
+        env["PEARRT_CHANNEL_FD"] = str(CHANNEL_FD)
+    for name in _PASSED_ON:
+        if _HARMLESS.fullmatch(outside.get(name, "")):
+            env[name] = outside[name]
+    for name, value in launch.env.items():
+        if not _EXTRA_NAME.fullmatch(name) or "\0" in value:
+            raise UserError(f"{ascii(name)[:60]} cannot be passed into the sandbox.")
+        env[name] = value
+    return env
+
+
+def search_path(launch: Launch) -> list[str]:
+    """The bundle's folders on `sys.path`, in order; nothing of the machine's."""
+    return [APP if folder == "." else f"{APP}/{folder}" for folder in launch.manifest.path]
+
+
+def landlock_rules(host: Host) -> list[tuple[str, str]]:
+    """(path inside, kind of access); `/` itself is not among them."""
+    rules = [(path, "run") for path in host.shown] + [(APP, "run"), ("/etc", "read"), ("/proc", "read")]
+    writable = [(path, "write") for path in (DATA, "/tmp", "/dev/shm")]  # noqa: S108 - inside
+    return [*rules, *writable, ("/dev", "device")]
+
+
+def limits(permissions: Permissions) -> list[tuple[int, int]]:
+    """rlimits. A core limit of 1 also keeps a machine's crash collector away, where 0 would not (core(5))."""
+    return [
+        (_LIMIT_CORE, 1),
+        (_LIMIT_DATA, permissions.memory_bytes),
+        (_LIMIT_SPACE, permissions.memory_bytes * 2 + (4 << 30)),
+        (_LIMIT_FILE_SIZE, permissions.storage_bytes),
+        (_LIMIT_PROCESSES, permissions.processes),
+        (_LIMIT_FILES, OPEN_FILES),
+        (_LIMIT_LOCKED, 8 << 20),
+        (_LIMIT_QUEUED, 0),
+    ]
+
+
+def shim_settings(
+    host: Host,
+    launch: Launch,
+    who: Identity,
+    *,
+    call_filter: bytes,
+    landlock: bool,
+    status_fd: int,
+    signals: list[int],
+) -> dict[str, Any]:
+    """What `shim.main` reads; plain values that `marshal` can carry."""
+    entry = launch.manifest.entry
+    return {
+        "uid": who.outside_uid,
+        "gid": who.outside_uid,
+        "limits": limits(launch.permissions),
+        "landlock": landlock_rules(host) if landlock else [],
+        "filter": call_filter,
+        "status_fd": status_fd,
+        "channel_fd": launch.channel_fd,
+        "signals": signals,
+        "folder": APP,
+        "home": DATA,
+        "path": search_path(launch),
+        "pycache": "",
+        "argv": [launch.manifest.name, *entry.arguments, *launch.argv],
+        "entry": {"module": entry.module, "function": entry.function, "file": entry.file},
+        "probe": False,
+    }

@@ -1,0 +1,258 @@
+"""Permissions: what an app asks for, and so what a person is asked to approve.
+
+An app starts with nothing but its own read-only files, its private storage and the terminal it was started from. Each
+key of the manifest's `permissions` table asks for one thing more, or for a larger share of a bounded one:
+
+    key             value                        default
+    storage         size                         1 GiB    largest file, and what `/data` should stay within
+    memory          size                         2 GiB    total where the machine can meter it, else per process
+    cpu             whole percent of one core    400
+    processes       processes and threads        256
+    net.hosts       ["host:port", …]             none     not granted by this version: there is no network inside
+    p2p             ["join", "store"]            none     through the channel to the daemon
+    ui              true                         false    a page of its own, opened in the browser
+    notify, clipboard, background  true          false    through the channel to the daemon
+    run.native      true                         false    programs of its own, kind `native`
+
+Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request has one
+digest; what the sandbox cannot grant yet is described as such and grants nothing. Pure: tables in, values out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pearrt.codec import canonical
+from pearrt.crypto.hashes import sha256
+from pearrt.errors import UserError
+
+MIB = 1 << 20
+GIB = 1 << 30
+MAX_HOSTS = 32
+MAX_HOST_CHARACTERS = 253
+MAX_CPU_PERCENT = 6400
+STORAGE_BOUNDS = (1 * MIB, 1024 * GIB)
+MEMORY_BOUNDS = (64 * MIB, 256 * GIB)
+PROCESS_BOUNDS = (8, 4096)
+P2P_VERBS = ("join", "store")
+
+_SIZE = re.compile(r"([0-9]{1,15})\s*(B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)?")
+_UNITS = {
+    "B": 1, "KiB": 1 << 10, "MiB": MIB, "GiB": GIB, "TiB": 1 << 40,
+    "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+}  # fmt: skip
+_HOST = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_LOCAL_NAMES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home", ".home.arpa", ".onion")
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """One normalised request. Sizes are bytes, `cpu_percent` is of one core, tuples are sorted and unique."""
+
+    storage_bytes: int = 1 * GIB
+    memory_bytes: int = 2 * GIB
+    cpu_percent: int = 400
+    processes: int = 256
+    net_hosts: tuple[str, ...] = ()
+    p2p: tuple[str, ...] = ()
+    ui: bool = False
+    notify: bool = False
+    clipboard: bool = False
+    background: bool = False
+    run_native: bool = False
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Any]) -> Permissions:
+        """The permissions of a manifest's table; nested (`{"net": {"hosts": […]}}`) or dotted (`net.hosts`) keys.
+
+        Raises UserError for an unknown key, a value of the wrong type or out of bounds, or a key given twice.
+        """
+        found: dict[str, Any] = {}
+        for key, value in _flatten(table):
+            if key not in _KEYS:
+                raise UserError(f"Unknown permission {ascii(key)[:80]}.", hint=_suggestion(key))
+            attribute, read = _KEYS[key]
+            if attribute in found:
+                raise UserError(f"Permission {key} is given twice.")
+            found[attribute] = read(key, value)
+        return cls(**found)
+
+    def describe(self) -> list[str]:
+        """What approving means, in plain words, one line per permission; no escapes or control characters."""
+        lines = [
+            f"keep private files of up to {format_size(self.storage_bytes)} each, in a folder of its own",
+            f"use up to {format_size(self.memory_bytes)} of memory",
+            f"use up to {_cores(self.cpu_percent)} and {self.processes} processes",
+        ]
+        if self.net_hosts:
+            lines.append(
+                f"asks to reach {', '.join(self.net_hosts)} (not granted: this version gives no network)"
+            )
+        for verb, meaning in (
+            ("join", "meet peers of its own"),
+            ("store", "keep and serve blocks of its own"),
+        ):
+            if verb in self.p2p:
+                lines.append(f"asks to {meaning} through pearrt")
+        for name, meaning in _ASKED.items():
+            if getattr(self, name):
+                lines.append(meaning)
+        if not self.net_hosts:
+            lines.append("no access to the network, to your files or to other programs")
+        else:
+            lines.append("no access to your files or to other programs")
+        return lines
+
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical form: equal exactly when the requests are equal."""
+        value = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return sha256(b"pearrt-permissions-v1\0" + canonical.encode(value))
+
+    def widens(self, old: Permissions) -> bool:
+        """True where this request asks for anything that `old` did not."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(old, item.name)
+            if isinstance(mine, tuple):
+                if not set(mine) <= set(theirs):
+                    return True
+            elif mine > theirs:
+                return True
+        return False
+
+
+def parse_size(text: object, *, what: str = "size") -> int:
+    """Bytes of `64 MiB`, `1 GB`, `512` or an int. Raises UserError for anything else."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) and len(text) <= 32 else None
+    if match is None:
+        raise UserError(f"{what} is no size: {ascii(text)[:60]}.", hint='Write it like "64 MiB" or "2 GiB".')
+    return int(match[1]) * _UNITS[match[2] or "B"]
+
+
+def format_size(size: int) -> str:
+    """The largest binary unit that fits: `64 MiB`, `1.5 GiB`."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size >= _UNITS[unit]:
+            return f"{size / _UNITS[unit]:.4g} {unit}"
+    return f"{size} B"
+
+
+def _cores(percent: int) -> str:
+    return f"{percent / 100:g} CPU core" + ("" if percent == 100 else "s")
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(table, Mapping):
+        raise UserError(f"Permissions are a table, not {type(table).__name__}.")
+    pairs: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        if not isinstance(key, str):
+            raise UserError("A permission's name is text.")
+        if isinstance(value, Mapping) and not prefix:
+            pairs += _flatten(value, f"{key}.")
+        else:
+            pairs.append((prefix + key, value))
+    return pairs
+
+
+def _suggestion(key: str) -> str:
+    close = difflib.get_close_matches(key[:80], _KEYS, n=1)
+    return f"Did you mean {close[0]}?" if close else f"Known permissions: {', '.join(_KEYS)}."
+
+
+def _bounded_size(low: int, high: int) -> Callable[[str, Any], int]:
+    def read(key: str, value: Any) -> int:
+        size = parse_size(value, what=f"Permission {key}")
+        if not low <= size <= high:
+            raise UserError(f"Permission {key} is between {format_size(low)} and {format_size(high)}.")
+        return size
+
+    return read
+
+
+def _bounded_int(low: int, high: int, what: str) -> Callable[[str, Any], int]:
+    def read(key: str, value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise UserError(f"Permission {key} is a whole number of {what} between {low} and {high}.")
+        return value
+
+    return read
+
+
+def _flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"Permission {key} is true or false.")
+    return value
+
+
+def _texts(key: str, value: Any, limit: int) -> list[str]:
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) > limit
+        or not all(isinstance(v, str) for v in value)
+    ):
+        raise UserError(f"Permission {key} is a list of at most {limit} texts.")
+    return list(value)
+
+
+def _p2p(key: str, value: Any) -> tuple[str, ...]:
+    verbs = _texts(key, value, len(P2P_VERBS))
+    if unknown := [verb for verb in verbs if verb not in P2P_VERBS]:
+        raise UserError(f"Permission {key} knows {', '.join(P2P_VERBS)}, not {ascii(unknown[0])[:40]}.")
+    return tuple(sorted(set(verbs)))
+
+
+def _hosts(key: str, value: Any) -> tuple[str, ...]:
+    return tuple(sorted({_host(key, text) for text in _texts(key, value, MAX_HOSTS)}))
+
+
+def _host(key: str, text: str) -> str:
+    """`host:port` in lower case; a public DNS name or a public IP address, never this machine or its network."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise UserError(f"Permission {key}: {ascii(text)[:80]} is not host:port.")
+    host = host.lower()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        if (
+            len(host) > MAX_HOST_CHARACTERS
+            or not _HOST.fullmatch(host)
+            or ("." + host).endswith(_LOCAL_NAMES)
+        ):
+            raise UserError(f"Permission {key}: {ascii(host)[:80]} is not a public host name.") from None
+        return f"{host}:{int(port)}"
+    if not address.is_global or address.is_multicast or getattr(address, "ipv4_mapped", None):
+        raise UserError(f"Permission {key}: {address} is not a public address.")
+    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
+
+
+_ASKED = {
+    "ui": "show pages of its own in your browser",
+    "notify": "show notifications",
+    "clipboard": "read and write the clipboard",
+    "background": "keep running after its window or terminal is closed",
+    "run_native": "run native programs of its own, inside the sandbox",
+}
+
+_KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "storage": ("storage_bytes", _bounded_size(*STORAGE_BOUNDS)),
+    "memory": ("memory_bytes", _bounded_size(*MEMORY_BOUNDS)),
+    "cpu": ("cpu_percent", _bounded_int(1, MAX_CPU_PERCENT, "percent of one core")),
+    "processes": ("processes", _bounded_int(*PROCESS_BOUNDS, "processes and threads")),
+    "net.hosts": ("net_hosts", _hosts),
+    "p2p": ("p2p", _p2p),
+    "ui": ("ui", _flag),
+    "notify": ("notify", _flag),
+    "clipboard": ("clipboard", _flag),
+    "background": ("background", _flag),
+    "run.native": ("run_native", _flag),
+}

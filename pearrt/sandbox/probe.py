@@ -1,0 +1,155 @@
+"""The probe: which layers hold here, found by starting the real thing with nothing in it. A shell of the sandbox room."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pearrt.bundle.manifest import Entry, Manifest
+from pearrt.errors import SandboxError, Unsupported
+from pearrt.paths import Home
+from pearrt.sandbox import host as hosts
+from pearrt.sandbox import seccomp, shim
+from pearrt.sandbox.launch import Launch
+from pearrt.sandbox.policy import Permissions
+from pearrt.sandbox.process import Sandbox
+from pearrt.sandbox.report import Layer, Report, decide
+
+
+def probe(*, runtime: Path | None = None, fresh: bool = False) -> Report:
+    """What this machine holds, from real launches; cached until the next boot or another bubblewrap.
+
+    `runtime` is the private directory of the cache (default: this user's). `fresh` probes again.
+    """
+    cache = (runtime or Home.from_environment().runtime) / "sandbox.json"
+    stamp = _stamp()
+    if not fresh and (known := _read_cache(cache, stamp)):
+        return known
+    report = _probe()
+    if report.tier.contains:
+        _write_cache(cache, stamp, report)
+    return report
+
+
+def _stamp() -> list[Any]:
+    """What a cached report depends on."""
+    host = hosts.inspect()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        changed = os.stat(host.bubblewrap).st_mtime_ns if host.bubblewrap else 0
+    except OSError:
+        boot, changed = "", 0
+    source = os.stat(str(shim.__file__)).st_mtime_ns
+    return [boot, changed, source, host.interpreter, sys.version, os.geteuid()]
+
+
+def _read_cache(cache: Path, stamp: list[Any]) -> Report | None:
+    try:
+        value = json.loads(cache.read_text())
+        return Report.from_dict(value["report"]) if value["stamp"] == stamp and stamp[0] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_cache(cache: Path, stamp: list[Any], report: Report) -> None:
+    """Best effort: without it every start probes anew."""
+    temporary = cache.with_name(f"{cache.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        temporary.write_text(json.dumps({"stamp": stamp, "report": report.as_dict()}))
+        temporary.replace(cache)
+
+
+def _probe() -> Report:
+    layers = list(_static_layers())
+    if all(layer.ok for layer in layers):
+        layers += _launched_layers(tuple(layers))
+    found = tuple(layers)
+    return Report(decide(found), found)
+
+
+def _static_layers() -> list[Layer]:
+    host = hosts.inspect()
+    linux = sys.platform == "linux"
+    try:
+        seccomp.build(host.machine)
+        machine = Layer("machine", True, host.machine)
+    except Unsupported as e:
+        machine = Layer("machine", False, host.machine, e.hint)
+    return [
+        Layer("system", linux and not host.fault, host.fault or sys.platform, "" if linux else "Use Linux."),
+        machine,
+        Layer(
+            "bubblewrap",
+            host.bubblewrap is not None,
+            host.bubblewrap or "bwrap is not installed",
+            ""
+            if host.bubblewrap
+            else "Install bubblewrap (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap).",
+        ),
+    ]
+
+
+def _launched_layers(found: tuple[Layer, ...]) -> list[Layer]:
+    """Starts nothing but the shim, with as many layers as the kernel takes."""
+    abi = shim.landlock_abi()
+    landlock = Layer(
+        "landlock", abi > 0, f"ABI {abi}" if abi else "not in this kernel",
+        "" if abi else "Boot a kernel >= 5.13 with landlock in its lsm= list.",
+    )  # fmt: skip
+    hardened = Layer("disable-userns", True, "bubblewrap forbids nested user namespaces")
+    attempts = [(landlock,)] if os.geteuid() == 0 else [(landlock, hardened), (landlock,)]
+    failure = ""
+    for extra in attempts:
+        failure = _try_launch((*found, *extra))
+        if not failure:
+            held = (
+                Layer("namespaces", True, "user, mount, process, network, IPC"),
+                Layer("filter", True, "seccomp allowlist"),
+            )
+            return [*held, *extra]
+    return [Layer("namespaces", False, failure, _namespace_fix(failure)), landlock]
+
+
+def _try_launch(layers: tuple[Layer, ...]) -> str:
+    """Empty where the shim went through all its doors, else what it or bubblewrap said."""
+    with tempfile.TemporaryDirectory(prefix="pearrt-probe-") as folder:
+        app, data = Path(folder, "app"), Path(folder, "data")
+        app.mkdir(mode=0o755)
+        manifest = Manifest(name="probe", version="1", entry=Entry(module="probe"))
+        launch = Launch(bytes(32), manifest, app, data, Permissions())
+        names = {layer.name for layer in layers if layer.ok}
+        with open(f"{folder}/said", "w+b") as said:
+            try:
+                Sandbox(launch, names, probing=True, said=said.fileno()).run()
+            except SandboxError as e:
+                said.seek(0)
+                lines = said.read(4096).decode(errors="replace").strip().splitlines()
+                return lines[0][:200] if lines else e.message
+    return ""
+
+
+def _namespace_fix(said: str) -> str:
+    """The exact step for each way in which namespaces are known to be withheld."""
+    if os.path.exists("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"):
+        if Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").read_text().strip() == "1":
+            return (
+                "AppArmor keeps user namespaces from bubblewrap: apt install apparmor-profiles, then "
+                "ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ and "
+                "systemctl reload apparmor."
+            )
+    for path, value in (
+        ("/proc/sys/kernel/unprivileged_userns_clone", "1"),
+        ("/proc/sys/user/max_user_namespaces", "10000"),
+    ):
+        with contextlib.suppress(OSError):
+            if Path(path).read_text().strip() == "0":
+                name = path.removeprefix("/proc/sys/").replace("/", ".")
+                return f"Allow user namespaces: sysctl -w {name}={value}"
+    if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
+        return "This container withholds namespaces: start it with --security-opt seccomp=unconfined --cap-add SYS_ADMIN, or run outside of it."
+    return f"bubblewrap said: {said}"

@@ -1,0 +1,248 @@
+"""One sandboxed process, from the outside: descriptors, start, handshake, signals, end. A shell of the sandbox room.
+
+Start: bubblewrap gets its options, and Python the compiled shim with its settings, in memory files, so that no path of
+the machine stands in a process list. The shim says ready over a socket that tells the kernel's idea of its process id,
+and waits for `go`: the launcher then holds a pidfd of the app and can pass signals on without a race.
+
+Terminal: the app stays in the person's session and job, so Ctrl-C, Ctrl-Z, pipes and resizing work as for any
+program; what could be abused of that (typing into the terminal, signalling the group) the filter refuses. Signals are
+blocked from before the start until the shim unblocks them, so none is lost and bubblewrap answers none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import marshal
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from pearrt.errors import SandboxError
+from pearrt.sandbox import host as hosts
+from pearrt.sandbox import layout, seccomp, shim
+from pearrt.sandbox.launch import Launch
+
+START_TIMEOUT_S = 30.0
+PASSED_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+_SI_KERNEL = 0x80
+_UCRED = struct.Struct("=iII")
+
+
+class Sandbox:
+    """One running app."""
+
+    def __init__(
+        self, launch: Launch, layers: Collection[str], *, probing: bool = False, said: int | None = None
+    ) -> None:
+        """`layers` names what the probe found. `probing` ends after the self-test; `said` replaces the app's
+        standard descriptors then."""
+        self.launch = launch
+        self.host = hosts.inspect()
+        self.who = layout.identity_of(launch.app_key, as_root=os.geteuid() == 0)
+        self.layers = layers
+        self.probing = probing
+        self.said = said
+
+    def run(self) -> int:
+        """Starts, waits, gives the exit code. Raises SandboxError where a layer could not be set up."""
+        _prepare_data(self.launch.data, self.who)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_SIGNALS, signal.SIGCHLD})
+        try:
+            return self._start_and_wait()
+        finally:
+            while signal.sigtimedwait(set(PASSED_SIGNALS), 0):
+                pass  # Ctrl-C reaches the app and this process; the app has answered it
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _start_and_wait(self) -> int:
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            ours.settimeout(START_TIMEOUT_S)
+            with theirs:
+                process = self._spawn(theirs)
+            try:
+                app = _await_ready(ours)
+                with _terminal_kept():
+                    ours.send(shim.GO)
+                    code = _wait(process, app)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+        return code if code >= 0 else 128 - code
+
+    def _spawn(self, status: socket.socket) -> subprocess.Popen[bytes]:
+        fds: list[int] = []
+        try:
+            files = {path: _memory_file(data, fds) for path, data in layout.etc_files(self.who).items()}
+            options = layout.bubblewrap_arguments(
+                self.host, self.launch, self.who,
+                no_new_namespaces="disable-userns" in self.layers, file_fds=files,
+            )  # fmt: skip
+            options_fd = _memory_file(b"\0".join(os.fsencode(option) for option in options) + b"\0", fds)
+            settings_fd = _memory_file(marshal.dumps((_shim_code(), self._settings(status.fileno()))), fds)
+            passed = [
+                *fds,
+                status.fileno(),
+                *([] if self.launch.channel_fd is None else [self.launch.channel_fd]),
+            ]
+            return subprocess.Popen(
+                self._command(options_fd, settings_fd),
+                env=layout.environment(self.host, self.launch, os.environ),
+                pass_fds=passed,
+                cwd="/",
+                stdin=subprocess.DEVNULL if self.said is not None else None,
+                stdout=self.said,
+                stderr=self.said,
+            )
+        except OSError as e:
+            raise SandboxError(f"The sandbox could not be started: {e.strerror}.") from e
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _command(self, options_fd: int, settings_fd: int) -> list[str]:
+        """The paths of the machine stay out of it: a process list shows it, inside too."""
+        start = (
+            f"import marshal;f=open({settings_fd},'rb');c,s=marshal.load(f);f.close();"
+            "g={'__name__':'shim'};exec(c,g);g['main'](s)"
+        )
+        assert self.host.bubblewrap
+        return [
+            self.host.bubblewrap, "--args", str(options_fd), "--",
+            self.host.interpreter, "-I", "-S", "-B", "-c", start,
+        ]  # fmt: skip
+
+    def _settings(self, status_fd: int) -> dict[str, Any]:
+        settings = layout.shim_settings(
+            self.host, self.launch, self.who,
+            call_filter=seccomp.build(self.host.machine), landlock="landlock" in self.layers,
+            status_fd=status_fd, signals=[int(number) for number in PASSED_SIGNALS],
+        )  # fmt: skip
+        settings["probe"] = self.probing
+        return settings
+
+
+def _shim_code() -> CodeType:
+    """The shim compiled: from the package's bytecode cache where there is one."""
+    loader = importlib.machinery.SourceFileLoader("shim", str(shim.__file__))
+    code = loader.get_code("shim")
+    assert code is not None
+    return code
+
+
+def _memory_file(data: bytes, opened: list[int]) -> int:
+    fd = os.memfd_create("pearrt", os.MFD_CLOEXEC)
+    opened.append(fd)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _prepare_data(data: Path, who: layout.Identity) -> None:
+    """Creates the private storage, 0700 and owned by the app's uid. A link in its place is refused."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if who.outside_uid and os.fstat(fd).st_uid != who.outside_uid:
+                os.fchown(fd, who.outside_uid, who.outside_uid)
+            os.fchmod(fd, 0o700)
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise SandboxError(f"Cannot prepare the app's storage {data}: {e.strerror}.") from e
+
+
+def _await_ready(status: socket.socket) -> int:
+    """The app's process as a pidfd, once the shim says ready. Raises SandboxError where it does not."""
+    try:
+        message, ancillary, _, _ = status.recvmsg(1024, socket.CMSG_SPACE(_UCRED.size))
+    except TimeoutError:
+        raise SandboxError(f"The sandbox did not start within {START_TIMEOUT_S:.0f} s.") from None
+    if message != shim.READY:
+        reason = message[1:].decode(errors="replace") if message else "bubblewrap or Python failed, see above"
+        raise SandboxError(
+            f"The sandbox could not be set up: {reason}.", hint="`pearrt doctor` examines each layer."
+        )
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            return os.pidfd_open(_UCRED.unpack(data[: _UCRED.size])[0])
+    raise SandboxError("The kernel did not name the app's process.")
+
+
+def _wait(process: subprocess.Popen[bytes], app: int) -> int:
+    """Waits and passes signals on; those of the terminal have reached the app by themselves."""
+    try:
+        if threading.current_thread() is not threading.main_thread():
+            return process.wait()
+        while process.poll() is None:
+            info = signal.sigwaitinfo({*PASSED_SIGNALS, signal.SIGCHLD})
+            if info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(app, info.si_signo)
+        return process.returncode
+    finally:
+        os.close(app)
+
+
+@contextlib.contextmanager
+def _terminal_kept() -> Iterator[None]:
+    """Gives the terminal back as it was: its foreground group and, after a crash, its mode."""
+    import termios
+
+    try:
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        yield
+        return
+    try:
+        group, mode = os.tcgetpgrp(fd), termios.tcgetattr(fd)
+        yield
+        if group == os.getpgrp():
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+            with contextlib.suppress(OSError, termios.error):
+                os.tcsetpgrp(fd, group)
+                termios.tcsetattr(fd, termios.TCSADRAIN, mode)
+    finally:
+        os.close(fd)
+
+
+def run_in_the_open(launch: Launch) -> int:
+    """The app as a plain process with the person's rights: the demo's last resort (`service.run_unsandboxed`)."""
+    launch.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder, entry = launch.folder, launch.manifest.entry
+    start = (
+        "import sys,runpy,importlib as i;m,f,p,*sys.argv[1:]=sys.argv[1:];sys.path[:0]=%r;sys.argv[0]=m or p\n"
+        "runpy.run_path(p,run_name='__main__') if p else sys.exit(getattr(i.import_module(m),f)()) if f else "
+        "runpy.run_module(m,run_name='__main__',alter_sys=True)"
+    ) % [str(folder / path) for path in launch.manifest.path]
+    file = str(folder / entry.file) if entry.file else ""
+    command = [hosts.inspect().interpreter, "-I", "-S", "-B", "-c", start, entry.module, entry.function, file]
+    env = {**os.environ, "PEARRT_DATA": str(launch.data), **launch.env}
+    fds: list[int] = []
+    if launch.channel_fd is not None:
+        env["PEARRT_CHANNEL_FD"] = str(launch.channel_fd)
+        fds = [launch.channel_fd]
+    code = subprocess.run(
+        [*command, *entry.arguments, *launch.argv], env=env, pass_fds=fds, check=False
+    ).returncode
+    return code if code >= 0 else 128 - code

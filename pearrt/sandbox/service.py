@@ -1,0 +1,50 @@
+"""The sandbox as others use it: `run` an app, `probe` the machine.
+
+`run` refuses where `probe` finds nothing that contains. There is no other way to start a fetched app.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pearrt.errors import Denied, Unsupported
+from pearrt.sandbox.launch import Launch
+from pearrt.sandbox.probe import probe
+from pearrt.sandbox.process import Sandbox, run_in_the_open
+from pearrt.sandbox.report import Report, Tier
+
+__all__ = ["Launch", "Report", "Tier", "probe", "refusal", "run", "run_unsandboxed"]
+
+
+def run(launch: Launch, *, runtime: Path | None = None) -> int:
+    """Runs the app in this terminal until it ends; gives its exit code, 128 + n for signal n.
+
+    `runtime` is where the probe's outcome is cached. Raises Unsupported where this machine cannot contain the app,
+    SandboxError where the sandbox could not be set up.
+    """
+    if launch.manifest.kind != "python":
+        raise Unsupported(
+            f"Apps of kind {launch.manifest.kind} cannot be run by this version.", hint="Update pearrt."
+        )
+    report = probe(runtime=runtime)
+    if not report.tier.contains:
+        raise refusal(report)
+    return Sandbox(launch, {layer.name for layer in report.layers if layer.ok}).run()
+
+
+def refusal(report: Report) -> Unsupported:
+    """Why nothing is run on such a machine, and what to do about it."""
+    missing = next((layer for layer in report.missing if layer.fix), None)
+    what = f"{missing.name}: {missing.detail}" if missing else "no layer holds"
+    return Unsupported(f"This machine cannot contain an app ({what}).", hint=missing.fix if missing else "")
+
+
+def run_unsandboxed(launch: Launch, *, runtime: Path | None = None) -> int:
+    """NO SANDBOX AT ALL: the app has every right that the person has.
+
+    For the one app that `pearrt demo` makes and signs itself, on a machine without any tier; the demo says so loudly.
+    Raises Denied where this machine could have contained it.
+    """
+    if probe(runtime=runtime).tier.contains:
+        raise Denied("This machine has a sandbox: nothing is run without it.")
+    return run_in_the_open(launch)

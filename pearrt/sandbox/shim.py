@@ -1,0 +1,336 @@
+"""The first code inside: it closes the last doors, checks that they are closed, then becomes the app.
+
+Run by `python -I -S -B` inside bubblewrap's empty root with a dict of settings (`layout.shim_settings`). Order, and
+nothing may be moved before what it depends on:
+
+    descriptors  all but 0, 1, 2, the status pipe and the channel are closed
+    uid          as root: groups, gid and uid are given up for good
+    limits       rlimits
+    landlock     files outside the listed folders, TCP, abstract sockets and signals out of the sandbox
+    dumpable     no core dump, /proc/self closed to others
+    seccomp      the allowlist; needs no_new_privs, which bubblewrap has set
+    self-test    every bar is tried; one that does not hold ends it here
+    status       one byte says ready, one byte back says go; a launcher that is gone by now means the end as well
+
+Standard library only, and as little of it as will do: each import costs every start. Nothing of pearrt's is importable
+in here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import signal
+import stat
+import sys
+from typing import Any, NoReturn
+
+READY = b"+"
+GO = b"!"
+FAILED = b"-"
+SETUP_EXIT_CODE = 125
+CHANNEL_FD = 3
+
+_PR_SET_DUMPABLE, _PR_GET_SECCOMP, _PR_SET_SECCOMP, _PR_GET_NO_NEW_PRIVS = 4, 21, 22, 39
+_PR_CAP_AMBIENT = 47
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
+_CLONE_NEWUSER = 0x10000000
+_MS_BIND = 4096
+_AF_INET, _SOCK_STREAM = 2, 1
+
+# struct landlock_ruleset_attr: access rights that each ABI version knows (include/uapi/linux/landlock.h).
+_FS_BITS_OF_ABI = (0, 13, 14, 15, 15, 16)  # index: ABI; the last holds for all later ones
+_NET_ABI, _SCOPE_ABI = 4, 6
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
+_IOCTL_DEVICE = 1 << 15
+_TRUNCATE = 1 << 14
+_MAKE_CHARACTER, _MAKE_SOCKET, _MAKE_BLOCK = 1 << 6, 1 << 9, 1 << 11
+_READ = _READ_FILE | _READ_DIR
+_FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEVICE
+RIGHTS = {
+    "read": _READ,
+    "run": _READ | _EXECUTE,
+    "device": _READ | _WRITE_FILE | _IOCTL_DEVICE,
+    "write": 0xFFFF & ~(_EXECUTE | _IOCTL_DEVICE | _MAKE_CHARACTER | _MAKE_SOCKET | _MAKE_BLOCK),
+}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class SetupFailed(Exception):
+    """A door that would not close; the text is for the person, without anything of the app's in it."""
+
+
+def close_doors(settings: dict[str, Any]) -> None:
+    """Applies every layer in order and tries them. Raises SetupFailed or OSError."""
+    _whitelist_descriptors(settings)
+    if settings["uid"]:
+        os.setgroups([])
+        os.setresgid(settings["gid"], settings["gid"], settings["gid"])
+        os.setresuid(settings["uid"], settings["uid"], settings["uid"])
+    _drop_capabilities()
+    os.chdir(settings["home"])
+    os.environ["PWD"] = settings["home"]
+    for number, limit in settings["limits"]:
+        _limit(number, limit)
+    abi = _restrict_files(settings["landlock"]) if settings["landlock"] else 0
+    _prctl(_PR_SET_DUMPABLE, 0)
+    _filter_calls(settings["filter"])
+    _self_test(settings, abi)
+
+
+def _whitelist_descriptors(settings: dict[str, Any]) -> None:
+    """Leaves 0, 1, 2, the status pipe and, as descriptor 3, the channel."""
+    keep = {0, 1, 2, settings["status_fd"]}
+    if settings["channel_fd"] is not None:
+        if settings["status_fd"] == CHANNEL_FD:
+            settings["status_fd"] = os.dup(CHANNEL_FD)
+        os.dup2(settings["channel_fd"], CHANNEL_FD, inheritable=True)
+        keep = {0, 1, 2, CHANNEL_FD, settings["status_fd"]}
+    os.set_inheritable(settings["status_fd"], False)
+    for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+        if fd not in keep:
+            try:
+                os.close(fd)
+            except OSError:
+                continue  # the one that listed the folder
+    for fd in range(3):
+        _neutralise(fd)
+
+
+def _neutralise(fd: int) -> None:
+    """A closed standard descriptor, or one that is a folder (a way out for openat), becomes /dev/null."""
+    try:
+        folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+    except OSError:
+        folder = True
+    if folder:
+        null = os.open("/dev/null", os.O_RDWR)
+        if null != fd:
+            os.dup2(null, fd, inheritable=True)
+            os.close(null)
+        else:
+            os.set_inheritable(fd, True)
+
+
+def _drop_capabilities() -> None:
+    """Empties all sets of capset(2); what bubblewrap left inheritable or ambient goes with them."""
+    _prctl(_PR_CAP_AMBIENT, 4)
+    header = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)
+    if _libc.capset(header, bytes(24)) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _limit(number: int, limit: int) -> None:
+    _, hard = resource.getrlimit(number)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(number, (limit, limit))
+
+
+def _prctl(option: int, *arguments: Any) -> int:
+    padded = [*arguments, 0, 0, 0, 0][:4]
+    words = [
+        a if isinstance(a, ctypes.Structure | ctypes._SimpleCData) else ctypes.c_ulong(a) for a in padded
+    ]
+    result: int = _libc.prctl(option, *words)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+    return result
+
+
+def _syscall(number: int, *arguments: Any) -> int:
+    call = _libc.syscall
+    call.restype = ctypes.c_long
+    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    result: int = call(ctypes.c_long(number), *words)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"system call {number}")
+    return result
+
+
+def landlock_abi() -> int:
+    """The kernel's Landlock ABI version, 0 where there is none."""
+    try:
+        return _syscall(_CREATE_RULESET, None, 0, 1)
+    except OSError:
+        return 0
+
+
+def _restrict_files(rules: list[tuple[str, str]]) -> int:
+    """Landlock with all rights this kernel knows handled, so that what no rule gives is refused. Gives the ABI."""
+    abi = landlock_abi()
+    if abi < 1:
+        raise SetupFailed("Landlock went missing between the probe and this start")
+    handled = (1 << _FS_BITS_OF_ABI[min(abi, len(_FS_BITS_OF_ABI) - 1)]) - 1
+    attributes = [handled, 3 if abi >= _NET_ABI else 0, 3 if abi >= _SCOPE_ABI else 0]
+    size = 24 if abi >= _SCOPE_ABI else 16 if abi >= _NET_ABI else 8
+    packed = b"".join(word.to_bytes(8, sys.byteorder) for word in attributes)[:size]
+    ruleset = _syscall(_CREATE_RULESET, packed, size, 0)
+    for path, kind in rules:
+        _add_rule(ruleset, path, RIGHTS[kind] & handled)
+    _syscall(_RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
+    return abi
+
+
+def _add_rule(ruleset: int, path: str, rights: int) -> None:
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(os.fstat(fd).st_mode):
+        rights &= _FILE_RIGHTS
+    packed = rights.to_bytes(8, sys.byteorder) + fd.to_bytes(4, sys.byteorder)
+    try:
+        _syscall(_ADD_RULE, ruleset, 1, packed, 0)
+    finally:
+        os.close(fd)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+def _filter_calls(program: bytes) -> None:
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = _Program(len(program) // 8, ctypes.addressof(buffer))
+    _prctl(_PR_SET_SECCOMP, 2, ctypes.c_void_p(ctypes.addressof(header)))
+
+
+def _self_test(settings: dict[str, Any], abi: int) -> None:
+    """Tries every bar from inside. Raises SetupFailed for the first that does not hold."""
+    if _prctl(_PR_GET_NO_NEW_PRIVS) != 1 or _prctl(_PR_GET_SECCOMP) != 2:
+        raise SetupFailed("the system call filter is not in force")
+    if 0 in (*os.getresuid(), *os.getresgid()):
+        raise SetupFailed("still root")
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith((b"CapInh", b"CapPrm", b"CapEff", b"CapAmb")) and int(line.split()[1], 16):
+                raise SetupFailed("capabilities are left")
+    if os.getppid() != 1:
+        raise SetupFailed("the process namespace is not the sandbox's own")
+    with open("/proc/self/net/dev", "rb") as devices:
+        if [line.split(b":")[0].strip() for line in devices.readlines()[2:]] not in ([], [b"lo"]):
+            raise SetupFailed("network devices are visible")
+    _must_fail("a socket could be made", _libc.socket, _AF_INET, _SOCK_STREAM, 0)
+    _must_fail("a namespace could be made", _libc.unshare, _CLONE_NEWUSER)
+    _must_fail("a file system could be mounted", _libc.mount, b"/data", b"/app", None, _MS_BIND, None)
+    _must_be_read_only(("/", settings["folder"]))
+    if abi:
+        try:
+            os.listdir("/")
+        except OSError as e:
+            if e.errno == errno.EACCES:
+                return
+        raise SetupFailed("Landlock is not in force")
+
+
+def _must_fail(what: str, call: Any, *arguments: Any) -> None:
+    if call(*arguments) >= 0 or ctypes.get_errno() != errno.EPERM:
+        raise SetupFailed(what)
+
+
+def _must_be_read_only(folders: tuple[str, ...]) -> None:
+    for folder in folders:
+        try:
+            os.close(os.open(f"{folder}/.pearrt-self-test", os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+        except OSError as e:
+            if e.errno in (errno.EROFS, errno.EACCES):
+                continue
+        raise SetupFailed(f"{folder} can be written to")
+
+
+def _report(settings: dict[str, Any], message: bytes) -> None:
+    """Tells the launcher and waits for its word; when it is gone, so is the reason to go on."""
+    fd = settings["status_fd"]
+    try:
+        if os.write(fd, message) != len(message) or os.read(fd, 1) != GO:
+            os._exit(SETUP_EXIT_CODE)
+        os.close(fd)
+    except OSError:
+        os._exit(SETUP_EXIT_CODE)
+
+
+def _prepare_interpreter(settings: dict[str, Any]) -> None:
+    sys.path[:0] = settings["path"]
+    sys.argv[:] = settings["argv"]
+    sys.orig_argv[:] = [sys.executable, *settings["argv"]]
+    if settings["pycache"]:
+        sys.pycache_prefix = settings["pycache"]
+    vars(__import__("builtins")).update(exit=sys.exit, quit=sys.exit)  # what `site` would have added
+
+
+def _main_module(settings: dict[str, Any]) -> Any:
+    """A fresh `__main__`, so that nothing of the shim's is left in the app's globals."""
+    module = type(sys)("__main__")
+    vars(module)["__builtins__"] = __import__("builtins")
+    sys.modules["__main__"] = module
+    return module
+
+
+def _run_module(name: str, module: Any) -> None:
+    """As `python -m name` does, without importing runpy."""
+    from importlib.util import find_spec
+
+    spec = find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = find_spec(f"{name}.__main__")
+    loader: Any = spec.loader if spec is not None else None
+    code = loader.get_code(spec.name) if spec is not None and hasattr(loader, "get_code") else None
+    if spec is None or code is None:
+        raise SystemExit(f"The app has no module {name!r} to run.")
+    sys.argv[0] = spec.origin or name
+    vars(module).update(
+        __spec__=spec,
+        __loader__=spec.loader,
+        __file__=spec.origin,
+        __cached__=spec.cached,
+        __package__=spec.parent,
+    )
+    exec(code, vars(module))  # noqa: S102
+
+
+def _run_file(path: str, module: Any) -> None:
+    with open(path, "rb") as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    vars(module).update(__file__=path, __package__=None, __spec__=None)
+    exec(code, vars(module))  # noqa: S102
+
+
+def _run_function(module_name: str, dotted: str) -> None:
+    from importlib import import_module
+
+    target: Any = import_module(module_name)
+    for part in dotted.split("."):
+        target = getattr(target, part)
+    sys.exit(target())
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Closes the doors, says ready, runs the app in this process."""
+    try:
+        close_doors(settings)
+    except (SetupFailed, OSError) as e:
+        _fail(settings, f"{e}" if isinstance(e, SetupFailed) else f"{type(e).__name__}: {e}")
+    _report(settings, READY)
+    for number in settings["signals"]:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if settings["probe"]:
+        return
+    _prepare_interpreter(settings)
+    module, entry = _main_module(settings), settings["entry"]
+    if entry["file"]:
+        _run_file(f"{settings['folder']}/{entry['file']}", module)
+    elif entry["function"]:
+        _run_function(entry["module"], entry["function"])
+    else:
+        _run_module(entry["module"], module)
+
+
+def _fail(settings: dict[str, Any], text: str) -> NoReturn:
+    _report(settings, FAILED + text.encode(errors="replace")[:500])
+    os._exit(SETUP_EXIT_CODE)
