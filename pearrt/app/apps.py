@@ -51,6 +51,7 @@ class Apps:
         self.followed: dict[bytes, FollowedApp] = {}
         self.locks: dict[bytes, asyncio.Lock] = {}
         self.updating: set[bytes] = set()
+        self.updates: set[asyncio.Task[None]] = set()
         self.running: Callable[[bytes], int] = lambda _: 0
         self.on_event: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
 
@@ -81,7 +82,13 @@ class Apps:
     def _newer(self, app_key: bytes) -> None:
         if app_key not in self.updating:
             self.updating.add(app_key)
-            self.tasks.create_task(self._update(app_key), name=f"update-{encode_key(app_key)[:8]}")
+            self.updates.add(task := self.tasks.create_task(self._update(app_key)))
+            task.add_done_callback(self.updates.discard)
+
+    def close(self) -> None:
+        """Ends background updates; what they fetched is kept."""
+        for task in list(self.updates):
+            task.cancel()
 
     async def _update(self, app_key: bytes) -> None:
         app = self.followed.get(app_key)
@@ -91,6 +98,8 @@ class Apps:
                     await self._install(app, silent)
         except PearrtError as e:
             log.warning("update of %s: %s", encode_key(app_key)[:8], e)
+        except Exception:
+            log.exception("our own bug in an update of %s", encode_key(app_key)[:8])
         finally:
             self.updating.discard(app_key)
 
@@ -214,7 +223,7 @@ class Apps:
             "name": installed.name,
             "version": installed.version,
             "files": len(index.files),
-            "differences": [f"{difference.path} ({difference.kind})" for difference in differences],
+            "differences": [f"{difference.path}: {difference.change}" for difference in differences],
         }
 
     def metadata(self, app_key: bytes) -> dict[str, str]:

@@ -101,7 +101,8 @@ def read_index(store: Store, digest: bytes, block_ids: tuple[bytes, ...]) -> Ind
 
 def installed_index(installed: Installed, store: Store) -> Index:
     """The index of an installed release. Raises as `read_index`."""
-    return read_index(store, bytes.fromhex(installed.index_digest), tuple(map(bytes.fromhex, installed.index_blocks)))
+    digest, *blocks = (bytes.fromhex(text) for text in (installed.index_digest, *installed.index_blocks))
+    return read_index(store, digest, tuple(blocks))
 
 
 def offer(app: FollowedApp, store: Store) -> None:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pearrt.app.launch import Launchable
 from pearrt.app.progress import Report
 from pearrt.errors import Denied
 from pearrt.link import Link
 from pearrt.sandbox.policy import Permissions
+
+if TYPE_CHECKING:
+    from pearrt.sandbox.launch import Launch
 
 Approve = Callable[[Launchable], bool]
 
@@ -39,8 +42,9 @@ def run(
     report: Report,
     update: bool = False,
     allow_stale: bool = False,
+    start: Callable[[Launch], int] | None = None,
 ) -> int:
-    """Runs the app behind `link` with `argv` and gives its exit code.
+    """Runs the app behind `link` with `argv` and gives its exit code. `start` is the sandbox's, or stands in for it.
 
     An installed app starts at once from disk; `update` waits for the newest release first. Raises Denied when
     the person says no, Unsupported where the kernel cannot contain the app, and what `install` raises.
@@ -55,10 +59,10 @@ def run(
         if not approve(app):
             raise Denied(f"{app.name} was not approved.", hint="Run it again and answer yes, or pass --yes.")
         daemon.grant(link, app.permissions)
-    from pearrt.sandbox import service as sandbox
-
+    if start is None:
+        from pearrt.sandbox.service import run as start
     with daemon.channel(app) as channel_fd:
-        return sandbox.run(app.sandboxed(argv, link, channel_fd))
+        return start(app.sandboxed(argv, link, channel_fd))
 
 
 def _install(link: Link, daemon: Daemon, report: Report, update: bool, allow_stale: bool) -> Launchable:

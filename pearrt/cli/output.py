@@ -75,7 +75,8 @@ def speaking(**attributes: Any) -> Callable[[Callable[..., int | None]], click.C
             sys.exit(code or 0)
 
         option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for scripts.")
-        return click.command(**attributes)(option(speak))
+        wrapped: click.Command = click.command(**attributes)(option(speak))
+        return wrapped
 
     return wrap
 

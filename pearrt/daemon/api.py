@@ -156,8 +156,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         status = 400 if isinstance(e, UserError | Denied) else 502
         return web.json_response({"error": e.as_dict()}, status=status)
     except web.HTTPException as e:
-        error = UserError(f"{request.method} {request.path}: {e.reason}.")
-        return web.json_response({"error": error.as_dict()}, status=e.status)
+        refusal = UserError(f"{request.method} {request.path}: {e.reason}.")
+        return web.json_response({"error": refusal.as_dict()}, status=e.status)
     except Exception:
         log.exception("our own bug in %s %s", request.method, request.path)
         error = PearrtError("The daemon has a bug; its log has the traceback.")

@@ -172,9 +172,20 @@ class Daemon:
             "peer_id": self.peers.peer_id.hex(),
             "address": list(self.peers.address),
             "links": len(self.peers.links),
-            "dht": None if self.dht is None else self.dht.stats().as_dict(),
-            "store": {"blocks": usage.blocks, "bytes": usage.bytes},
+            "dht": None if self.dht is None else _dht_stats(self.dht),
+            "store": {"blocks": usage.blocks, "bytes": usage.stored_bytes},
             "apps": len(self.apps.followed),
             "running_apps": len(self.channels.open),
         }
 
+
+
+def _dht_stats(dht: DhtService) -> dict[str, Any]:
+    stats = dht.stats()
+    return {
+        "nodes": stats.contacts_v4 + stats.contacts_v6,
+        "datagrams_in": stats.datagrams_in,
+        "datagrams_out": stats.datagrams_out,
+        "topics_stored": stats.topics_stored,
+        "items_stored": stats.items_stored,
+    }

@@ -1,0 +1,6 @@
+"""`python -m pearrt`."""
+
+from pearrt.cli.main import main
+
+if __name__ == "__main__":
+    main()
