@@ -2,6 +2,8 @@
 
     PearrtError            .code (stable, kebab-case)  .exit_code  .hint (the next step)
       UserError            bad link, bad argument, no such app
+        BadLink              not a link, or a misspelt one
+        NoSuchApp            nothing of that name is installed
       RemoteError          a peer or node broke the rules
         ProtocolViolation    bytes that no honest peer sends
         LimitExceeded        more, longer or deeper than the protocol allows
@@ -12,9 +14,17 @@
         Expired              too old to install without the person's yes
         DigestMismatch       bytes that are not what was signed
         Equivocation         two signed statements of one version that differ
-      NetworkError         Unreachable PeerTimeout NoPeers
-      StoreError           Full Corrupt Locked
-      SandboxError         Unsupported Denied
+      NetworkError         nobody there, or nobody in time
+        Unreachable          no connection to this address
+        PeerTimeout          a peer stopped answering
+        NoPeers              nobody was found who has it
+      StoreError           the disk
+        Full                 no space left
+        Corrupt              stored bytes are no longer what they were
+        Locked               another process is using it
+      SandboxError         what runs must be contained
+        Unsupported          this machine cannot contain the app
+        Denied               not permitted, or not approved
 
 A message says what happened and why; the hint says what to do next. Foreign exceptions are wrapped once, at
 the edge, `from e`. Anything that is not a PearrtError is our own bug and shows a traceback.

@@ -75,4 +75,4 @@ def test_an_unknown_code_gives_the_base_class() -> None:
 def test_the_tree_at_the_top_of_the_file_names_every_class() -> None:
     tree = errors.__doc__ or ""
     here = [cls.__name__ for cls in CLASSES if cls.__module__ == errors.__name__]
-    assert [name for name in here if name not in tree and name not in ("BadLink", "NoSuchApp")] == []
+    assert [name for name in here if not re.search(rf"^ +{name} {{2}}", tree, re.M)] == []
