@@ -1,8 +1,9 @@
-"""Ed25519 signatures (RFC 8032): PyNaCl where it is installed, else `ed25519_pure`. Both accept the same signatures.
+"""Ed25519 signatures (RFC 8032): PyNaCl where it is installed, else `ed25519_pure`. Both accept the same
+signatures.
 
-libsodium alone leaves questions open that its versions answer differently (keys and R outside the prime-order group,
-with or without the cofactor). Demanding that both points lie in the prime-order group closes them: see `ed25519_pure`
-for the rules.
+libsodium alone leaves questions open that its versions answer differently (keys and R outside the prime-order
+group, with or without the cofactor). Demanding that both points lie in the prime-order group closes them: see
+`ed25519_pure` for the rules.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SIGNATURE_BYTES = 64
 if HAVE_SODIUM:
 
     def is_public_key(public: bytes) -> bool:
-        """Whether 32 bytes are the canonical encoding of a point of the prime-order group, the identity left out."""
+        """Whether `public` is the canonical encoding of a point of the prime-order group but its identity."""
         return _is_public_key(bytes(public))
 
     @lru_cache(maxsize=1024)
@@ -34,7 +35,7 @@ if HAVE_SODIUM:
         return len(public) == PUBLIC_KEY_BYTES and bool(_sodium.crypto_core_ed25519_is_valid_point(public))
 
     def verify(public: bytes, message: bytes, signature: bytes) -> bool:
-        """Whether `signature` (64 bytes) of `message` is valid under `public` (32 bytes), by the strict rules."""
+        """Whether `signature` (64 bytes) of `message` is valid under `public` (32), by the strict rules."""
         public, signature = bytes(public), bytes(signature)
         if len(signature) != SIGNATURE_BYTES or not _is_public_key(public):
             return False

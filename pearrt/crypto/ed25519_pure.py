@@ -1,7 +1,7 @@
 """Ed25519 (RFC 8032) from the standard library alone, for where PyNaCl is absent: the bootstrapper.
 
-Verification takes about 1.5 ms. It is strict in every place where implementations differ, and gives the same answer
-as `ed25519.py` over PyNaCl for every input:
+Verification takes about 1.5 ms. It is strict in every place where implementations differ, and gives the same
+answer as `ed25519.py` over PyNaCl for every input:
 
 - S < L (no second spelling of a signature), y of A and R < p (no second spelling of a point),
 - A is a point of the prime-order group, which leaves out the small-order keys that sign anything,
@@ -93,7 +93,7 @@ def _signed_digits(scalar: int, window: int) -> list[tuple[int, int]]:
 
 
 def _multiply(*terms: tuple[int, list[Cached], int]) -> Point:
-    """The sum of scalar * point over `terms` (scalar, odd multiples of the point, their window): Straus' trick."""
+    """The sum of scalar * point over `terms` (scalar, odd multiples, their window), by Straus' trick."""
     steps: dict[int, list[Cached]] = {}
     for scalar, table, window in terms:
         for position, digit in _signed_digits(scalar, window):
@@ -158,7 +158,7 @@ def _key_table(public: bytes) -> list[Cached] | None:
 
 
 def is_public_key(public: bytes) -> bool:
-    """Whether 32 bytes are the one canonical encoding of a point of the prime-order group, the identity left out."""
+    """Whether `public` is the canonical encoding of a point of the prime-order group but its identity."""
     return _key_table(bytes(public)) is not None
 
 
@@ -167,7 +167,7 @@ def _hash(*parts: bytes) -> int:
 
 
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` (64 bytes) of `message` is valid under `public` (32 bytes); False for any other length."""
+    """Whether `signature` (64 bytes) of `message` is valid under `public` (32), by the strict rules."""
     if len(signature) != 64:
         return False
     table = _key_table(bytes(public))
@@ -195,7 +195,7 @@ def public_key(seed: bytes) -> bytes:
 
 
 def sign(seed: bytes, message: bytes) -> bytes:
-    """The 64-byte signature of `message` (RFC 8032, 5.1.6). Raises ValueError for a seed of another length."""
+    """The 64-byte signature of `message` (RFC 8032, 5.1.6). Raises ValueError for another length of seed."""
     scalar, prefix = _expand(seed)
     public = _encode(_multiply((scalar, _base(), _BASE_WINDOW)))
     nonce = _hash(prefix, message) % L

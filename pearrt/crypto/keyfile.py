@@ -1,7 +1,8 @@
 """Signing keys on disk: an Ed25519 seed sealed by a password, readable by its owner alone.
 
-A key file is JSON of mode 0600: the public key and the comment in the clear, the seed in a libsodium SecretBox
-(XSalsa20-Poly1305) under Argon2id(password, salt). Beside it lies `<name>.pub`, one line to hand to others:
+A key file is JSON of mode 0600: the public key and the comment in the clear, the seed in a libsodium
+SecretBox (XSalsa20-Poly1305) under Argon2id(password, salt). Beside it lies `<name>.pub`, one line to hand to
+others:
 
     pearrt-key:<z-base-32 of the 32-byte public key> <comment>
 """
@@ -34,7 +35,7 @@ MAX_MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Argon2Cost:
-    """Argon2id: passes over `memory_bytes` of memory. The default is libsodium's MODERATE: 256 MiB, about a second."""
+    """Argon2id: `ops` passes over `memory_bytes`. The default is libsodium's MODERATE, about a second."""
 
     ops: int = 3
     memory_bytes: int = 256 * 1024 * 1024
@@ -75,7 +76,7 @@ def check_comment(comment: str) -> str:
 
 
 def create(path: Path, password: str, comment: str = "", *, cost: Argon2Cost = Argon2Cost()) -> PublicKey:
-    """Makes a new key and writes `path` and `<path>.pub`. Raises UserError where `path` exists or can't be written."""
+    """Makes a new key and writes `path` and `<path>.pub`. Raises UserError where that can't be done."""
     check_comment(comment)
     if len(password) < MIN_PASSWORD_CHARS:
         raise UserError(f"The password is too short: at least {MIN_PASSWORD_CHARS} characters, please.")

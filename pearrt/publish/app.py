@@ -1,4 +1,4 @@
-"""A new app: its first root, which the app key is the hash of, and a targets role that names no release yet."""
+"""A new app: its first root, whose hash is the app key, and targets metadata that names no release yet."""
 
 from __future__ import annotations
 
@@ -35,28 +35,34 @@ def new_app(
     now: float,
     lifetime_s: float = OFFLINE_LIFETIME_S,
 ) -> NewApp:
-    """Drafts for an app that `threshold` of `signers` control together. A 1-of-1 app has one signer and threshold 1.
+    """Drafts for an app that `threshold` of `signers` control together; one signer and threshold 1 will do.
 
     `heartbeat` is the public key of the snapshot and timestamp roles; `app_id` is 16 random bytes.
     Raises UserError for a threshold that can't be met, a signer named twice or the heartbeat key as a signer.
     """
+    if len(app_id) != APP_ID_BYTES:
+        raise ValueError(f"an app id has {APP_ID_BYTES} bytes")
+    roles = roles_of(signers, threshold, heartbeat)
+    root = root_draft(app_id.hex(), 1, roles, now + lifetime_s)
+    targets = payload("targets", app_id.hex(), 1, now + lifetime_s, targets={})
+    return NewApp(app_key_of(root.payload), root, Draft("targets", 1, targets, (roles["targets"],)))
+
+
+def roles_of(signers: Sequence[PublicKey], threshold: int, heartbeat: bytes) -> dict[str, Authority]:
+    """Root and targets for the signers, snapshot and timestamp for the heartbeat. Raises UserError."""
     if not 1 <= len(signers) <= MAX_SIGNATURES:
         raise UserError(f"An app has 1 to {MAX_SIGNATURES} signers.")
     if not 1 <= threshold <= len(signers):
         raise UserError(f"A threshold of {threshold} does not fit {len(signers)} signers.")
     if len({signer.key for signer in signers} | {heartbeat}) <= len(signers):
         raise UserError("A key is named twice among the signers and the heartbeat.")
-    if len(app_id) != APP_ID_BYTES:
-        raise ValueError(f"an app id has {APP_ID_BYTES} bytes")
     team = authority([Signer(signer.key, signer.comment) for signer in signers], threshold)
     online = authority([Signer(heartbeat, "heartbeat")], 1)
-    roles = {"root": team, "targets": team, "snapshot": online, "timestamp": online}
-    root = root_draft(app_id.hex(), 1, roles, now + lifetime_s)
-    targets = payload("targets", app_id.hex(), 1, now + lifetime_s, targets={})
-    return NewApp(app_key_of(root.payload), root, Draft("targets", 1, targets, (team,)))
+    return {"root": team, "targets": team, "snapshot": online, "timestamp": online}
 
 
 def authority(signers: Sequence[Signer], threshold: int) -> Authority:
+    """`threshold` of these signers."""
     return Authority({signer.keyid: signer for signer in signers}, threshold)
 
 

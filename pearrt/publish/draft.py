@@ -1,6 +1,7 @@
 """A draft: what signers are asked to sign, and how their signatures become signed metadata.
 
-A signature is made over the draft's payload and nothing else, so signers may sit anywhere, offline, in any order.
+A signature is made over the draft's payload and nothing else, so signers may sit anywhere, offline, in any
+order.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from pearrt.codec import canonical
 from pearrt.crypto import ed25519
 from pearrt.errors import BadSignature, ThresholdNotMet
-from pearrt.trust.envelope import seal
+from pearrt.trust.envelope import MAX_SIGNATURES, seal
 from pearrt.trust.metadata import SPEC_VERSION, Authority, Signer, key_id
 from pearrt.trust.shape import time_text
 
@@ -29,7 +30,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """`payload` is canonical; each authority must reach its threshold (a new root has two: the old one and its own)."""
+    """`payload` is canonical. Each authority must reach its threshold; a later root has two, old and new."""
 
     role: str
     version: int
@@ -46,7 +47,7 @@ class Draft:
 
 
 def sign(draft: Draft, seed: bytes) -> Signature:
-    """The signature of one signer by the seed that `keyfile.unlock` gave. Raises BadSignature for a stranger's key."""
+    """One signer's signature, by the seed of `keyfile.unlock`. Raises BadSignature for a stranger's key."""
     public = ed25519.public_key(seed)
     if all(signer.public != public for signer in draft.signers):
         raise BadSignature(
@@ -57,7 +58,7 @@ def sign(draft: Draft, seed: bytes) -> Signature:
 
 
 def combine(draft: Draft, signatures: Iterable[Signature]) -> bytes:
-    """The signed blob. Raises BadSignature for a false or foreign one, ThresholdNotMet with the names of the missing."""
+    """The signed blob. Raises BadSignature for a false one, ThresholdNotMet with the names of the missing."""
     known = {signer.public for signer in draft.signers}
     valid: dict[bytes, bytes] = {}
     for signature in signatures:
@@ -68,8 +69,11 @@ def combine(draft: Draft, signatures: Iterable[Signature]) -> bytes:
             raise BadSignature(f"The signature by {name} is not one of {draft.role} {draft.version}.")
         valid[signature.public] = signature.value
     for authority in draft.authorities:
-        _check(draft, authority, valid)
-    return seal(draft.payload, {key_id(public): value for public, value in valid.items()})
+        _check_met(draft, authority, valid)
+    kept = set(list(valid)[:MAX_SIGNATURES])
+    if len(valid) > MAX_SIGNATURES:  # more than metadata may carry: no more of each generation than it needs
+        kept = {public for authority in draft.authorities for public in _needed(authority, valid)}
+    return seal(draft.payload, {key_id(public): valid[public] for public in kept})
 
 
 def display_name(signer: Signer) -> str:
@@ -93,7 +97,13 @@ def payload(role: str, app_id: str, version: int, expires: float, **fields: Any)
     )
 
 
-def _check(draft: Draft, authority: Authority, valid: dict[bytes, bytes]) -> None:
+def _needed(authority: Authority, valid: dict[bytes, bytes]) -> list[bytes]:
+    return [signer.public for signer in authority.signers.values() if signer.public in valid][
+        : authority.threshold
+    ]
+
+
+def _check_met(draft: Draft, authority: Authority, valid: dict[bytes, bytes]) -> None:
     missing: Sequence[Signer] = [
         signer for signer in authority.signers.values() if signer.public not in valid
     ]

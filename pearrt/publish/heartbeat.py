@@ -1,7 +1,7 @@
 """The heartbeat: snapshot and timestamp, signed by a key that lives on the publisher's seeder.
 
-Whoever steals that key can keep people from learning of newer releases until the timestamp expires. They can't install
-anything: releases take the signers.
+Whoever steals that key can keep people from learning of newer releases until the timestamp expires. They
+can't install anything: releases take the signers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pearrt.crypto import ed25519
 from pearrt.crypto.hashes import sha256
 from pearrt.publish.draft import NEVER, payload
-from pearrt.trust.envelope import seal
+from pearrt.trust.envelope import Envelope, seal
 from pearrt.trust.metadata import Root, Snapshot, Targets, Timestamp, key_id
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.shape import time_text
@@ -23,7 +23,7 @@ PERIODS_TO_EXPIRY = 7
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """`seed` signs; a beat is due every `period_s` seconds and holds for seven, 0 promises none and holds for ever."""
+    """A beat by `seed` is due every `period_s` seconds and holds for seven; with 0 it holds for ever."""
 
     seed: bytes
     period_s: int = DEFAULT_PERIOD_S
@@ -31,16 +31,20 @@ class Heartbeat:
     def beat(
         self, roots: Sequence[bytes], targets: bytes, now: float, previous: MetadataSet | None = None
     ) -> MetadataSet:
-        """The set that says "this is current". Versions go on from `previous`; the snapshot is renewed when needed."""
-        root = Root.parse(roots[-1])
+        """The set that says "this is current", with versions after those of `previous`."""
+        root = Root.read(Envelope.parse("root", roots[-1]))
         snapshot = self._snapshot(root, targets, previous)
-        version = Timestamp.parse(previous.timestamp).version + 1 if previous else 1
+        last = Timestamp.read(Envelope.parse("timestamp", previous.timestamp)).version if previous else 0
+        # Seconds, so that a publisher who lost some state never signs two timestamps of one version.
+        version = max(last + 1, int(now))
         timestamp = payload(
             "timestamp",
             root.app_id,
             version,
             now + self.period_s * PERIODS_TO_EXPIRY if self.period_s else NEVER,
-            meta={"snapshot.json": _meta(Snapshot.parse(snapshot).version, snapshot)},
+            meta={
+                "snapshot.json": _meta(Snapshot.read(Envelope.parse("snapshot", snapshot)).version, snapshot)
+            },
             x_pearrt_signed=time_text(now),
             x_pearrt_period=self.period_s,
             x_pearrt_root=root.version,
@@ -52,13 +56,13 @@ class Heartbeat:
         if previous is None:
             version = 1
         else:
-            old = Snapshot.parse(previous.snapshot)
+            old = Snapshot.read(Envelope.parse("snapshot", previous.snapshot))
             keyid = key_id(ed25519.public_key(self.seed))
             if old.targets.digest == sha256(targets) and keyid in old.envelope.signatures:
                 return previous.snapshot
             version = old.version + 1
-        meta = {"targets.json": _meta(Targets.parse(targets).version, targets)}
-        # The timestamp alone says how long things hold: a snapshot that nothing replaced need not travel again.
+        meta = {"targets.json": _meta(Targets.read(Envelope.parse("targets", targets)).version, targets)}
+        # The timestamp alone says how long things hold: an unchanged snapshot need not travel again.
         return self._seal(payload("snapshot", root.app_id, version, NEVER, meta=meta))
 
     def _seal(self, signed: bytes) -> bytes:

@@ -1,10 +1,11 @@
 """An app that is published from this machine: a private folder with its metadata and its heartbeat key.
 
-    <publishing>/<55-letter key>/metadata.benc   the MetadataSet, replaced atomically
-                                 heartbeat.json  {"seed", "period_s"}, mode 0600: see heartbeat.py for what it can do
-                                 lock            held while one process writes
+    <publishing>/<55-letter key>/metadata.benc            the MetadataSet
+                                 heartbeat-<key id>.json  {"seed", "period_s"}: heartbeat.py says what it can
+                                 do lock                     held while one process writes
 
-Nothing is written that this machine's own verifier would not accept as an update: a crash at any moment leaves the old
+Nothing is written that this machine's own verifier would not accept as an update. Every file is replaced in
+one step, and a new heartbeat key lies on disk before metadata names it: a crash at any moment leaves the old
 state or the new one, and an interrupted commit is simply made again.
 """
 
@@ -19,24 +20,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pearrt.atomic import sync_folder, write_file
 from pearrt.crypto import ed25519
-from pearrt.errors import Corrupt, Locked, PearrtError, UserError
+from pearrt.errors import Corrupt, Expired, Locked, PearrtError, UserError
 from pearrt.link import decode_key, encode_key
 from pearrt.publish.app import NewApp
 from pearrt.publish.draft import Draft, Signature, combine
 from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
+from pearrt.publish.rotation import Rotation
 from pearrt.trust.app import TrustedApp
+from pearrt.trust.metadata import key_id
 from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
 
 METADATA = "metadata.benc"
-HEARTBEAT = "heartbeat.json"
 LOCK = "lock"
 MAX_HEARTBEAT_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What lies in the folder: verified metadata and the heartbeat. Methods that write return the new state."""
+    """What lies in the folder, verified. Methods that write return the new state."""
 
     folder: Path
     trusted: TrustedApp
@@ -51,78 +54,106 @@ class Publication:
         return self.trusted.metadata
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0917 (the two lists of signatures follow the two drafts of `new`)
         cls,
         publishing: Path,
         new: NewApp,
-        signatures: Iterable[Signature],
+        root_signatures: Iterable[Signature],
         targets_signatures: Iterable[Signature],
         heartbeat: Heartbeat,
         now: float,
     ) -> Publication:
-        """Makes the app's folder under `publishing`. Raises ThresholdNotMet, BadSignature, UserError."""
-        root = combine(new.root, signatures)
+        """Makes the app's folder under `publishing`, in one step. Raises ThresholdNotMet, BadSignature,
+        UserError."""
+        root = combine(new.root, root_signatures)
         targets = combine(new.targets, targets_signatures)
-        metadata = heartbeat.beat([root], targets, now)
-        trusted = TrustedApp.first(new.app_key, metadata, now)
+        trusted = TrustedApp.first(new.app_key, heartbeat.beat([root], targets, now), now)
         folder = publishing / encode_key(new.app_key)
-        try:
-            folder.mkdir(mode=0o700, parents=True)
-        except FileExistsError as e:
-            raise UserError(f"{folder} exists already.") from e
-        made = cls(folder, trusted, heartbeat)
-        with made._locked():
-            _write(folder / HEARTBEAT, _heartbeat_bytes(heartbeat))
-            _write(folder / METADATA, metadata.encode())
-        return made
+        if folder.exists():
+            raise UserError(f"{folder} exists already.")
+        publishing.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = publishing / f".new-{secrets.token_hex(8)}"
+        draft.mkdir(mode=0o700)
+        _write_heartbeat(draft, heartbeat)
+        write_file(draft / METADATA, trusted.metadata.encode())
+        draft.rename(folder)
+        sync_folder(publishing)
+        return cls(folder, trusted, heartbeat)
 
     @classmethod
     def open(cls, folder: Path) -> Publication:
         """Reads and verifies a folder. Raises UserError where there is none, Corrupt where it is damaged."""
-        data = _read(folder / METADATA, MAX_SET_BYTES)
-        fields = _read(folder / HEARTBEAT, MAX_HEARTBEAT_FILE_BYTES)
         try:
-            parsed = json.loads(fields)
-            heartbeat = Heartbeat(bytes.fromhex(parsed["seed"]), int(parsed["period_s"]))
-            trusted = TrustedApp.first(
-                decode_key(folder.name), MetadataSet.decode(data), 0.0, allow_expired=True
-            )
-        except (PearrtError, ValueError, KeyError, TypeError) as e:
-            raise Corrupt(f"{folder} is damaged: {e}", hint="Restore it from a backup.") from e
-        return cls(folder, trusted, heartbeat)
+            metadata = MetadataSet.decode(_read(folder / METADATA, MAX_SET_BYTES))
+            trusted = TrustedApp.first(decode_key(folder.name), metadata, 0.0, allow_expired=True)
+        except FileNotFoundError as e:
+            raise UserError(
+                f"Nothing is published from {folder}.", hint="`pearrt app new` makes an app."
+            ) from e
+        except (PearrtError, OSError) as e:
+            raise Corrupt(f"{folder / METADATA} is damaged: {e}", hint="Restore it from a backup.") from e
+        return cls(folder, trusted, _read_heartbeat(folder, trusted))
 
     def commit(self, draft: Draft, signatures: Iterable[Signature], now: float) -> Publication:
-        """Publishes signed targets or a signed root: verified as everyone else will, then written atomically.
+        """Publishes a release: checked as everyone else will check it, then written atomically.
 
-        Raises ThresholdNotMet with the names of the missing, BadSignature, Rollback where another commit was first.
+        Raises ThresholdNotMet with the names of the missing, BadSignature, or Rollback and Equivocation where
+        another release was committed since the draft was made.
         """
-        blob = combine(draft, signatures)
         with self._locked():
-            current = Publication.open(self.folder)
-            roots, targets = list(current.metadata.roots), current.metadata.targets
-            if draft.role == "root":
-                roots.append(blob)
-            else:
-                targets = blob
-            return current._replace(roots, targets, now)
+            current = self._reopened()
+            return current._replace(current.metadata.roots, combine(draft, signatures), now)
+
+    def commit_rotation(
+        self,
+        rotation: Rotation,
+        root_signatures: Iterable[Signature],
+        targets_signatures: Iterable[Signature],
+        heartbeat: Heartbeat,
+        now: float,
+    ) -> Publication:
+        """Hands the app over to the rotation's signers and heartbeat. Raises as `commit` does."""
+        root, targets = combine(rotation.root, root_signatures), combine(rotation.targets, targets_signatures)
+        with self._locked():
+            current = self._reopened()
+            _write_heartbeat(self.folder, heartbeat)
+            handed_over = Publication(self.folder, current.trusted, heartbeat)
+            made = handed_over._replace((*current.metadata.roots, root), targets, now)
+            if heartbeat.seed != current.heartbeat.seed:
+                _heartbeat_file(self.folder, current.heartbeat).unlink(missing_ok=True)
+            return made
 
     def refresh(self, now: float) -> Publication:
-        """The heartbeat: signs anew that what is published is current. Raises Expired where root or targets are."""
+        """The heartbeat: signs anew that what is published is current.
+
+        Raises Expired where it is the signers' turn, as their root or targets metadata ran out.
+        """
         with self._locked():
-            current = Publication.open(self.folder)
-            return current._replace(list(current.metadata.roots), current.metadata.targets, now)
+            current = self._reopened()
+            for role in (current.trusted.root, current.trusted.targets):
+                if now >= role.expires:
+                    raise Expired(
+                        f"The {role.envelope.role} metadata expired; no heartbeat can renew it.",
+                        hint="The signers must sign a new release or a new root.",
+                    )
+            return current._replace(current.metadata.roots, current.metadata.targets, now)
 
     def refresh_due(self, now: float) -> bool:
         """Whether a heartbeat's period has passed since the last one."""
-        return (
-            self.heartbeat.period_s > 0 and now >= self.trusted.timestamp.signed_at + self.heartbeat.period_s
-        )
+        period_s = self.heartbeat.period_s
+        return period_s > 0 and now >= self.trusted.timestamp.signed_at + period_s
 
-    def _replace(self, roots: list[bytes], targets: bytes, now: float) -> Publication:
+    def _replace(self, roots: tuple[bytes, ...], targets: bytes, now: float) -> Publication:
         metadata = self.heartbeat.beat(roots, targets, now, self.metadata)
-        trusted = self.trusted.update(metadata, now)
-        _write(self.folder / METADATA, trusted.metadata.encode())
+        # Expired roles are renewed one after the other: what is still expired must not stop the first of
+        # them.
+        trusted = self.trusted.update(metadata, now, allow_expired=True)
+        write_file(self.folder / METADATA, trusted.metadata.encode())
         return Publication(self.folder, trusted, self.heartbeat)
+
+    def _reopened(self) -> Publication:
+        """What is on disk now, which another process may have written since this was opened."""
+        return Publication.open(self.folder)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -143,43 +174,39 @@ def new_heartbeat(period_s: int = DEFAULT_PERIOD_S) -> Heartbeat:
 
 def publications(publishing: Path) -> list[Path]:
     """The folders of all apps published from here, in order of their keys."""
-    found = sorted(publishing.iterdir()) if publishing.is_dir() else []
+    found = sorted(publishing.glob("[a-z0-9]*")) if publishing.is_dir() else []
     return [folder for folder in found if (folder / METADATA).is_file()]
 
 
-def _heartbeat_bytes(heartbeat: Heartbeat) -> bytes:
-    return json.dumps({"seed": heartbeat.seed.hex(), "period_s": heartbeat.period_s}).encode() + b"\n"
-
-
 def _read(path: Path, max_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except FileNotFoundError as e:
-        raise UserError(
-            f"Nothing is published from {path.parent}.", hint="`pearrt app new` makes an app."
-        ) from e
-    except OSError as e:
-        raise UserError(f"Cannot read {path}: {e.strerror}.") from e
+    with path.open("rb") as file:
+        data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise Corrupt(f"{path} is larger than it can be.")
     return data
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Replaces a file so that a crash leaves the old one or the new one, on disk when this returns."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _heartbeat_file(folder: Path, heartbeat: Heartbeat) -> Path:
+    return folder / f"heartbeat-{key_id(ed25519.public_key(heartbeat.seed))[:16]}.json"
+
+
+def _write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:
+    fields = {"seed": heartbeat.seed.hex(), "period_s": heartbeat.period_s}
+    write_file(_heartbeat_file(folder, heartbeat), json.dumps(fields).encode() + b"\n")
+
+
+def _read_heartbeat(folder: Path, trusted: TrustedApp) -> Heartbeat:
+    """The heartbeat whose key the root names. Raises Corrupt where none is there."""
+    for keyid in trusted.root.authorities["timestamp"].signers:
+        path = folder / f"heartbeat-{keyid[:16]}.json"
+        try:
+            fields = json.loads(_read(path, MAX_HEARTBEAT_FILE_BYTES))
+            heartbeat = Heartbeat(bytes.fromhex(fields["seed"]), int(fields["period_s"]))
+            if key_id(ed25519.public_key(heartbeat.seed)) == keyid:
+                return heartbeat
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise Corrupt(
+                f"The heartbeat key {path} is missing or damaged.",
+                hint="Restore it from a backup, or let the signers rotate to a new one.",
+            ) from e
+    raise Corrupt(f"No heartbeat key in {folder} is the one that the root names.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pearrt.errors import ProtocolViolation, UserError
 from pearrt.publish.app import OFFLINE_LIFETIME_S
 from pearrt.publish.draft import Draft, payload
 from pearrt.trust.app import TrustedApp
+from pearrt.trust.metadata import Authority
 from pearrt.trust.release import Release
 from pearrt.trust.shape import Shape
 
@@ -45,12 +48,14 @@ def withdraw(trusted: TrustedApp, path: str, now: float, lifetime_s: float = OFF
     return targets_draft(trusted, kept, now + lifetime_s)
 
 
-def targets_draft(trusted: TrustedApp, releases: list[Release], expires: float) -> Draft:
-    """Targets metadata of the next version that names exactly `releases`."""
+def targets_draft(
+    trusted: TrustedApp, releases: Iterable[Release], expires: float, *, authority: Authority | None = None
+) -> Draft:
+    """Targets metadata of the next version that names exactly these releases, by default for the current signers."""
     version = trusted.targets.version + 1
     targets = {release.path: release.as_target() for release in releases}
     signed = payload("targets", trusted.root.app_id, version, expires, targets=targets)
-    return Draft("targets", version, signed, (trusted.root.authorities["targets"],))
+    return Draft("targets", version, signed, (authority or trusted.root.authorities["targets"],))
 
 
 def _check(release: Release) -> None:

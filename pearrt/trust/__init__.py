@@ -1,4 +1,6 @@
-"""Who may say what is current: a verifier for a profile of The Update Framework 1.0.34. Standard library only, no I/O."""
+"""Who may say what is current: a verifier for a profile of The Update Framework 1.0.34. Standard library
+only, no I/O.
+"""
 
 from pearrt.trust.app import TrustedApp, Verdict
 from pearrt.trust.freshness import Freshness, FreshnessState

@@ -1,18 +1,18 @@
-"""What this machine trusts about one app, and how that may change: a profile of The Update Framework 1.0.34, section 5.
+"""What this machine trusts about one app, and how that may change: a profile of The Update Framework 1.0.34.
 
-Rules, all-or-nothing for a whole metadata set:
+Rules, all or nothing for a whole metadata set:
 
 1. Root 1 is the one that the app's key names; each later root is signed by the old and by the new threshold.
-2. Timestamp, snapshot and targets are each signed by their role's threshold; the timestamp names the one snapshot and
-   the snapshot the one targets by version, length and sha256; the hash is checked before anything is parsed.
-3. Versions never fall. The same version with other content is an Equivocation. What the keys of a later root no longer
-   vouch for sets no floor: so a publisher recovers from a fast-forward by rotating keys (5.3.11).
-4. Every role repeats the random id of root 1, so one app's metadata can't serve another that has the same signers.
-5. A timestamp that was signed under a later root than the ones offered is refused: roots can't be withheld from it.
-6. Expired metadata is not installed anew nor updated to without the person's yes. It stops nothing that is trusted.
+2. Timestamp, snapshot and targets are each signed by their role's threshold, which is checked before they
+   are read. The timestamp names the one snapshot, and that the one targets, by version, length and sha256.
+3. Versions never fall. The same version with other content is an Equivocation. What the keys of a later
+   root no longer vouch for sets no floor: a publisher recovers from a fast-forward by rotating keys (5.3.11).
+4. Every role repeats the random id of root 1: one app's metadata can't serve another with the same signers.
+5. A timestamp signed under a later root than the ones offered is refused: a new root can't be withheld.
+6. Expired metadata is not installed or updated to without the person's yes. It stops nothing already trusted.
 7. Time never moves back: once metadata was valid at some time, no earlier time is believed.
 
-A `TrustedApp` is immutable: `update` returns another one or raises and changes nothing.
+A `TrustedApp` is immutable: `update` returns another one, or raises and changes nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,24 @@ from typing import TypeVar
 
 from pearrt.codec import bencode
 from pearrt.crypto.hashes import sha256
-from pearrt.errors import DigestMismatch, Equivocation, Expired, ProtocolViolation, Rollback, TrustError
-from pearrt.trust import root_chain, threshold
+from pearrt.errors import (
+    Corrupt,
+    DigestMismatch,
+    Equivocation,
+    Expired,
+    ProtocolViolation,
+    RemoteError,
+    Rollback,
+    TrustError,
+)
+from pearrt.trust import root_chain
+from pearrt.trust.envelope import Envelope
 from pearrt.trust.freshness import Freshness, judge
 from pearrt.trust.metadata import Meta, Root, Signed, Signer, Snapshot, Targets, Timestamp
-from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
+from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import ANY_PLATFORM, Release
 from pearrt.trust.shape import time_text
+from pearrt.trust.threshold import check_threshold, is_met, valid_keys
 
 _Role = TypeVar("_Role", Timestamp, Snapshot, Targets)
 
@@ -47,7 +58,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrustedApp:
-    """Verified metadata of one app. `time_floor` is in seconds since 1970, 0 where no time was ever confirmed."""
+    """Verified metadata of one app. `time_floor` is in seconds since 1970, 0 before a time was confirmed."""
 
     app_key: bytes
     metadata: MetadataSet
@@ -63,8 +74,8 @@ class TrustedApp:
     ) -> TrustedApp:
         """Trust in an app that this machine has never seen, from a set that begins with root 1.
 
-        `allow_expired` is the person's explicit yes to stale metadata. Raises TrustError (Expired among them) or
-        RemoteError for malformed bytes.
+        `allow_expired` is the person's explicit yes to stale metadata. Raises TrustError, Expired among them,
+        or RemoteError for malformed bytes.
         """
         if not metadata.roots:
             raise TrustError("The metadata set has no root.")
@@ -76,14 +87,23 @@ class TrustedApp:
 
     @classmethod
     def restore(cls, app_key: bytes, state: bytes) -> TrustedApp:
-        """What `state` held. Everything is verified again, except that expiry doesn't matter."""
-        fields = bencode.decode(state, max_depth=1) if len(state) <= MAX_SET_BYTES + 64 else None
-        if not isinstance(fields, dict) or fields.keys() != {b"metadata", b"time_floor"}:
-            raise ProtocolViolation("not the trust state of an app")
-        metadata, floor = fields[b"metadata"], fields[b"time_floor"]
-        if not isinstance(metadata, bytes) or not isinstance(floor, int) or floor < 0:
-            raise ProtocolViolation("not the trust state of an app")
-        made = cls.first(app_key, MetadataSet.decode(metadata), float(floor), allow_expired=True)
+        """What `state` held; all is verified again, but for expiry. Raises Corrupt for other bytes.
+
+        Whoever drops damaged state and begins anew also drops the protection against rollback.
+        """
+        try:
+            fields = bencode.decode(state, max_depth=1)
+            if not isinstance(fields, dict) or fields.keys() != {b"metadata", b"time_floor"}:
+                raise ProtocolViolation("fields are missing")
+            metadata, floor = fields[b"metadata"], fields[b"time_floor"]
+            if not isinstance(metadata, bytes) or not isinstance(floor, int) or floor < 0:
+                raise ProtocolViolation("a field has another type")
+            made = cls.first(app_key, MetadataSet.decode(metadata), floor, allow_expired=True)
+        except (RemoteError, TrustError) as e:
+            raise Corrupt(
+                f"What this machine trusted of the app is damaged: {e.message}",
+                hint="Restore it from a backup, or uninstall the app and run its link again.",
+            ) from e
         return replace(made, time_floor=float(floor))
 
     def state(self) -> bytes:
@@ -108,26 +128,32 @@ class TrustedApp:
     def check_timestamp(self, raw: bytes, now: float, *, allow_expired: bool = False) -> Verdict:
         """What a gossiped timestamp means, before anything is fetched for it.
 
-        Raises BadSignature or ThresholdNotMet for a forged one, Equivocation for another one of the trusted version,
-        Expired for a newer one that is out of date, RemoteError for malformed bytes.
+        Raises BadSignature or ThresholdNotMet for a forged one, Equivocation for another one of the trusted
+        version, Expired for a newer one that is out of date, RemoteError for malformed bytes.
         """
-        offered = Timestamp.parse(raw)
-        self._check_app(offered)
-        if not threshold.is_met(offered.envelope, self.root.authorities["timestamp"]):
-            if offered.root_version > self.root.version:
-                return Verdict.LATER_ROOT
-            signed_under = Root.parse(self.metadata.roots[offered.root_version - 1])
-            threshold.check(offered.envelope, signed_under.authorities["timestamp"])
+        envelope = Envelope.parse("timestamp", raw)
+        if not is_met(envelope, self.root.authorities["timestamp"]):
+            return self._signed_elsewhere(envelope)
+        offered = _read(Timestamp, envelope, self.root)
+        if offered.version < self.timestamp.version:
             return Verdict.OLDER
-        if threshold.is_met(self.timestamp.envelope, self.root.authorities["timestamp"]):
-            if offered.version < self.timestamp.version:
-                return Verdict.OLDER
-            if offered.version == self.timestamp.version:
-                _check_same(self.timestamp, offered)
-                return Verdict.SAME
+        if offered.version == self.timestamp.version:
+            _check_same(self.timestamp, offered)
+            return Verdict.SAME
         if not allow_expired and max(now, self.time_floor) >= offered.expires:
             raise _expired(offered)
         return Verdict.NEWER
+
+    def _signed_elsewhere(self, envelope: Envelope) -> Verdict:
+        """Of a timestamp that the current heartbeat didn't sign: an earlier one did, or maybe a later one."""
+        claimed = envelope.signed.get("x-pearrt-root")
+        if type(claimed) is int and claimed > self.root.version:
+            return Verdict.LATER_ROOT
+        earlier = claimed if type(claimed) is int and claimed >= 1 else self.root.version
+        signed_under = root_chain.root_at(self.metadata.roots, earlier)
+        check_threshold(envelope, signed_under.authorities["timestamp"])
+        _read(Timestamp, envelope, signed_under)
+        return Verdict.OLDER
 
     def release(self, channel: str = "stable", platform: str | None = None) -> Release | None:
         """The channel's current release for exactly this platform, else the one for any platform."""
@@ -152,7 +178,7 @@ class TrustedApp:
     @property
     def signed_by(self) -> tuple[Signer, ...]:
         """Who signed what is current."""
-        valid = threshold.valid_keys(self.targets.envelope, self.root.authorities["targets"])
+        valid = valid_keys(self.targets.envelope, self.root.authorities["targets"])
         return tuple(signer for signer in self.signers if signer.public in valid)
 
     @property
@@ -170,10 +196,6 @@ class TrustedApp:
     def _roles(self) -> tuple[Signed, ...]:
         return self.root, self.timestamp, self.snapshot, self.targets
 
-    def _check_app(self, role: Signed) -> None:
-        if role.app_id != self.root.app_id:
-            raise TrustError(f"The {role.envelope.role} metadata belongs to another app.")
-
     def _at(self, now: float, allow_expired: bool) -> TrustedApp:
         """Itself, with the floor of time raised where nothing is expired. Raises Expired."""
         clock = max(now, self.time_floor)
@@ -188,8 +210,7 @@ class TrustedApp:
         """Rule 3. What the new root's keys no longer vouch for sets no floor."""
         authorities = root.authorities
         vouched = {
-            role.envelope.role: root is self.root
-            or threshold.is_met(role.envelope, authorities[role.envelope.role])
+            role.envelope.role: root is self.root or is_met(role.envelope, authorities[role.envelope.role])
             for role in (self.timestamp, self.snapshot, self.targets)
         }
         if vouched["timestamp"]:
@@ -203,33 +224,44 @@ class TrustedApp:
 
 
 def _verified(root: Root, metadata: MetadataSet) -> tuple[Timestamp, Snapshot, Targets]:
-    """Rule 2, 4 and 5, in the order in which each blob names the next."""
-    timestamp = _by_authority(root, Timestamp.parse(metadata.timestamp))
+    """Rules 2, 4 and 5, in the order in which each blob names the next."""
+    timestamp = _signed_by(root, Timestamp, Envelope.parse("timestamp", metadata.timestamp))
     if timestamp.root_version > root.version:
         raise TrustError(
-            f"The timestamp was signed under root {timestamp.root_version}, but the roots offered end at {root.version}."
+            f"The timestamp was signed under root {timestamp.root_version}; the roots end at {root.version}."
         )
     _check_blob("snapshot", metadata.snapshot, timestamp.snapshot)
-    snapshot = _by_authority(root, Snapshot.parse(metadata.snapshot), timestamp.snapshot)
+    snapshot = _signed_by(root, Snapshot, Envelope.parse("snapshot", metadata.snapshot))
+    _check_named(snapshot, timestamp.snapshot)
     _check_blob("targets", metadata.targets, snapshot.targets)
-    targets = _by_authority(root, Targets.parse(metadata.targets), snapshot.targets)
+    targets = _signed_by(root, Targets, Envelope.parse("targets", metadata.targets))
+    _check_named(targets, snapshot.targets)
     return timestamp, snapshot, targets
 
 
-def _by_authority(root: Root, role: _Role, named: Meta | None = None) -> _Role:
-    """The role itself if root's keys signed it, it is this app's, and its version is the one that was named."""
-    name = role.envelope.role
-    threshold.check(role.envelope, root.authorities[name])
+def _signed_by(root: Root, kind: type[_Role], envelope: Envelope) -> _Role:
+    check_threshold(envelope, root.authorities[envelope.role])
+    return _read(kind, envelope, root)
+
+
+def _read(kind: type[_Role], envelope: Envelope, root: Root) -> _Role:
+    """The role in an envelope with checked signatures. Raises TrustError where it is another app's."""
+    role = kind.read(envelope)
     if role.app_id != root.app_id:
-        raise TrustError(f"The {name} metadata belongs to another app.")
-    if named is not None and role.version != named.version:
-        raise TrustError(f"The {name} metadata has version {role.version} instead of {named.version}.")
+        raise TrustError(f"The {envelope.role} metadata belongs to another app.")
     return role
 
 
 def _check_blob(name: str, raw: bytes, named: Meta) -> None:
     if len(raw) != named.length or sha256(raw) != named.digest:
         raise DigestMismatch(f"The {name} metadata is not the one that was signed for.")
+
+
+def _check_named(role: Signed, named: Meta) -> None:
+    if role.version != named.version:
+        raise TrustError(
+            f"The {role.envelope.role} metadata has version {role.version}, not {named.version}."
+        )
 
 
 def _check_not_older(trusted: Signed, offered: Signed) -> None:
@@ -245,7 +277,7 @@ def _check_not_older(trusted: Signed, offered: Signed) -> None:
 def _check_same(trusted: Signed, offered: Signed) -> None:
     if offered.envelope.payload != trusted.envelope.payload:
         raise Equivocation(
-            f"There are two differing, rightly signed {trusted.envelope.role} metadata of version {trusted.version}.",
+            f"Two different {trusted.envelope.role} metadata of version {trusted.version} were signed.",
             first=trusted.envelope.raw,
             second=offered.envelope.raw,
         )

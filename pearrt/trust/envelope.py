@@ -1,7 +1,8 @@
 """A signed blob of TUF metadata: {"signatures": [{"keyid", "sig"}], "signed": {…}} (TUF 1.0.34, section 4.2).
 
-Signatures are made over the canonical form of the parsed `signed`, as in TUF, so the blob's own white space is free.
-Nothing else about it is: the size is checked before parsing, and every field, length and spelling is fixed.
+Signatures are made over the canonical form of the parsed `signed`, as in TUF, so the blob's own white space
+is free. Nothing else about it is: the size is checked before parsing, and every field, length and spelling is
+fixed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _HEX_64 = re.compile(r"[0-9a-f]{128}")
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A parsed, not yet verified blob. `payload` is what the signatures cover; `signatures` maps key id to 64 bytes."""
+    """A parsed, not yet verified blob. The signatures, 64 bytes by key id, cover `payload`."""
 
     role: str
     raw: bytes
@@ -33,7 +34,7 @@ class Envelope:
 
     @classmethod
     def parse(cls, role: str, raw: bytes) -> Envelope:
-        """Raises LimitExceeded past the role's size, ProtocolViolation for anything malformed or of another role."""
+        """Raises LimitExceeded past the role's size, ProtocolViolation for malformed or another role's."""
         value = canonical.parse(raw, max_bytes=MAX_BYTES[role])
         if not isinstance(value, dict) or value.keys() != {"signatures", "signed"}:
             raise ProtocolViolation(f"{role} metadata is no object of `signatures` and `signed`")
@@ -68,6 +69,6 @@ def _signatures(role: str, value: Any) -> dict[str, bytes]:
 
 
 def seal(payload: bytes, signatures: dict[str, bytes]) -> bytes:
-    """The blob of a canonical payload with signatures by key id: the inverse of `Envelope.parse`, canonical itself."""
+    """The canonical blob of a canonical payload and signatures by key id: the inverse of `Envelope.parse`."""
     listed = [{"keyid": keyid, "sig": sig.hex()} for keyid, sig in sorted(signatures.items())]
     return b'{"signatures":' + canonical.encode(listed) + b',"signed":' + payload + b"}"

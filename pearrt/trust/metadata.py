@@ -1,9 +1,10 @@
-"""The `signed` parts of the four roles as values: every field checked, nothing verified yet (TUF 1.0.34, section 4).
+"""The `signed` parts of the four roles as values: every field checked, nothing verified yet (TUF 1.0.34,
+section 4).
 
-Stricter than TUF, so that no two readers can disagree (the list is in docs/protocol/trust.md): integers are no bools,
-times have one spelling, a key id is the hash of its key, roles name only keys that exist, the entries of `meta` carry
-length and sha256, there are no delegations. Unknown fields are covered by the signature and otherwise ignored. Fields
-of this profile begin with `x-pearrt-`:
+Stricter than TUF, so that no two readers can disagree (the list is in docs/protocol/trust.md): integers are
+no bools, times have one spelling, a key id is the hash of its key, roles name only keys that exist, the
+entries of `meta` carry length and sha256, there are no delegations. Unknown fields are covered by the
+signature and otherwise ignored. Fields of this profile begin with `x-pearrt-`:
 
     every role    x-pearrt-app     32 hex digits, random, chosen with root 1: whose metadata this is
     timestamp     x-pearrt-signed  when it was signed, written like `expires`
@@ -71,7 +72,7 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What all roles share. `expires` is in seconds since 1970."""
+    """What all roles share; `read` makes a role of a parsed envelope. `expires` is in seconds since 1970."""
 
     envelope: Envelope
     app_id: str
@@ -84,8 +85,8 @@ class Root(Signed):
     authorities: Mapping[str, Authority]
 
     @classmethod
-    def parse(cls, raw: bytes) -> Root:
-        shape, common = _common("root", raw)
+    def read(cls, envelope: Envelope) -> Root:
+        shape, common = _common(envelope)
         if type(shape.value.get("consistent_snapshot")) is not bool:
             raise shape.refuse("consistent_snapshot", "is no bool")
         keys = shape.object("keys")
@@ -112,8 +113,8 @@ class Timestamp(Signed):
     root_version: int
 
     @classmethod
-    def parse(cls, raw: bytes) -> Timestamp:
-        shape, common = _common("timestamp", raw)
+    def read(cls, envelope: Envelope) -> Timestamp:
+        shape, common = _common(envelope)
         return cls(
             *common,
             snapshot=_meta(shape, "snapshot.json"),
@@ -128,8 +129,8 @@ class Snapshot(Signed):
     targets: Meta
 
     @classmethod
-    def parse(cls, raw: bytes) -> Snapshot:
-        shape, common = _common("snapshot", raw)
+    def read(cls, envelope: Envelope) -> Snapshot:
+        shape, common = _common(envelope)
         return cls(*common, _meta(shape, "targets.json"))
 
 
@@ -138,8 +139,8 @@ class Targets(Signed):
     releases: tuple[Release, ...]
 
     @classmethod
-    def parse(cls, raw: bytes) -> Targets:
-        shape, common = _common("targets", raw)
+    def read(cls, envelope: Envelope) -> Targets:
+        shape, common = _common(envelope)
         if "delegations" in shape.value:
             raise shape.refuse("delegations", "are not part of this profile")
         targets = shape.object("targets")
@@ -150,14 +151,13 @@ class Targets(Signed):
         return cls(*common, tuple(release for release in found if release))
 
 
-def _common(role: str, raw: bytes) -> tuple[Shape, tuple[Envelope, str, int, float]]:
-    envelope = Envelope.parse(role, raw)
-    shape = Shape(envelope.signed, role)
+def _common(envelope: Envelope) -> tuple[Shape, tuple[Envelope, str, int, float]]:
+    shape = Shape(envelope.signed, envelope.role)
     spec = _SPEC.fullmatch(shape.match("spec_version", _SPEC))
     if spec is None or spec[1] != "1":
         raise ProtocolViolation(
-            f"This app's {role} metadata follows version {shape.value['spec_version']} of The Update Framework;"
-            " this pearrt understands version 1.",
+            f"The {envelope.role} metadata follows version {spec[0] if spec else 0} of The Update Framework;"
+            " this pearrt knows version 1.",
             hint="Update pearrt.",
         )
     app_id = shape.match("x-pearrt-app", HEX_16)
@@ -165,7 +165,7 @@ def _common(role: str, raw: bytes) -> tuple[Shape, tuple[Envelope, str, int, flo
 
 
 def _signer(keyid: str, key: Shape) -> Signer:
-    if not key.value.keys() - {"x-pearrt-name"} == {"keytype", "scheme", "keyval"}:
+    if key.value.keys() - {"x-pearrt-name"} != {"keytype", "scheme", "keyval"}:
         raise ProtocolViolation(f"{key.name} must have the fields keytype, scheme and keyval")
     if (key.value["keytype"], key.value["scheme"]) != ("ed25519", "ed25519"):
         raise ProtocolViolation(f"{key.name} is no Ed25519 key")

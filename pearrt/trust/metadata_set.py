@@ -14,7 +14,7 @@ MAX_SET_BYTES = (MAX_ROOT_STEPS + 1) * (MAX_BYTES["root"] + 16) + 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class MetadataSet:
-    """`roots` are consecutive versions, oldest first; a set that is sent as an update may begin after root 1."""
+    """`roots` are consecutive versions, oldest first; a set sent as an update may begin after root 1."""
 
     roots: tuple[bytes, ...]
     timestamp: bytes
@@ -34,7 +34,7 @@ class MetadataSet:
 
     @classmethod
     def decode(cls, data: bytes) -> MetadataSet:
-        """The inverse of `encode`. Raises LimitExceeded past a blob's or the set's size, ProtocolViolation."""
+        """The inverse of `encode`. Raises LimitExceeded past the size of a role, ProtocolViolation."""
         if len(data) > MAX_SET_BYTES:
             raise LimitExceeded(f"a metadata set of {len(data)} bytes, at most {MAX_SET_BYTES} are allowed")
         value = bencode.decode(data, max_depth=2, max_items=MAX_ROOT_STEPS + 10)
@@ -54,9 +54,9 @@ class MetadataSet:
         return cls(tuple(roots), value[b"timestamp"], value[b"snapshot"], value[b"targets"])
 
     def since(self, first_root: int, max_bytes: int) -> MetadataSet:
-        """The set with roots from version `first_root` on only, as many as `max_bytes` of encoding leave room for.
+        """The set with roots from version `first_root` on, as many as fit into `max_bytes` when encoded.
 
-        For a set that begins with root 1.
+        For a set that begins with root 1. Who needs more roots asks again.
         """
         room = max_bytes - len(replace(self, roots=()).encode())
         fitting: list[bytes] = []

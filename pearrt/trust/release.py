@@ -1,7 +1,7 @@
 """A release: the signed statement that a channel's newest index, for one platform, is this one.
 
-In targets metadata it is the target `<channel>/<platform>`; length and sha256 are those of the bundle's index, and
-`custom` holds the rest. Targets with another kind of path are left for later versions and ignored.
+In targets metadata it is the target `<channel>/<platform>`; length and sha256 are those of the bundle's
+index, and `custom` holds the rest. Targets with another kind of path are left for later versions and ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VERSION = re.compile(r"\S{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """`sequence` is the targets version that named it; `released_at` is the publisher's word, seconds since 1970."""
+    """`sequence` is the targets version that names it; `released_at` is in seconds since 1970."""
 
     channel: str
     platform: str

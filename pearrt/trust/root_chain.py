@@ -1,4 +1,7 @@
-"""The chain of roots (TUF 1.0.34, section 5.3): each is signed by a threshold of the one before and of its own keys."""
+"""The chain of roots (TUF 1.0.34, 5.3): each is signed by a threshold of the one before and of its own keys.
+
+A root is read only after the keys of the one before it, or the app key for root 1, have vouched for it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ from collections.abc import Sequence
 
 from pearrt.crypto.hashes import tagged
 from pearrt.errors import DigestMismatch, Equivocation, LimitExceeded, TrustError
-from pearrt.trust import threshold
 from pearrt.trust.envelope import Envelope
 from pearrt.trust.metadata import Root
 from pearrt.trust.metadata_set import MAX_ROOT_STEPS
+from pearrt.trust.threshold import check_threshold
+
+Chain = tuple[bytes, ...]
 
 
 def app_key_of(root_payload: bytes) -> bytes:
-    """The app key: SHA-256("pearrt-app-v1" NUL canonical `signed` of root 1), which no later signer can change."""
+    """SHA-256("pearrt-app-v1" NUL canonical `signed` of root 1): no later signer can change it."""
     return tagged("pearrt-app-v1", root_payload)
 
 
@@ -24,63 +29,67 @@ def first_root(app_key: bytes, raw: bytes) -> Root:
         raise DigestMismatch(
             "This metadata belongs to another link: its first root is not the one that the key names."
         )
-    root = Root.parse(raw)
+    root = Root.read(envelope)
     if root.version != 1:
         raise TrustError(f"The first root has version {root.version} instead of 1.")
-    threshold.check(root.envelope, root.authorities["root"])
+    check_threshold(envelope, root.authorities["root"])
     return root
 
 
-def extend(known: Sequence[bytes], newest: Root, offered: Sequence[bytes]) -> tuple[tuple[bytes, ...], Root]:
-    """The chain `known` (root 1 on, ending in `newest`) with the new ones among `offered`, and its last root.
+def root_at(chain: Chain, version: int) -> Root:
+    """A root of a chain that was verified before."""
+    return Root.read(Envelope.parse("root", chain[version - 1]))
+
+
+def extend(known: Chain, newest: Root, offered: Sequence[bytes]) -> tuple[Chain, Root]:
+    """The chain `known` (root 1 on, ending in `newest`) with the new ones of `offered`, and its last root.
 
     `offered` are consecutive versions that begin at most one above `newest`; known ones are compared.
-    Raises Equivocation for a known version with other, rightly signed content, TrustError for gaps.
+    Raises Equivocation for a known version with other, rightly signed content; TrustError for gaps.
     """
     if len(offered) > MAX_ROOT_STEPS + 1:
         raise LimitExceeded(f"{len(offered)} roots at once, at most {MAX_ROOT_STEPS} steps are allowed")
     chain = list(known)
-    expected = None
+    due: int | None = None
     for raw in offered:
-        root = Root.parse(raw)
-        if root.version > newest.version + 1 or expected not in (None, root.version):
-            raise TrustError(
-                f"The roots are no chain: version {expected or newest.version + 1} is due, got {root.version}."
-            )
-        expected = root.version + 1
-        if root.version <= newest.version:
-            _compare(chain, root)
-            continue
-        if root.version > MAX_ROOT_STEPS + 1:
-            raise LimitExceeded(f"more than {MAX_ROOT_STEPS} changes of the root")
-        check_step(newest, root)
-        chain.append(raw)
-        newest = root
+        envelope = Envelope.parse("root", raw)
+        version = envelope.signed.get("version")
+        if type(version) is not int or not 1 <= version <= newest.version + 1 or version != (due or version):
+            raise TrustError(f"The roots are no chain: version {due or newest.version + 1} is due.")
+        if version > MAX_ROOT_STEPS + 1:
+            raise LimitExceeded(f"the root changed more than {MAX_ROOT_STEPS} times")
+        due = version + 1
+        if version <= newest.version:
+            _compare(known, envelope, version)
+        else:
+            newest = step(newest, envelope)
+            chain.append(raw)
     return tuple(chain), newest
 
 
-def check_step(old: Root, new: Root) -> None:
-    """Raises TrustError unless `new` may follow `old`."""
+def step(old: Root, envelope: Envelope) -> Root:
+    """The root in `envelope`, which may follow `old`. Raises TrustError."""
+    check_threshold(envelope, old.authorities["root"], "the signers so far")
+    new = Root.read(envelope)
     if new.version != old.version + 1:
         raise TrustError(f"Root {new.version} cannot follow root {old.version}.")
     if new.app_id != old.app_id:
         raise TrustError("The root metadata belongs to another app.")
-    threshold.check(new.envelope, old.authorities["root"], "the signers so far")
-    threshold.check(new.envelope, new.authorities["root"], "the new signers")
+    check_threshold(envelope, new.authorities["root"], "the new signers")
+    return new
 
 
-def _compare(chain: Sequence[bytes], root: Root) -> None:
-    """Nothing where the chain has the same root; else Equivocation, or the reason why `root` is no valid root."""
-    known = chain[root.version - 1]
-    if Envelope.parse("root", known).payload == root.envelope.payload:
-        threshold.check(root.envelope, root.authorities["root"])
+def _compare(known: Chain, offered: Envelope, version: int) -> None:
+    """Raises nothing for the known root, Equivocation for another valid one, else why it is not valid."""
+    trusted = root_at(known, version)
+    if trusted.envelope.payload == offered.payload:
+        check_threshold(offered, trusted.authorities["root"])
         return
-    if root.version > 1:
-        check_step(Root.parse(chain[root.version - 2]), root)
-    else:
+    if version == 1:
         raise DigestMismatch("The offered first root is not the one that the app's key names.")
+    step(root_at(known, version - 1), offered)
     raise Equivocation(
-        f"The signers signed two different roots of version {root.version}.",
-        first=known,
-        second=root.envelope.raw,
+        f"The signers signed two different roots of version {version}.",
+        first=trusted.envelope.raw,
+        second=offered.raw,
     )

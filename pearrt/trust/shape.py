@@ -1,4 +1,6 @@
-"""Reads the fields of parsed JSON: each is there, of one type, in one spelling, or ProtocolViolation names it."""
+"""Reads the fields of parsed JSON: each is there, of one type, in one spelling, or ProtocolViolation names
+it.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ class Shape:
         return value
 
     def words(self, field: str, max_chars: int, *, lines: bool = False) -> str:
-        """A string that is safe to show: printable, so without terminal escapes or turned writing direction."""
+        """A string that is safe to show: no control characters, terminal escapes or direction overrides."""
         value = self.value.get(field)
         if not isinstance(value, str) or len(value) > max_chars:
             raise self.refuse(field, f"is no text of at most {max_chars} characters")

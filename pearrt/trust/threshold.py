@@ -1,7 +1,7 @@
-"""Thresholds: enough distinct keys of a role signed these bytes (TUF 1.0.34, sections 5.3.4, 5.4.2, 5.5.3, 5.6.3).
+"""Thresholds: enough distinct keys of a role signed these bytes (TUF 1.0.34, 5.3.4, 5.4.2, 5.5.3, 5.6.3).
 
-Keys are counted, never ids or signatures. Signatures by keys that the role doesn't name are ignored, as TUF asks:
-a root is signed by the keys of two generations.
+Keys are counted, never ids or signatures. Signatures by keys that the role doesn't name are ignored, as TUF
+asks: a root is signed by the keys of two generations.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def is_met(envelope: Envelope, authority: Authority) -> bool:
     return len(valid_keys(envelope, authority)) >= authority.threshold
 
 
-def check(envelope: Envelope, authority: Authority, whose: str = "") -> None:
-    """Raises BadSignature where a signature is false and the threshold is missed, ThresholdNotMet where one is absent.
+def check_threshold(envelope: Envelope, authority: Authority, whose: str = "") -> None:
+    """Raises where the threshold is missed: BadSignature if a signature is false, else ThresholdNotMet.
 
     `whose` says in the message which keys were asked for.
     """
@@ -35,9 +35,6 @@ def check(envelope: Envelope, authority: Authority, whose: str = "") -> None:
     if valid >= authority.threshold:
         return
     counted = f"{valid} of {authority.threshold} needed signatures{' by ' + whose if whose else ''}"
-    present = sum(keyid in envelope.signatures for keyid in authority.signers)
-    if present > valid:
-        raise BadSignature(
-            f"The {envelope.role} metadata was altered or forged: it has {counted} that verify."
-        )
+    if sum(keyid in envelope.signatures for keyid in authority.signers) > valid:
+        raise BadSignature(f"The {envelope.role} metadata was altered or forged: {counted} verify.")
     raise ThresholdNotMet(f"The {envelope.role} metadata has {counted}.")
