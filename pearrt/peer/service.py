@@ -1,0 +1,286 @@
+"""`PeerService`: listens, dials, and keeps at most one link per peer.
+
+Two peers that dial each other at the same moment keep the same one of the two connections: that of the
+initiator with the smaller id. A dialler that meets a peer it is linked to already stops before it has shown
+itself, and has the old link prove that it is alive. A connection from a peer that should be linked already,
+and is not just dialling at the same moment, replaces the old link: that peer would not have come if its end
+were still open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from types import TracebackType
+
+from pearrt.errors import NetworkError, PearrtError, PeerTimeout, Unreachable
+from pearrt.peer.admission import Admission
+from pearrt.peer.connection import Connection
+from pearrt.peer.doorway import Doorway
+from pearrt.peer.handshake import Handshake, Identity
+from pearrt.peer.limits import PeerLimits
+from pearrt.peer.link import PeerLink
+from pearrt.peer.messages import BYE_DUPLICATE, BYE_SHUTDOWN, Address, Hello
+
+BACKLOG = 256
+SAME_PORT_TRIES = 8
+
+
+class _AlreadyLinked(NetworkError):
+    """Raised in mid-handshake by the dialler's own side."""
+
+    def __init__(self, peer_id: bytes) -> None:
+        super().__init__("There is a link to this peer already.")
+        self.peer_id = peer_id
+
+
+class PeerService:
+    """An async context manager. `on_link` is called for every link that opens, inbound or dialled.
+
+    identity_seed: 32 bytes, the Ed25519 seed of the peer id. bind: one address or several (IPv4 and IPv6),
+    all on one port; port 0 lets the system choose. psk: 32 bytes make this a private network. http_factory:
+    makes the protocol for connections that speak HTTP; None answers 404.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity_seed: bytes,
+        bind: Address | list[Address],
+        agent: str,
+        on_link: Callable[[PeerLink], None],
+        psk: bytes = b"",
+        http_factory: Callable[[], asyncio.BaseProtocol] | None = None,
+        limits: PeerLimits | None = None,
+    ) -> None:
+        self._identity = Identity.create(identity_seed, os.urandom(32))
+        self._bind = bind if isinstance(bind, list) else [bind]
+        self._agent = agent
+        self._on_link = on_link
+        self._psk = psk
+        self._http_factory = http_factory
+        self._limits = limits or PeerLimits()
+        self._admission = Admission(self._limits)
+        self._servers: list[asyncio.Server] = []
+        self._doorways: set[Doorway] = set()
+        self._all: set[PeerLink] = set()  # in whatever state
+        self._links: dict[bytes, PeerLink] = {}  # open ones, by peer id
+        self._dials: dict[Address, asyncio.Future[PeerLink]] = {}
+        self._dialled: dict[
+            bytes, asyncio.Future[PeerLink]
+        ] = {}  # own dials whose peer is known, not open yet
+        self._waiting: dict[PeerLink, asyncio.Future[PeerLink]] = {}
+        self._closing = False
+
+    @property
+    def peer_id(self) -> bytes:
+        """Our Ed25519 public key."""
+        return self._identity.peer_id
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where this service listens; empty if it listens nowhere."""
+        return [server.sockets[0].getsockname()[:2] for server in self._servers if server.sockets]
+
+    @property
+    def address(self) -> Address:
+        """The first of `addresses`."""
+        return self.addresses[0]
+
+    @property
+    def links(self) -> list[PeerLink]:
+        """The open links."""
+        return list(self._links.values())
+
+    def link_to(self, peer_id: bytes) -> PeerLink | None:
+        """The open link to this peer."""
+        return self._links.get(peer_id)
+
+    # -- listening
+
+    async def __aenter__(self) -> PeerService:
+        try:
+            await self._listen()
+        except OSError as e:
+            await self._stop_listening()
+            raise Unreachable(
+                f"Cannot listen on {self._bind}: {e.strerror or e}.",
+                hint="Is the port taken by another program?",
+            ) from e
+        return self
+
+    async def _listen(self) -> None:
+        """Binds all addresses to one port; one of the system's choice is chosen anew if it is taken elsewhere."""
+        for tries_left in reversed(range(SAME_PORT_TRIES)):
+            port = 0
+            try:
+                for host, wanted in self._bind:
+                    self._servers.append(await self._listen_on((host, wanted or port)))
+                    port = self.addresses[-1][1]
+            except OSError:
+                await self._stop_listening()
+                if not tries_left or any(wanted for _, wanted in self._bind):
+                    raise
+            else:
+                return
+
+    async def _listen_on(self, address: Address) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self._doorway, *address, backlog=BACKLOG)
+
+    async def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        await self._stop_listening()
+        for link in list(self._all):
+            link.close("shutting down", code=BYE_SHUTDOWN)
+        for doorway in list(self._doorways):
+            doorway.abort()
+        ends = [link.ended for link in self._all]
+        if ends:
+            await asyncio.wait(ends, timeout=self._limits.close_timeout_s + 1)
+        await asyncio.sleep(0)  # lets aborted transports tell their protocols
+
+    def _doorway(self) -> Doorway:
+        doorway = Doorway(
+            self._admission,
+            self._limits,
+            make_link=self._inbound,
+            http_factory=self._http_factory,
+            on_end=self._doorways.discard,
+        )
+        self._doorways.add(doorway)
+        return doorway
+
+    def _inbound(self, doorway: Doorway) -> PeerLink:
+        self._doorways.discard(doorway)
+        handshake = Handshake(self._identity, initiator=False, random_bytes=os.urandom, psk=self._psk)
+        return self._link(handshake, doorway.release)
+
+    def _link(self, handshake: Handshake, release: Callable[[], None]) -> PeerLink:
+        def ended(link: PeerLink) -> None:
+            release()
+            self._ended(link)
+
+        addresses = self.addresses
+        hello = Hello(self._agent, addresses[0][1] if addresses else 0)
+        connection = Connection(handshake, hello, self._limits, asyncio.get_running_loop().time())
+        link = PeerLink(connection, self._limits, on_open=self._opened, on_end=ended)
+        self._all.add(link)
+        return link
+
+    # -- dialling
+
+    async def connect(self, address: Address) -> PeerLink:
+        """The open link to the peer that listens at `address`; an existing one if there is one.
+
+        Raises Unreachable, PeerTimeout, ProtocolViolation (SelfConnection when it is this peer itself).
+        """
+        running = self._dials.get(address)
+        if running is None:
+            running = asyncio.get_running_loop().create_future()
+            self._dials[address] = running
+            try:
+                running.set_result(await self._dial(address))
+            except BaseException as e:
+                if not isinstance(e, PearrtError):
+                    running.cancel()
+                    raise
+                running.set_exception(e)
+            finally:
+                del self._dials[address]
+        return await asyncio.shield(running)
+
+    async def _dial(self, address: Address) -> PeerLink:
+        loop = asyncio.get_running_loop()
+        opened: asyncio.Future[PeerLink] = loop.create_future()
+        known: list[bytes] = []
+
+        def approve(peer_id: bytes) -> None:
+            if peer_id in self._links or peer_id in self._dialled:
+                raise _AlreadyLinked(peer_id)
+            self._dialled[peer_id] = opened
+            known.append(peer_id)
+
+        handshake = Handshake(
+            self._identity, initiator=True, random_bytes=os.urandom, psk=self._psk, approve=approve
+        )
+        link = self._link(handshake, lambda: None)
+        self._waiting[link] = opened
+        try:
+            await self._open_transport(link, address)
+            return await opened
+        except _AlreadyLinked as e:
+            return await self._existing(e.peer_id)
+        finally:
+            self._waiting.pop(link, None)
+            for peer_id in known:
+                self._dialled.pop(peer_id, None)
+            if not opened.done() or opened.cancelled() or opened.exception():
+                link.abort()
+                if link.address == ("", 0):
+                    self._all.discard(link)
+
+    async def _open_transport(self, link: PeerLink, address: Address) -> None:
+        host, port = address
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout_s):
+                await asyncio.get_running_loop().create_connection(lambda: link, host, port)
+        except TimeoutError as e:
+            raise PeerTimeout(f"{host} port {port} does not answer.") from e
+        except OSError as e:
+            raise Unreachable(f"Cannot connect to {host} port {port}: {e.strerror or e}.") from e
+
+    async def _existing(self, peer_id: bytes) -> PeerLink:
+        link = self._links.get(peer_id)
+        if link is not None:
+            link.probe()
+            return link
+        pending = self._dialled.get(peer_id)
+        if pending is None:
+            raise Unreachable("The link to this peer has just ended.")
+        return await asyncio.shield(pending)
+
+    # -- one link per peer
+
+    def _opened(self, link: PeerLink) -> None:
+        old = self._links.get(link.peer_id)
+        if old is not None and not old.closed:
+            if not self._prefer(link, old):
+                self._settle(link, old)
+                link.close("another connection is kept", code=BYE_DUPLICATE)
+                return
+            old.close("another connection is kept", code=BYE_DUPLICATE)
+            old.tell_lost()
+        self._links[link.peer_id] = link
+        self._settle(link, link)
+        self._on_link(link)
+
+    def _prefer(self, new: PeerLink, old: PeerLink) -> bool:
+        """Whether `new` replaces `old`; both peers decide alike."""
+        simultaneous = new.opened_at - old.opened_at < self._limits.simultaneous_s
+        if not simultaneous or new.initiator == old.initiator:
+            return True
+        return new.initiator == (self.peer_id < new.peer_id)
+
+    def _settle(self, link: PeerLink, kept: PeerLink) -> None:
+        waiting = self._waiting.pop(link, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(kept)
+
+    def _ended(self, link: PeerLink) -> None:
+        self._all.discard(link)
+        waiting = self._waiting.pop(link, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(link.error or Unreachable("The peer has closed the connection."))
+        with contextlib.suppress(AssertionError):
+            if self._links.get(link.peer_id) is link:
+                del self._links[link.peer_id]
