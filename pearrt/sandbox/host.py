@@ -1,4 +1,5 @@
-"""What of this machine an app gets to see: one interpreter and the system's libraries. Looks at the disk, changes nothing."""
+"""What of this machine an app gets to see: one interpreter and the system's libraries. Looks at the disk,
+changes nothing."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ _TAKEN = ("/app", "/data", "/proc", "/dev")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Paths of this machine, links resolved. `links` are (target, path) pairs to make again inside; `hidden` are
-    folders inside `shown` ones that hold the machine's other Python packages."""
+    """Paths of this machine, links resolved. `links` are (target, path) pairs to make again inside; `hidden`
+    are folders inside `shown` ones that hold the machine's other Python packages."""
 
     machine: str
     bubblewrap: str | None

@@ -14,9 +14,10 @@ from pearrt.sandbox.policy import Permissions
 class Launch:
     """One start of one app.
 
-    `folder` is the verified, unpacked release: readable, never writable inside. `data` is the app's private storage,
-    created where it is absent. `argv` are the person's arguments, passed on byte for byte (`os.fsdecode`d). `env` may
-    hold `PEARRT_APP_…` names only. `channel_fd` is a connected stream socket to the daemon, or None.
+    `folder` is the verified, unpacked release: readable, never writable inside. `data` is the app's private
+    storage, created where it is absent. `argv` are the person's arguments, passed on byte for byte
+    (`os.fsdecode`d). `env` may hold `PEARRT_APP_…` names only. `channel_fd` is a connected stream socket to
+    the daemon, or None.
     """
 
     app_key: bytes

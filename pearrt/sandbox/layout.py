@@ -14,7 +14,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from pearrt.errors import UserError
@@ -43,14 +42,16 @@ _LIMIT_LOCKED, _LIMIT_SPACE, _LIMIT_QUEUED = 8, 9, 12
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the app is. `outside_uid` is 0 where a user namespace hides the person's own uid behind `inside_uid`."""
+    """Who the app is. `outside_uid` is 0 where a user namespace hides the person's own uid behind
+    `inside_uid`."""
 
     inside_uid: int
     outside_uid: int
 
 
 def identity_of(app_key: bytes, *, as_root: bool) -> Identity:
-    """Started by root: a uid of the app's own, derived from its key. Else the person's uid, seen as 1000 inside."""
+    """Started by root: a uid of the app's own, derived from its key. Else the person's uid, seen as 1000
+    inside."""
     if not as_root:
         return Identity(INSIDE_UID, 0)
     drawn = int.from_bytes(hashlib.sha256(b"pearrt-app-uid-v1\0" + app_key).digest()[:4], "big")
@@ -89,10 +90,9 @@ def bubblewrap_arguments(
 def _parents(paths: Iterable[str]) -> list[str]:
     """Every folder above one of `paths`, parents first, without the root; none that is itself shown."""
     given = tuple(paths)
-    found = {str(parent) for path in given for parent in PurePosixPath(path).parents}
-    return sorted(
-        folder for folder in found - {"/", *given} if not folder.startswith(tuple(f"{p}/" for p in given))
-    )
+    below = tuple(f"{path}/" for path in given)
+    found = {path[:cut] for path in given for cut in range(1, len(path)) if path[cut] == "/"}
+    return sorted(folder for folder in found - set(given) if not folder.startswith(below))
 
 
 def etc_files(who: Identity) -> dict[str, bytes]:

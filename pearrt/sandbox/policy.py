@@ -1,21 +1,23 @@
 """Permissions: what an app asks for, and so what a person is asked to approve.
 
-An app starts with nothing but its own read-only files, its private storage and the terminal it was started from. Each
-key of the manifest's `permissions` table asks for one thing more, or for a larger share of a bounded one:
+An app starts with nothing but its own read-only files, its private storage and the terminal it was started
+from. Each key of the manifest's `permissions` table asks for one thing more, or for a larger share of a
+bounded one:
 
     key             value                        default
     storage         size                         1 GiB    largest file, and what `/data` should stay within
-    memory          size                         2 GiB    total where the machine can meter it, else per process
+    memory          size                         2 GiB    in total with a cgroup, else per process
     cpu             whole percent of one core    400
     processes       processes and threads        256
-    net.hosts       ["host:port", …]             none     not granted by this version: there is no network inside
+    net.hosts       ["host:port", …]             none     not granted by this version: no network inside
     p2p             ["join", "store"]            none     through the channel to the daemon
     ui              true                         false    a page of its own, opened in the browser
     notify, clipboard, background  true          false    through the channel to the daemon
     run.native      true                         false    programs of its own, kind `native`
 
-Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request has one
-digest; what the sandbox cannot grant yet is described as such and grants nothing. Pure: tables in, values out.
+Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request
+has one digest; what the sandbox cannot grant yet is described as such and grants nothing. Pure: tables in,
+values out.
 """
 
 from __future__ import annotations
@@ -68,9 +70,11 @@ class Permissions:
 
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> Permissions:
-        """The permissions of a manifest's table; nested (`{"net": {"hosts": […]}}`) or dotted (`net.hosts`) keys.
+        """The permissions of a manifest's table; nested (`{"net": {"hosts": […]}}`) or dotted (`net.hosts`)
+        keys.
 
         Raises UserError for an unknown key, a value of the wrong type or out of bounds, or a key given twice.
+
         """
         found: dict[str, Any] = {}
         for key, value in _flatten(table):
@@ -213,7 +217,8 @@ def _hosts(key: str, value: Any) -> tuple[str, ...]:
 
 
 def _host(key: str, text: str) -> str:
-    """`host:port` in lower case; a public DNS name or a public IP address, never this machine or its network."""
+    """`host:port` in lower case; a public DNS name or a public IP address, never this machine or its
+    network."""
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise UserError(f"Permission {key}: {ascii(text)[:80]} is not host:port.")

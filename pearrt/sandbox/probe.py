@@ -1,4 +1,5 @@
-"""The probe: which layers hold here, found by starting the real thing with nothing in it. A shell of the sandbox room."""
+"""The probe: which layers hold here, found by starting the real thing with nothing in it. A shell of the
+sandbox room."""
 
 from __future__ import annotations
 
@@ -20,11 +21,18 @@ from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.process import Sandbox
 from pearrt.sandbox.report import Layer, Report, decide
 
+_APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+_SWITCHES = {
+    "/proc/sys/kernel/unprivileged_userns_clone": "1",
+    "/proc/sys/user/max_user_namespaces": "10000",
+}
+
 
 def probe(*, runtime: Path | None = None, fresh: bool = False) -> Report:
     """What this machine holds, from real launches; cached until the next boot or another bubblewrap.
 
     `runtime` is the private directory of the cache (default: this user's). `fresh` probes again.
+
     """
     cache = (runtime or Home.from_environment().runtime) / "sandbox.json"
     stamp = _stamp()
@@ -87,9 +95,7 @@ def _static_layers() -> list[Layer]:
             "bubblewrap",
             host.bubblewrap is not None,
             host.bubblewrap or "bwrap is not installed",
-            ""
-            if host.bubblewrap
-            else "Install bubblewrap (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap).",
+            "" if host.bubblewrap else "Install bubblewrap, such as with apt install bubblewrap.",
         ),
     ]
 
@@ -135,21 +141,23 @@ def _try_launch(layers: tuple[Layer, ...]) -> str:
 
 def _namespace_fix(said: str) -> str:
     """The exact step for each way in which namespaces are known to be withheld."""
-    if os.path.exists("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"):
-        if Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").read_text().strip() == "1":
-            return (
-                "AppArmor keeps user namespaces from bubblewrap: apt install apparmor-profiles, then "
-                "ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ and "
-                "systemctl reload apparmor."
-            )
-    for path, value in (
-        ("/proc/sys/kernel/unprivileged_userns_clone", "1"),
-        ("/proc/sys/user/max_user_namespaces", "10000"),
-    ):
-        with contextlib.suppress(OSError):
-            if Path(path).read_text().strip() == "0":
-                name = path.removeprefix("/proc/sys/").replace("/", ".")
-                return f"Allow user namespaces: sysctl -w {name}={value}"
+    if _content(_APPARMOR) == "1":
+        return (
+            "AppArmor keeps user namespaces from bubblewrap: apt install apparmor-profiles, then "
+            "ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ and "
+            "systemctl reload apparmor."
+        )
+    for path, value in _SWITCHES.items():
+        if _content(path) == "0":
+            name = path.removeprefix("/proc/sys/").replace("/", ".")
+            return f"Allow user namespaces: sysctl -w {name}={value}"
     if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
-        return "This container withholds namespaces: start it with --security-opt seccomp=unconfined --cap-add SYS_ADMIN, or run outside of it."
+        return "Start this container with --security-opt seccomp=unconfined --cap-add SYS_ADMIN, or leave it."
     return f"bubblewrap said: {said}"
+
+
+def _content(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

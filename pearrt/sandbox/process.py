@@ -1,12 +1,15 @@
-"""One sandboxed process, from the outside: descriptors, start, handshake, signals, end. A shell of the sandbox room.
+"""One sandboxed process, from the outside: descriptors, start, handshake, signals, end. A shell of the
+sandbox room.
 
-Start: bubblewrap gets its options, and Python the compiled shim with its settings, in memory files, so that no path of
-the machine stands in a process list. The shim says ready over a socket that tells the kernel's idea of its process id,
-and waits for `go`: the launcher then holds a pidfd of the app and can pass signals on without a race.
+Start: bubblewrap gets its options, and Python the compiled shim with its settings, in memory files, so that
+no path of the machine stands in a process list. The shim says ready over a socket that tells the kernel's
+idea of its process id, and waits for `go`: the launcher then holds a pidfd of the app and can pass signals on
+without a race.
 
 Terminal: the app stays in the person's session and job, so Ctrl-C, Ctrl-Z, pipes and resizing work as for any
-program; what could be abused of that (typing into the terminal, signalling the group) the filter refuses. Signals are
-blocked from before the start until the shim unblocks them, so none is lost and bubblewrap answers none.
+program; what could be abused of that (typing into the terminal, signalling the group) the filter refuses.
+Signals are blocked from before the start until the shim unblocks them, so none is lost and bubblewrap answers
+none.
 """
 
 from __future__ import annotations
@@ -227,14 +230,18 @@ def _terminal_kept() -> Iterator[None]:
 
 
 def run_in_the_open(launch: Launch) -> int:
-    """The app as a plain process with the person's rights: the demo's last resort (`service.run_unsandboxed`)."""
+    """The app as a plain process with the person's rights: the demo's last resort
+    (`service.run_unsandboxed`)."""
     launch.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder, entry = launch.folder, launch.manifest.entry
+    paths = [str(folder / path) for path in launch.manifest.path]
     start = (
-        "import sys,runpy,importlib as i;m,f,p,*sys.argv[1:]=sys.argv[1:];sys.path[:0]=%r;sys.argv[0]=m or p\n"
-        "runpy.run_path(p,run_name='__main__') if p else sys.exit(getattr(i.import_module(m),f)()) if f else "
-        "runpy.run_module(m,run_name='__main__',alter_sys=True)"
-    ) % [str(folder / path) for path in launch.manifest.path]
+        f"import sys,runpy,importlib as i;m,f,p,*sys.argv[1:]=sys.argv[1:];sys.path[:0]={paths!r}\n"
+        "sys.argv[0]=m or p\n"
+        "if p: runpy.run_path(p,run_name='__main__')\n"
+        "elif f: sys.exit(getattr(i.import_module(m),f)())\n"
+        "else: runpy.run_module(m,run_name='__main__',alter_sys=True)\n"
+    )
     file = str(folder / entry.file) if entry.file else ""
     command = [hosts.inspect().interpreter, "-I", "-S", "-B", "-c", start, entry.module, entry.function, file]
     env = {**os.environ, "PEARRT_DATA": str(launch.data), **launch.env}

@@ -38,7 +38,8 @@ _MEANING = {
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer as the probe found it. `fix` says exactly what to do when it is missing; "" when nothing is."""
+    """One layer as the probe found it. `fix` says exactly what to do when it is missing; "" when nothing
+    is."""
 
     name: str
     ok: bool

@@ -7,11 +7,12 @@ What the program does, in this order:
     REFUSED                                        EPERM
     all else, also calls this table does not know  ENOSYS
 
-Only registers can be checked, never what they point to; so whatever hides its danger behind a pointer is refused as
-a whole (clone3, socket addresses). `kill(0, …)` is refused because the caller's process group, unlike every process
-id, reaches beyond its namespace: the group is the terminal job of the person, whose other members are not the app's.
-Calls that take an `int` ignore the upper half of the register: so do the checks.
-Source: Linux `Documentation/userspace-api/seccomp_filter.rst`, `include/uapi/linux/{filter,audit,seccomp}.h`.
+Only registers can be checked, never what they point to; so whatever hides its danger behind a pointer is
+refused as a whole (clone3, socket addresses). `kill(0, …)` is refused because the caller's process group,
+unlike every process id, reaches beyond its namespace: the group is the terminal job of the person, whose
+other members are not the app's. Calls that take an `int` ignore the upper half of the register: so do the
+checks. Source: Linux `Documentation/userspace-api/seccomp_filter.rst`,
+`include/uapi/linux/{filter,audit,seccomp}.h`.
 """
 
 from __future__ import annotations
@@ -37,22 +38,26 @@ Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, op
 # clone: every CLONE_NEW… flag (namespaces). CLONE_NEWTIME lies in the exit-signal byte, which clone ignores.
 _CLONE_NAMESPACES = 0x02000000 | 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 
-# Terminals: attributes, window size, foreground group, queues; pseudo-terminals; plain descriptor flags; reflinks.
-# Left out on purpose: TIOCSTI and TIOCLINUX (typing into the person's shell), TIOCSETD, TIOCCONS, every device's own.
+# Terminals: attributes, window size, foreground group, queues; pseudo-terminals; plain descriptor flags;
+# reflinks. Left out on purpose: TIOCSTI and TIOCLINUX (typing into the person's shell), TIOCSETD, TIOCCONS,
+# every device's own.
 IOCTLS = {
-    "TCGETS": 0x5401, "TCSETS": 0x5402, "TCSETSW": 0x5403, "TCSETSF": 0x5404, "TCSBRK": 0x5409, "TCXONC": 0x540A,
-    "TCFLSH": 0x540B, "TIOCSCTTY": 0x540E, "TIOCGPGRP": 0x540F, "TIOCSPGRP": 0x5410, "TIOCOUTQ": 0x5411,
-    "TIOCGWINSZ": 0x5413, "TIOCSWINSZ": 0x5414, "FIONREAD": 0x541B, "FIONBIO": 0x5421, "TIOCNOTTY": 0x5422,
-    "TCSBRKP": 0x5425, "TIOCGSID": 0x5429, "TCGETS2": 0x802C542A, "TCSETS2": 0x402C542B, "TCSETSW2": 0x402C542C,
-    "TCSETSF2": 0x402C542D, "TIOCGPTN": 0x80045430, "TIOCSPTLCK": 0x40045431, "TIOCGPTPEER": 0x5441,
-    "FIONCLEX": 0x5450, "FIOCLEX": 0x5451, "FIOASYNC": 0x5452, "FICLONE": 0x40049409, "FICLONERANGE": 0x4020940D,
+    "TCGETS": 0x5401, "TCSETS": 0x5402, "TCSETSW": 0x5403, "TCSETSF": 0x5404, "TCSBRK": 0x5409,
+    "TCXONC": 0x540A, "TCFLSH": 0x540B, "TIOCSCTTY": 0x540E, "TIOCGPGRP": 0x540F, "TIOCSPGRP": 0x5410,
+    "TIOCOUTQ": 0x5411, "TIOCGWINSZ": 0x5413, "TIOCSWINSZ": 0x5414, "FIONREAD": 0x541B, "FIONBIO": 0x5421,
+    "TIOCNOTTY": 0x5422, "TCSBRKP": 0x5425, "TIOCGSID": 0x5429, "TCGETS2": 0x802C542A,
+    "TCSETS2": 0x402C542B, "TCSETSW2": 0x402C542C, "TCSETSF2": 0x402C542D, "TIOCGPTN": 0x80045430,
+    "TIOCSPTLCK": 0x40045431, "TIOCGPTPEER": 0x5441, "FIONCLEX": 0x5450, "FIOCLEX": 0x5451,
+    "FIOASYNC": 0x5452, "FICLONE": 0x40049409, "FICLONERANGE": 0x4020940D,
 }  # fmt: skip
 
-# prctl options that name, time or describe the caller. No ptrace permission, capabilities, securebits or memory maps.
+# prctl options that name, time or describe the caller. No ptrace permission, capabilities, securebits or
+# memory maps.
 PRCTLS = {
-    "PR_SET_PDEATHSIG": 1, "PR_GET_PDEATHSIG": 2, "PR_GET_DUMPABLE": 3, "PR_GET_KEEPCAPS": 7, "PR_SET_NAME": 15,
-    "PR_GET_NAME": 16, "PR_GET_SECCOMP": 21, "PR_CAPBSET_READ": 23, "PR_GET_TIMERSLACK": 30, "PR_SET_TIMERSLACK": 29,
-    "PR_SET_CHILD_SUBREAPER": 36, "PR_GET_CHILD_SUBREAPER": 37, "PR_GET_NO_NEW_PRIVS": 39, "PR_GET_TID_ADDRESS": 40,
+    "PR_SET_PDEATHSIG": 1, "PR_GET_PDEATHSIG": 2, "PR_GET_DUMPABLE": 3, "PR_GET_KEEPCAPS": 7,
+    "PR_SET_NAME": 15, "PR_GET_NAME": 16, "PR_GET_SECCOMP": 21, "PR_CAPBSET_READ": 23,
+    "PR_GET_TIMERSLACK": 30, "PR_SET_TIMERSLACK": 29, "PR_SET_CHILD_SUBREAPER": 36,
+    "PR_GET_CHILD_SUBREAPER": 37, "PR_GET_NO_NEW_PRIVS": 39, "PR_GET_TID_ADDRESS": 40,
     "PR_SET_THP_DISABLE": 41, "PR_GET_THP_DISABLE": 42, "PR_SET_VMA": 0x53564D41,
 }  # fmt: skip
 
@@ -105,7 +110,8 @@ def _checks() -> dict[str, list[Instruction]]:
 
 @lru_cache(maxsize=2)
 def build(machine: str) -> bytes:
-    """The filter as an array of `struct sock_filter`. Raises Unsupported for other machines than the two known."""
+    """The filter as an array of `struct sock_filter`. Raises Unsupported for other machines than the two
+    known."""
     if machine not in _AUDIT_ARCH:
         raise Unsupported(
             f"The sandbox has no system call filter for {ascii(machine)[:40]} machines.",

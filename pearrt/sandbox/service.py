@@ -19,8 +19,8 @@ __all__ = ["Launch", "Report", "Tier", "probe", "refusal", "run", "run_unsandbox
 def run(launch: Launch, *, runtime: Path | None = None) -> int:
     """Runs the app in this terminal until it ends; gives its exit code, 128 + n for signal n.
 
-    `runtime` is where the probe's outcome is cached. Raises Unsupported where this machine cannot contain the app,
-    SandboxError where the sandbox could not be set up.
+    `runtime` is where the probe's outcome is cached. Raises Unsupported where this machine cannot contain the
+    app, SandboxError where the sandbox could not be set up.
     """
     if launch.manifest.kind != "python":
         raise Unsupported(
@@ -42,8 +42,8 @@ def refusal(report: Report) -> Unsupported:
 def run_unsandboxed(launch: Launch, *, runtime: Path | None = None) -> int:
     """NO SANDBOX AT ALL: the app has every right that the person has.
 
-    For the one app that `pearrt demo` makes and signs itself, on a machine without any tier; the demo says so loudly.
-    Raises Denied where this machine could have contained it.
+    For the one app that `pearrt demo` makes and signs itself, on a machine without any tier; the demo says so
+    loudly. Raises Denied where this machine could have contained it.
     """
     if probe(runtime=runtime).tier.contains:
         raise Denied("This machine has a sandbox: nothing is run without it.")

@@ -1,7 +1,7 @@
 """The first code inside: it closes the last doors, checks that they are closed, then becomes the app.
 
-Run by `python -I -S -B` inside bubblewrap's empty root with a dict of settings (`layout.shim_settings`). Order, and
-nothing may be moved before what it depends on:
+Run by `python -I -S -B` inside bubblewrap's empty root with a dict of settings (`layout.shim_settings`).
+Order, and nothing may be moved before what it depends on:
 
     descriptors  all but 0, 1, 2, the status pipe and the channel are closed
     uid          as root: groups, gid and uid are given up for good
@@ -10,10 +10,10 @@ nothing may be moved before what it depends on:
     dumpable     no core dump, /proc/self closed to others
     seccomp      the allowlist; needs no_new_privs, which bubblewrap has set
     self-test    every bar is tried; one that does not hold ends it here
-    status       one byte says ready, one byte back says go; a launcher that is gone by now means the end as well
+    status       one byte says ready, one byte back says go; a launcher that is gone means the end
 
-Standard library only, and as little of it as will do: each import costs every start. Nothing of pearrt's is importable
-in here.
+Standard library only, and as little of it as will do: each import costs every start. Nothing of pearrt's is
+importable in here.
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ def landlock_abi() -> int:
 
 
 def _restrict_files(rules: list[tuple[str, str]]) -> int:
-    """Landlock with all rights this kernel knows handled, so that what no rule gives is refused. Gives the ABI."""
+    """Landlock with all rights this kernel knows handled, so that what no rule gives is refused. Gives the
+    ABI."""
     abi = landlock_abi()
     if abi < 1:
         raise SetupFailed("Landlock went missing between the probe and this start")

@@ -3,7 +3,7 @@
 Numbers are the kernel's and never change (Linux `arch/x86/entry/syscalls/syscall_64.tbl`, and
 `include/uapi/asm-generic/unistd.h` for aarch64). Three sets:
 
-    ALLOWED   whatever an ordinary program needs once no socket can be made: files, memory, processes, time, signals
+    ALLOWED   what an ordinary program needs once no socket can be made: files, memory, processes, time
     CHECKED   allowed for some arguments only; the rules are in `seccomp.py`
     REFUSED   known and dangerous or pointless here: EPERM, so that a program sees a refusal
 
@@ -75,18 +75,25 @@ wait4=61,260 waitid=247,95 write=1,64 writev=20,66
 
 
 def numbers(machine: str) -> dict[str, int]:
-    """Name -> number on `x86_64` or `aarch64`; names the architecture does not have are absent. KeyError: unknown."""
+    """Name -> number on `x86_64` or `aarch64`; names the architecture does not have are absent. KeyError:
+    unknown."""
     column = {"x86_64": 0, "aarch64": 1}[machine]
     pairs = (entry.partition("=") for entry in _TABLE.split())
     return {name: int(text) for name, _, both in pairs if (text := both.split(",")[column]) != "-"}
 
 
-CHECKED = frozenset(
-    "clone ioctl kill mknod mknodat personality pidfd_send_signal prctl prlimit64 sendto setpriority socketpair".split()
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+CHECKED = _names(
+    """
+clone ioctl kill mknod mknodat personality pidfd_send_signal prctl prlimit64 sendto setpriority socketpair
+"""
 )
 
 # What a program tries when it wants out, or what it has no business with: named, so that it gets EPERM.
-REFUSED = frozenset(
+REFUSED = _names(
     """
 accept accept4 acct add_key adjtimex bind bpf capset chroot clock_adjtime clock_settime connect
 delete_module execveat fanotify_init fanotify_mark finit_module fremovexattr fsconfig fsetxattr fsmount
@@ -98,12 +105,24 @@ process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot remove
 sched_setattr sched_setparam sched_setscheduler seccomp set_mempolicy setdomainname setfsgid setfsuid
 setgid setgroups sethostname setns setregid setresgid setresuid setreuid settimeofday setuid setxattr
 socket swapoff swapon syslog umount2 unshare userfaultfd vhangup
-""".split()
+"""
 )
 
 # Nothing breaks when these pretend to be missing: libc falls back to clone, to a file in /dev/shm and so on.
 ABSENT = frozenset(
-    "clone3 memfd_create memfd_secret shmget shmat shmctl shmdt semget semop semctl msgget".split()
+    [
+        "clone3",
+        "memfd_create",
+        "memfd_secret",
+        "shmget",
+        "shmat",
+        "shmctl",
+        "shmdt",
+        "semget",
+        "semop",
+        "semctl",
+        "msgget",
+    ]
 )
 
 
