@@ -17,7 +17,10 @@ from pearrt.link import Link
 @click.option("--keep-data", is_flag=True, help="Keep the app's private storage.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(output: Output, link: Link, keep_data: bool, yes: bool) -> None:
-    """Remove an app from this machine: its files, its approval and, unless --keep-data, its private storage."""
+    """Remove an app from this machine.
+
+    Its files and your approval go, and its private storage unless --keep-data.
+    """
     daemon = open_daemon()
     name = printable(daemon.info(link)["name"])
     if not yes:
