@@ -66,6 +66,7 @@ class Connection:
         self._greeting = handshake.start()
         self._began = now
         self._heard = now
+        self._said_bye = False
         self._pings = 0
         self._ping_sent: float | None = None
         self._dead_at: float | None = None
@@ -137,6 +138,7 @@ class Connection:
         if isinstance(message, Hello):
             raise ProtocolViolation("A second HELLO.")
         if isinstance(message, Bye):
+            self._said_bye = True  # no answer is due
             self.state = State.CLOSED
         return message
 
@@ -162,10 +164,11 @@ class Connection:
         return self.outbox.pull() if self.outbox else None
 
     def say_bye(self, reason: int, text: str = "") -> None:
-        """Drops queued BLOCKs, queues BYE where there is a session and closes."""
-        if self.outbox and self.state is not State.CLOSED:
+        """Drops queued BLOCKs, queues BYE where there is a session, and closes. Only the first call counts."""
+        if self.outbox and not self._said_bye:
             self.outbox.drop_blocks()
-            self.outbox.put(Bye(reason, text))
+            self.outbox.put_last(Bye(reason, text))
+        self._said_bye = True
         self.state = State.CLOSED
 
     # -- time

@@ -177,14 +177,10 @@ class PeerLink(asyncio.BufferedProtocol):
         """Closes because of `error`, which `link_lost` then tells; the peer learns whose fault it was."""
         if self.error is None:
             self.error = error
-        outbox = self._connection.outbox
-        if outbox and isinstance(error, PeerTimeout | RemoteError):
-            code = BYE_IDLE if isinstance(error, PeerTimeout) else BYE_VIOLATION
-            code = BYE_LIMIT if isinstance(error, LimitExceeded) else code
-            outbox.drop_blocks()
-            with contextlib.suppress(LimitExceeded):
-                outbox.put(Bye(code, error.message[:150]))
-        self._connection.say_bye(BYE_VIOLATION)
+        code = BYE_LIMIT if isinstance(error, LimitExceeded) else BYE_VIOLATION
+        if isinstance(error, PeerTimeout):
+            code = BYE_IDLE
+        self._connection.say_bye(code, error.message)
         self._shut()
 
     def probe(self) -> None:

@@ -484,7 +484,8 @@ class Bye:
     text: str = ""
 
     def body(self) -> bytes:
-        return bytes([self.reason]) + self.text.encode()[:MAX_BYE_TEXT_BYTES]
+        text = self.text.encode()[:MAX_BYE_TEXT_BYTES].decode("utf-8", "ignore").encode()
+        return bytes([self.reason]) + text
 
     @classmethod
     def parse(cls, body: Buffer) -> Bye:

@@ -47,6 +47,11 @@ class Outbox:
         self._control.append(encoded)
         self.control_bytes += len(encoded)
 
+    def put_last(self, message: Message) -> None:
+        """Queues a small message past the bound: nothing will follow it."""
+        self._control.append(messages.encode(message))
+        self.control_bytes += len(self._control[-1])
+
     def drop_block(self, id_: bytes) -> bool:
         """Takes a BLOCK that has not begun to leave back (after CANCEL); whether there was one."""
         for block in self._blocks:

@@ -112,7 +112,7 @@ class PeerService:
         return self
 
     async def _listen(self) -> None:
-        """Binds all addresses to one port; one of the system's choice is chosen anew if it is taken elsewhere."""
+        """Binds all addresses to one port; one of the system's choice is chosen anew if taken elsewhere."""
         for tries_left in reversed(range(SAME_PORT_TRIES)):
             port = 0
             try:
