@@ -184,7 +184,13 @@ class SimNet:
     """The network and its clock."""
 
     def __init__(
-        self, *, blocks: int, block_bytes: int = 1 << 18, latency_s: float = 0.005, seed: int = 1, **uploads: int
+        self,
+        *,
+        blocks: int,
+        block_bytes: int = 1 << 18,
+        latency_s: float = 0.005,
+        seed: int = 1,
+        **uploads: int,
     ) -> None:
         self.now = 0.0
         self.seed = seed
@@ -203,7 +209,9 @@ class SimNet:
         self._next_finish = float("inf")
         self._stale = False
 
-    def add(self, name: str, up: float, down: float, *, kind: type[SimNode] = SimNode, site: str = "") -> SimNode:
+    def add(
+        self, name: str, up: float, down: float, *, kind: type[SimNode] = SimNode, site: str = ""
+    ) -> SimNode:
         node = kind(self, name, up, down, site)
         self.nodes.append(node)
         return node
@@ -211,9 +219,7 @@ class SimNet:
     def connect(self, a: SimNode, b: SimNode) -> None:
         if a is b or b in a.peers or not (a.alive and b.alive):
             return
-        if any(
-            x.reputation.banned(y.name.encode(), y.name, self.now) for x, y in ((a, b), (b, a))
-        ):
+        if any(x.reputation.banned(y.name.encode(), y.name, self.now) for x, y in ((a, b), (b, a))):
             return
         a.peers.add(b)
         b.peers.add(a)
@@ -295,7 +301,8 @@ class SimNet:
             self._share()
             self._stale = False
             self._next_finish = min(
-                (self.now + max(f.left, 0.0) / f.rate for f in self._flows if f.rate > 0), default=float("inf")
+                (self.now + max(f.left, 0.0) / f.rate for f in self._flows if f.rate > 0),
+                default=float("inf"),
             )
         return self._next_finish
 
@@ -304,7 +311,10 @@ class SimNet:
         for flow in [f for f in self._flows if f.left <= 1e-3]:
             self._flows.discard(flow)
             data = flow.source.block_data(flow.block_id)
-            self.at(self.now + self.latency_s, lambda f=flow, d=data: f.sink.block_arrived(f.source, f.block_id, d))
+            self.at(
+                self.now + self.latency_s,
+                lambda f=flow, d=data: f.sink.block_arrived(f.source, f.block_id, d),
+            )
             flow.source.uploads.sent(flow.sink, self.block_bytes)
             self.touch(flow.source)
         self._stale = True
@@ -315,11 +325,16 @@ class SimNet:
         left: dict[tuple[str, SimNode], float] = {}
         users: dict[tuple[str, SimNode], set[Flow]] = {}
         for flow in open_flows:
-            for key, capacity in ((("up", flow.source), flow.source.up), (("down", flow.sink), flow.sink.down)):
+            for key, capacity in (
+                (("up", flow.source), flow.source.up),
+                (("down", flow.sink), flow.sink.down),
+            ):
                 left[key] = capacity
                 users.setdefault(key, set()).add(flow)
         while open_flows:
-            key = min((k for k in users if users[k]), key=lambda k: (left[k] / len(users[k]), k[0], k[1].name))
+            key = min(
+                (k for k in users if users[k]), key=lambda k: (left[k] / len(users[k]), k[0], k[1].name)
+            )
             rate = max(left[key] / len(users[key]), 1.0)
             for flow in list(users[key]):
                 flow.rate = rate

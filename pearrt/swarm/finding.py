@@ -1,0 +1,114 @@
+"""Keeps one membership supplied with peers: runs the finders, announces, dials. A shell around `Dialer`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pearrt.errors import NetworkError, PearrtError
+from pearrt.peer.handshake import SelfConnection
+from pearrt.peer.link import PeerLink
+from pearrt.peer.service import PeerService
+from pearrt.swarm.finders import PeerFinder, origin_of
+from pearrt.swarm.scope import Address
+
+if TYPE_CHECKING:
+    from pearrt.swarm.membership import Membership
+
+FIND_EVERY_S = 60.0
+FIND_SOON_S = 5.0  # while there is no peer at all
+ANNOUNCE_EVERY_S = 20 * 60.0  # BEP 5: a token is good for 10 minutes, a peer is forgotten after 30 to 45
+JOIN_WAIT_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Finding:
+    """`run` until cancelled."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        finders: Sequence[PeerFinder],
+        peers: PeerService,
+        on_dialled: Callable[[Membership, Address, PeerLink], None],
+        is_banned: Callable[[bytes | None, str], bool],
+    ) -> None:
+        self._membership = membership
+        self._finders = finders
+        self._peers = peers
+        self._on_dialled = on_dialled
+        self._is_banned = is_banned
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for finder in self._finders:
+                group.create_task(self._find(finder))
+                group.create_task(self._announce(finder))
+            await self._dial(group)
+
+    async def _find(self, finder: PeerFinder) -> None:
+        membership = self._membership
+        origin = origin_of(finder)
+        while True:
+            with _logged(finder, "find"):
+                async for address in finder.find(membership.topic):
+                    membership.add_peer(address, origin)
+            enough = bool(membership.swarm.members)
+            await asyncio.sleep(FIND_EVERY_S if enough else FIND_SOON_S)
+
+    async def _announce(self, finder: PeerFinder) -> None:
+        while True:
+            if self._peers.addresses:
+                with _logged(finder, "announce"):
+                    await finder.announce(self._membership.topic, self._peers.address[1])
+            await asyncio.sleep(ANNOUNCE_EVERY_S)
+
+    async def _dial(self, group: asyncio.TaskGroup) -> None:
+        membership = self._membership
+        while True:
+            membership.dial_soon.clear()
+            now = time.monotonic()
+            for address in membership.dialer.due(len(membership.swarm.members), now):
+                if self._is_banned(None, address[0]):
+                    membership.dialer.forget(address)
+                else:
+                    group.create_task(self._connect(address))
+            due = membership.dialer.next_due()
+            wait = FIND_EVERY_S if due is None else min(max(due - now, 0.2), FIND_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await membership.dial_soon.wait()
+
+    async def _connect(self, address: Address) -> None:
+        membership = self._membership
+        try:
+            link = await self._peers.connect(address)
+        except SelfConnection:
+            membership.swarm.ourselves.add(address)
+            membership.dialer.forget(address)
+            return
+        except PearrtError as e:
+            log.debug("dialling %s:%d: %s", *address, e)
+            membership.dialer.failed(address, time.monotonic())
+            return
+        finally:
+            membership.dial_soon.set()
+        self._on_dialled(membership, address, link)
+        if link in membership.swarm.members:
+            return
+        await asyncio.sleep(JOIN_WAIT_S)
+        if link not in membership.swarm.members:  # a peer, but not one of this app
+            membership.dialer.failed(address, time.monotonic())
+
+
+@contextlib.contextmanager
+def _logged(finder: PeerFinder, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (NetworkError, OSError) as e:
+        log.debug("%s of %s: %s", what, type(finder).__name__, e)

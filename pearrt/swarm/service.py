@@ -1,0 +1,330 @@
+"""The swarm of all apps of this process: links, topics, serving, finding and dialling. An asyncio shell around
+`AppSwarm` (one per app), `UploadQueue`, `Reputation` and `Dialer`.
+
+    swarm = SwarmService(store=store, finders=[...])
+    peers = PeerService(..., on_link=swarm.link_opened)
+    swarm.attach(peers)
+    async with peers, swarm:
+        membership = await swarm.join(app)
+
+A link that shares no app is closed after IDLE_S. Banned peers are refused. Foreground fetches pause background ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import TracebackType
+
+from pearrt.errors import PearrtError, ProtocolViolation, RemoteError
+from pearrt.peer import messages as wire
+from pearrt.peer.link import PeerLink
+from pearrt.peer.service import PeerService
+from pearrt.store.service import Store
+from pearrt.swarm.dialer import WANTED_PEERS
+from pearrt.swarm.effects import SwarmApp
+from pearrt.swarm.finders import CachedFinder, PeerFinder
+from pearrt.swarm.finding import Finding
+from pearrt.swarm.intake import Done, Intake
+from pearrt.swarm.membership import Membership
+from pearrt.swarm.remembered import Remembered
+from pearrt.swarm.reputation import Offence, Reputation
+from pearrt.swarm.scope import Address, Scope, scope_of
+from pearrt.swarm.topics import LinkTopics
+from pearrt.swarm.upload import UploadQueue
+from pearrt.swarm.uplink import Uplink
+
+IDLE_S = 30.0
+TICK_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Session:
+    """What is known of one link."""
+
+    link: PeerLink
+    topics: LinkTopics
+    near: bool
+    opened_at: float
+    dialled: set[Address] = field(default_factory=set)
+
+
+class SwarmService:
+    """See the module. `folder` keeps peers that answered and bans across restarts; None keeps nothing."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        finders: Sequence[PeerFinder] = (),
+        folder: Path | None = None,
+        wanted_peers: int = WANTED_PEERS,
+        rng: Random | None = None,
+    ) -> None:
+        self.store = store
+        self.wanted_peers = wanted_peers
+        self.reputation = Reputation()
+        self.uploads: UploadQueue[PeerLink] = UploadQueue(self._choose)
+        self._remembered = Remembered(folder)
+        self._finders = [*finders, CachedFinder(self._remembered.peers)]
+        self._rng = rng or Random()
+        self._peers: PeerService | None = None
+        self._memberships: dict[bytes, Membership] = {}
+        self._sessions: dict[PeerLink, _Session] = {}
+        self._intake = Intake(store)
+        self._uplink = Uplink(store, self.uploads, self._channel_of, self._served)
+        self._finding: dict[bytes, asyncio.Task[None]] = {}
+        self._ticker: asyncio.Task[None] | None = None
+
+    # ---- life -------------------------------------------------------------------------------------------------
+
+    def attach(self, peers: PeerService) -> None:
+        """The peer service whose `on_link` is our `link_opened`."""
+        self._peers = peers
+
+    async def __aenter__(self) -> SwarmService:
+        assert self._peers is not None, "attach a PeerService first"
+        self._intake.start(asyncio.get_running_loop())
+        self.reputation = await asyncio.to_thread(self._remembered.load, time.time())
+        self._ticker = asyncio.create_task(self._tick(), name="swarm tick")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._save()
+        for membership in list(self._memberships.values()):
+            await self.leave(membership)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        for link in list(self._sessions):
+            link.close("shutting down", code=wire.BYE_SHUTDOWN)
+        await self._intake.stop()
+        self._uplink.close()
+
+    async def join(self, app: SwarmApp) -> Membership:
+        """Joins an app's swarm (or returns the membership there is): finds peers, serves, listens to gossip."""
+        existing = self._memberships.get(app.topic)
+        if existing is not None:
+            return existing
+        membership = Membership(self, app, self._rng)
+        self._memberships[app.topic] = membership
+        assert self._peers is not None
+        membership.swarm.ourselves = set(self._peers.addresses)
+        for session in list(self._sessions.values()):
+            self._offer(session, [app.topic])
+        finding = Finding(membership, self._finders, self._peers, self._dialled, self._is_banned)
+        self._finding[app.topic] = asyncio.create_task(finding.run(), name="swarm finding")
+        return membership
+
+    async def leave(self, membership: Membership) -> None:
+        """See `Membership.leave`."""
+        if self._memberships.pop(membership.topic, None) is None:
+            return
+        self._remembered.keep(membership.topic, membership.dialer.good())
+        finding = self._finding.pop(membership.topic)
+        finding.cancel()
+        await asyncio.gather(finding, return_exceptions=True)
+        membership.close()
+        for session in list(self._sessions.values()):
+            channel = session.topics.withdraw(membership.topic)
+            if channel is not None:
+                session.link.send(wire.Leave(channel))
+                self._peer_left(session, membership)
+
+    @property
+    def memberships(self) -> list[Membership]:
+        return list(self._memberships.values())
+
+    # ---- links ------------------------------------------------------------------------------------------------
+
+    def link_opened(self, link: PeerLink) -> None:
+        """For `PeerService(on_link=...)`."""
+        if self._is_banned(link.peer_id, link.address[0]):
+            link.close("banned for a while", code=wire.BYE_LIMIT)
+            return
+        session = _Session(
+            link,
+            LinkTopics(link.handshake_hash, initiator=link.initiator),
+            _is_near(link),
+            time.monotonic(),
+        )
+        self._sessions[link] = session
+        link.receiver = self
+        self._offer(session, list(self._memberships))
+
+    def _offer(self, session: _Session, topics: list[bytes]) -> None:
+        proofs, joined = session.topics.offer(topics)
+        for at in range(0, len(proofs), wire.MAX_PROOFS):
+            session.link.send(wire.Join(tuple(proofs[at : at + wire.MAX_PROOFS])))
+        for each in joined:
+            self._joined(session, each.topic, each.channel)
+
+    def _joined(self, session: _Session, topic: bytes, channel: int) -> None:
+        membership = self._memberships.get(topic)
+        if membership is None:
+            return
+        listen = session.link.listen_address
+        for address in session.dialled | ({listen} if listen else set()):
+            membership.dialer.succeeded(address)
+        membership.peer_joined(session.link, channel, near=session.near)
+
+    def message_received(self, link: PeerLink, message: wire.Message) -> None:
+        """A message came (LinkReceiver). RemoteErrors of handlers close the link for the peer's fault."""
+        session = self._sessions.get(link)
+        if session is None:
+            return
+        try:
+            self._dispatch(session, message)
+        except RemoteError:
+            self.reputation.offend(link.peer_id, link.address[0], Offence.VIOLATION, time.time())
+            raise
+
+    def _dispatch(self, session: _Session, message: wire.Message) -> None:
+        if isinstance(message, wire.Block):
+            self._block(session, message)
+            return
+        if isinstance(message, wire.Join):
+            for joined in session.topics.proofs(message.proofs):
+                self._joined(session, joined.topic, joined.channel)
+            return
+        if isinstance(message, wire.Leave):
+            topic = session.topics.left(message.channel)
+            if topic is not None and (left := self._memberships.get(topic)) is not None:
+                self._peer_left(session, left)
+            return
+        channel = getattr(message, "channel", None)
+        if channel is None:
+            raise ProtocolViolation(f"A {type(message).__name__} out of place.")
+        topic = session.topics.joined.get(channel)
+        membership = self._memberships.get(topic) if topic is not None else None
+        if membership is not None:  # else: it crossed our LEAVE
+            membership.swarm.received(session.link, message, time.monotonic())
+            membership.pump_soon()
+
+    def _block(self, session: _Session, message: wire.Block) -> None:
+        last: Membership | None = None
+        for topic in session.topics.joined.values():
+            last = self._memberships.get(topic, last)
+            if last is not None and last.swarm.expects(message.id):
+                last.swarm.received(session.link, message, time.monotonic())
+                last.pump_soon()
+                return
+        if last is None:
+            raise ProtocolViolation("A block outside of any app.")
+        last.swarm.stray(session.link, time.monotonic())
+        last.pump_soon()
+
+    def link_ready(self, link: PeerLink) -> None:
+        """The link can take another block (LinkReceiver)."""
+        self._uplink.link_ready(link)
+
+    def link_lost(self, link: PeerLink, error: PearrtError | None) -> None:
+        """The link ended (LinkReceiver)."""
+        session = self._sessions.pop(link, None)
+        if session is None:
+            return
+        for topic in list(session.topics.joined.values()):
+            membership = self._memberships.get(topic)
+            if membership is not None:
+                self._peer_left(session, membership)
+        self._uplink.link_lost(link)
+        if error is not None:
+            log.debug("link to %s ended: %s", link.peer_id.hex()[:8], error)
+
+    def _peer_left(self, session: _Session, membership: Membership) -> None:
+        membership.peer_left(session.link)
+        now = time.monotonic()
+        listen = session.link.listen_address
+        for address in session.dialled | ({listen} if listen else set()):
+            membership.dialer.lost(address, now)
+        membership.dial_soon.set()
+
+    # ---- for memberships --------------------------------------------------------------------------------------
+
+    def send(self, link: PeerLink, message: wire.Message) -> None:
+        if not link.closed:
+            link.send(message)
+
+    def keep(self, block_id: bytes, data: wire.Buffer, done: Done) -> None:
+        self._intake.put(block_id, data, done)
+        self._pace()
+
+    def serve_uploads(self) -> None:
+        self._pace()
+        self._uplink.serve_soon()
+
+    def offended(self, link: PeerLink, offence: Offence) -> None:
+        """A peer broke a rule: remembered, and its link closed."""
+        banned = self.reputation.offend(link.peer_id, link.address[0], offence, time.time())
+        log.info("peer %s %s%s", link.peer_id.hex()[:8], offence.value, ": banned" if banned else "")
+        link.close(offence.value, code=wire.BYE_VIOLATION)
+
+    def _pace(self) -> None:
+        """Nothing new is asked for while the store is behind, nothing in the background while somebody waits."""
+        full = self._intake.full
+        moving = full or any(membership.swarm.moving for membership in self._memberships.values())
+        for membership in self._memberships.values():
+            membership.swarm.pause(foreground=full, background=moving)
+
+    def _choose(self, link: PeerLink, scope: object, ref: int) -> tuple[bytes, int] | None:
+        membership = self._memberships.get(scope) if isinstance(scope, bytes) else None
+        return membership.swarm.choose(link, ref) if membership else None
+
+    def _channel_of(self, link: PeerLink, topic: bytes) -> int | None:
+        membership = self._memberships.get(topic)
+        member = membership.swarm.members.get(link) if membership else None
+        return member.channel if member else None
+
+    def _served(self, link: PeerLink, topic: bytes, size: int) -> None:
+        membership = self._memberships.get(topic)
+        member = membership.swarm.members.get(link) if membership else None
+        if membership and member:
+            member.bytes_to += size
+            membership.bytes_to[link.peer_id] += size
+
+    # ---- dialling and time ------------------------------------------------------------------------------------
+
+    def _is_banned(self, peer_id: bytes | None, host: str) -> bool:
+        return self.reputation.banned(peer_id, host, time.time())
+
+    def _dialled(self, membership: Membership, address: Address, link: PeerLink) -> None:
+        """A dial of `membership` led to `link`."""
+        session = self._sessions.get(link)
+        if session is None:
+            membership.dialer.failed(address, time.monotonic())
+            return
+        session.dialled.add(address)
+        if link in membership.swarm.members:
+            membership.dialer.succeeded(address)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            for membership in self._memberships.values():
+                membership.swarm.tick(now)
+                membership.pump_soon()
+            for session in list(self._sessions.values()):
+                if not session.topics.joined and now - session.opened_at > IDLE_S:
+                    session.link.close("no app in common", code=wire.BYE_IDLE)
+
+    async def _save(self) -> None:
+        for membership in self._memberships.values():
+            self._remembered.keep(membership.topic, membership.dialer.good())
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._remembered.save, self.reputation, time.time())
+
+
+def _is_near(link: PeerLink) -> bool:
+    """Whether the peer is on our site, as far as addresses tell."""
+    return scope_of(link.address[0]) < Scope.WORLD

@@ -1,0 +1,81 @@
+"""Which apps a connection serves: topic proofs both ways (JOIN, LEAVE), for one link. Sans-I/O.
+
+A proof is HMAC(topic, "join" + role + handshake hash): it says nothing to who does not know the topic, is worthless on
+any other connection, and cannot be echoed. A topic is joined once both sides proved it; its channel then stands for it.
+Proofs of topics that we don't serve (yet) are remembered up to MAX_UNMATCHED, in case we join later on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pearrt.errors import LimitExceeded
+from pearrt.peer.topic import channel_of, join_proof
+
+MAX_UNMATCHED = 1024
+MAX_JOINED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Both sides proved `topic`; `channel` stands for it on this link."""
+
+    topic: bytes
+    channel: int
+
+
+class LinkTopics:
+    """The topics of one link."""
+
+    def __init__(self, handshake_hash: bytes, *, initiator: bool) -> None:
+        self.joined: dict[int, bytes] = {}
+        self._hash = handshake_hash
+        self._initiator = initiator
+        self._ours: dict[bytes, bytes] = {}  # the proof that we expect from the peer -> topic
+        self._unmatched: set[bytes] = set()
+
+    def offer(self, topics: Iterable[bytes]) -> tuple[list[bytes], list[Joined]]:
+        """We are here for further topics: (proofs to send, topics joined thereby)."""
+        proofs: list[bytes] = []
+        joined: list[Joined] = []
+        for topic in topics:
+            proofs.append(join_proof(topic, self._hash, by_initiator=self._initiator))
+            expected = join_proof(topic, self._hash, by_initiator=not self._initiator)
+            self._ours[expected] = topic
+            if expected in self._unmatched:
+                self._unmatched.discard(expected)
+                joined += self._join(topic)
+        return proofs, joined
+
+    def withdraw(self, topic: bytes) -> int | None:
+        """We are no longer here for a topic; the channel to LEAVE, if it was joined."""
+        expected = join_proof(topic, self._hash, by_initiator=not self._initiator)
+        if self._ours.pop(expected, None) is None:
+            return None
+        channel = channel_of(topic, self._hash)
+        return channel if self.joined.pop(channel, None) is not None else None
+
+    def proofs(self, proofs: Iterable[bytes]) -> list[Joined]:
+        """The peer proves topics. Raises LimitExceeded where they are more than anybody runs."""
+        joined: list[Joined] = []
+        for proof in proofs:
+            topic = self._ours.get(proof)
+            if topic is not None:
+                joined += self._join(topic)
+                continue
+            if len(self._unmatched) >= MAX_UNMATCHED:
+                raise LimitExceeded(f"A peer shows more than {MAX_UNMATCHED} unknown topics.")
+            self._unmatched.add(proof)
+        return joined
+
+    def left(self, channel: int) -> bytes | None:
+        """The peer leaves a channel; its topic."""
+        return self.joined.pop(channel, None)
+
+    def _join(self, topic: bytes) -> list[Joined]:
+        channel = channel_of(topic, self._hash)
+        if channel in self.joined or len(self.joined) >= MAX_JOINED:
+            return []
+        self.joined[channel] = topic
+        return [Joined(topic, channel)]

@@ -1,0 +1,111 @@
+"""Serves blocks: carries out what the upload queue grants. A shell.
+
+A block is read from the store in a thread, handed to the link, and its slot is free again once the link has passed it
+to the socket. A block that the store lost or dropped as damaged is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from pearrt.errors import PearrtError
+from pearrt.peer.messages import NOT_FOUND, Block, Promise, Refuse
+from pearrt.store.service import Store
+from pearrt.swarm.upload import Grant, Promised, UploadQueue
+
+if TYPE_CHECKING:
+    from pearrt.peer.link import PeerLink
+
+READERS = 2
+
+# (link, topic) -> channel, or None where the peer has left the app
+ChannelOf = Callable[["PeerLink", bytes], int | None]
+
+
+class Uplink:
+    """All uploads of this process."""
+
+    def __init__(
+        self,
+        store: Store,
+        queue: UploadQueue[PeerLink],
+        channel_of: ChannelOf,
+        on_served: Callable[[PeerLink, bytes, int], None],
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._channel_of = channel_of
+        self._on_served = on_served
+        self._readers = ThreadPoolExecutor(READERS, "uplink")
+        self._leaving: dict[PeerLink, deque[int]] = {}
+        self._due = False
+
+    def close(self) -> None:
+        self._readers.shutdown(wait=True, cancel_futures=True)
+
+    def serve_soon(self) -> None:
+        """Starts what the queue grants, after the present batch of events."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._serve)
+
+    def link_ready(self, link: PeerLink) -> None:
+        """The link passed on all its blocks."""
+        sizes = self._leaving.get(link)
+        if sizes:
+            while sizes:
+                self._queue.sent(link, sizes.popleft())
+            self.serve_soon()
+
+    def link_lost(self, link: PeerLink) -> None:
+        self._leaving.pop(link, None)
+        self._queue.remove(link)
+        self.serve_soon()
+
+    def _serve(self) -> None:
+        self._due = False
+        for item in self._queue.serve():
+            channel = self._channel_of(item.peer, _topic(item))
+            if isinstance(item, Promised):
+                if channel is not None:
+                    ordinals = (item.grant.ordinal,) if item.grant and item.grant.ordinal is not None else ()
+                    item.peer.send(Promise(channel, item.ref, ordinals))
+            elif channel is None:
+                self._queue.sent(item.peer, 0)
+                self.serve_soon()
+            else:
+                self._read(item, channel)
+
+    def _read(self, grant: Grant[PeerLink], channel: int) -> None:
+        loop = asyncio.get_running_loop()
+        future = self._readers.submit(self._store.get, grant.block_id)
+
+        def finished(result: Future[bytes]) -> None:
+            if not loop.is_closed() and not result.cancelled():
+                loop.call_soon_threadsafe(self._send, grant, channel, result)
+
+        future.add_done_callback(finished)
+
+    def _send(self, grant: Grant[PeerLink], channel: int, result: Future[bytes]) -> None:
+        link = grant.peer
+        if link.closed:
+            return
+        try:
+            data = result.result()
+        except PearrtError:
+            link.send(Refuse(channel, NOT_FOUND, (grant.block_id,)))
+            self._queue.sent(link, 0)
+            self.serve_soon()
+            return
+        self._leaving.setdefault(link, deque()).append(len(data))
+        self._on_served(link, _topic(grant), len(data))
+        link.send(Block(grant.block_id, data))
+
+
+def _topic(item: Grant[PeerLink] | Promised[PeerLink]) -> bytes:
+    assert isinstance(item.scope, bytes)
+    return item.scope

@@ -1,0 +1,157 @@
+"""The swarm service over real connections on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pearrt.errors import NoPeers
+from tests.support.swarm_apps import Bundle, FakeApp, Ref, running_peer
+
+
+async def test_a_bundle_moves_from_one_peer_to_another(tmp_path: Path) -> None:
+    bundle = Bundle.make(40)
+    seen = []
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        bundle.put_into(a.store)
+        seeder = await a.swarm.join(FakeApp())
+        seeder.set_bundle(bundle.digest, bundle.ids)
+        leecher = await b.swarm.join(FakeApp())
+        leecher.add_peer(a.address)
+        leecher.set_bundle(bundle.digest, bundle.ids)
+        await leecher.fetch(bundle.refs, progress=seen.append)
+        assert all(b.store.has(block_id) for block_id in bundle.ids)
+        assert seen[-1].blocks == 40
+        assert seen[-1].stored_bytes == seen[-1].total_bytes == 40 * 4096
+        assert seen[-1].bytes_by_peer == {a.peers.peer_id: 40 * 4096}
+        assert seeder.bytes_to[b.peers.peer_id] == 40 * 4096
+
+
+async def test_blocks_of_an_index_are_fetched_before_the_bundle_is_known(tmp_path: Path) -> None:
+    bundle, index = Bundle.make(3), Bundle.make(2, seed=2)
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        bundle.put_into(a.store)
+        index.put_into(a.store)
+        seeder = await a.swarm.join(FakeApp())
+        seeder.set_bundle(bundle.digest, bundle.ids, index_blocks=index.ids)
+        leecher = await b.swarm.join(FakeApp())
+        leecher.add_peer(a.address)
+        await leecher.fetch(index.refs)
+        leecher.set_bundle(bundle.digest, bundle.ids, index_blocks=index.ids)
+        await leecher.fetch(bundle.refs)
+        assert all(b.store.has(block_id) for block_id in bundle.ids + index.ids)
+
+
+async def test_blocks_of_another_app_are_not_served(tmp_path: Path) -> None:
+    ours, theirs = Bundle.make(2), Bundle.make(2, seed=2)
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        ours.put_into(a.store)
+        theirs.put_into(a.store)
+        (await a.swarm.join(FakeApp("one"))).set_bundle(ours.digest, ours.ids)
+        (await a.swarm.join(FakeApp("two"))).set_bundle(theirs.digest, theirs.ids)
+        leecher = await b.swarm.join(FakeApp("one"))
+        leecher.add_peer(a.address)
+        with pytest.raises(NoPeers):
+            await leecher.fetch(theirs.refs, patience_s=0.3)
+        assert not any(b.store.has(block_id) for block_id in theirs.ids)
+
+
+async def test_who_does_not_know_the_topic_joins_nothing(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        one = await a.swarm.join(FakeApp("one"))
+        two = await b.swarm.join(FakeApp("two"))
+        two.add_peer(a.address)
+        with pytest.raises(NoPeers):
+            await two.wait_for_peer(0.3)
+        assert a.peers.links
+        assert not one.peers
+
+
+async def test_a_new_timestamp_reaches_peers_of_peers_at_once(tmp_path: Path) -> None:
+    async with (
+        running_peer(tmp_path / "a") as a,
+        running_peer(tmp_path / "b") as b,
+        running_peer(tmp_path / "c") as c,
+    ):
+        apps = [FakeApp(current=b"1") for _ in range(3)]
+        first, middle, last = [await p.swarm.join(app) for p, app in zip((a, b, c), apps, strict=True)]
+        heard = asyncio.Event()
+        last.on_newer = lambda newer: heard.set()
+        middle.add_peer(a.address)
+        last.add_peer(b.address)
+        await middle.wait_for_peer(5)
+        await last.wait_for_peer(5)
+        apps[0].current = b"2"
+        first.timestamp_changed()
+        async with asyncio.timeout(2):
+            await heard.wait()
+        assert apps[2].current == b"2"
+
+
+async def test_metadata_comes_from_a_peer(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        app = FakeApp(current=b"1")
+        app.metadata = b"signed"
+        await a.swarm.join(app)
+        asker = await b.swarm.join(FakeApp())
+        asker.add_peer(a.address)
+        assert await asker.metadata(3) == b"3:signed"
+
+
+async def test_an_interrupted_fetch_resumes_with_what_the_store_has(tmp_path: Path) -> None:
+    bundle = Bundle.make(30)
+    async with running_peer(tmp_path / "a") as a:
+        bundle.put_into(a.store)
+        seeder = await a.swarm.join(FakeApp())
+        seeder.set_bundle(bundle.digest, bundle.ids)
+        for blocks in (bundle.refs[:10], bundle.refs):
+            async with running_peer(tmp_path / "b") as b:
+                leecher = await b.swarm.join(FakeApp())
+                leecher.add_peer(a.address)
+                leecher.set_bundle(bundle.digest, bundle.ids)
+                await leecher.fetch(blocks)
+        assert seeder.bytes_to.total() == 30 * 4096
+
+
+async def test_a_leecher_seeds_on(tmp_path: Path) -> None:
+    bundle = Bundle.make(20)
+    async with running_peer(tmp_path / "b") as b, running_peer(tmp_path / "c") as c:
+        middle = await b.swarm.join(FakeApp())
+        middle.set_bundle(bundle.digest, bundle.ids)
+        async with running_peer(tmp_path / "a") as a:
+            bundle.put_into(a.store)
+            seeder = await a.swarm.join(FakeApp())
+            seeder.set_bundle(bundle.digest, bundle.ids)
+            middle.add_peer(a.address)
+            await middle.fetch(bundle.refs)
+        last = await c.swarm.join(FakeApp())
+        last.set_bundle(bundle.digest, bundle.ids)
+        last.add_peer(b.address)
+        await last.fetch(bundle.refs)
+        assert last.bytes_from == {b.peers.peer_id: 20 * 4096}
+
+
+async def test_peers_learn_of_each_other_from_a_common_peer(tmp_path: Path) -> None:
+    async with (
+        running_peer(tmp_path / "a") as a,
+        running_peer(tmp_path / "b") as b,
+        running_peer(tmp_path / "c") as c,
+    ):
+        await a.swarm.join(FakeApp())
+        one, two = await b.swarm.join(FakeApp()), await c.swarm.join(FakeApp())
+        one.add_peer(a.address)
+        two.add_peer(a.address)
+        async with asyncio.timeout(5):
+            while len(one.peers) < 2 or len(two.peers) < 2:
+                await asyncio.sleep(0.02)
+
+
+async def test_nobody_there_is_no_peers(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a:
+        lonely = await a.swarm.join(FakeApp())
+        with pytest.raises(NoPeers):
+            await lonely.fetch([Ref(bytes(32), 5)], patience_s=0.1)
+        with pytest.raises(NoPeers):
+            await lonely.metadata(timeout_s=0.1)
