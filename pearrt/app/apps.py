@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pearrt.app.describe import details, summary
-from pearrt.app.followed import FollowedApp, installed_index, offer
-from pearrt.app.install import catch_up, install
+from pearrt.app.hosts import resolve
+from pearrt.app.followed import FollowedApp, advertise, current_release, held, installed_index
+from pearrt.app.install import catch_up, fetch_index, install
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
 from pearrt.app.progress import Report, silent
@@ -72,11 +73,14 @@ class Apps:
         app = self.followed.get(link.app_key)
         if app is None:
             app = FollowedApp(link, self.library.folder(link.app_key), psk=self.psk)
-            app.members = await self.swarm.join(app, on_newer=lambda: self._newer(link.app_key))
+            app.members = await self.swarm.join(app)
+            app.members.on_newer = lambda _: self._newer(link.app_key)
             self.followed[link.app_key] = app
             self.locks[link.app_key] = asyncio.Lock()
-            await asyncio.to_thread(offer, app, self.store)
-        app.members.add_hosts([*link.nodes, *hosts])
+            for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
+                advertise(app, digest, index_blocks, index)
+        for address in await resolve([*link.nodes, *hosts]):
+            app.members.add_peer(address)
         return app
 
     def _newer(self, app_key: bytes) -> None:
@@ -183,8 +187,9 @@ class Apps:
         app = await self.follow(link)
         async with self.locks[link.app_key]:
             app.accept(publication.metadata.encode(), allow_stale=True)
-            await asyncio.to_thread(offer, app, self.store)
-            app.members.tell_timestamp()
+            for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
+                advertise(app, digest, index_blocks, index)
+            app.members.timestamp_changed()
             app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
         return await self.info(link.app_key)
 
@@ -263,9 +268,16 @@ class Apps:
             await catch_up(app, allow_stale=True)
         assert app.trusted is not None
         permissions: list[str] = []
-        for manifest in await self._asking(app):
+        for manifest in await self._asking(app) or await self._offered(app):
             permissions = Permissions.parse(manifest.permissions).describe()
         return details(app, app.trusted, self.running(app_key)) | {"permissions": permissions}
+
+    async def _offered(self, app: FollowedApp) -> list[Manifest]:
+        """The manifest of the newest release, which is not installed: only its index is fetched."""
+        release = current_release(app)
+        if release is None:
+            return []
+        return [(await fetch_index(app, self.store, release)).manifest]
 
     def about(self, app_key: bytes) -> dict[str, Any]:
         """What a running app may know of itself."""

@@ -41,14 +41,15 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
         "previous": previous.version if previous else None,
         "pending": app.pending.version if app.pending else None,
         "confirmed_at": int(trusted.freshness(time.time()).confirmed_at),
-        "bytes_in": sum(peer.bytes_in for peer in peers),
-        "bytes_out": sum(peer.bytes_out for peer in peers),
+        "sources": {peer_id.hex(): count for peer_id, count in app.members.bytes_from.items()},
+        "bytes_in": sum(app.members.bytes_from.values()),
+        "bytes_out": sum(app.members.bytes_to.values()),
         "peers": [
             {
                 "peer_id": peer.peer_id.hex(),
                 "address": list(peer.address),
-                "bytes_in": peer.bytes_in,
-                "bytes_out": peer.bytes_out,
+                "bytes_in": peer.bytes_from,
+                "bytes_out": peer.bytes_to,
             }
             for peer in peers
         ],

@@ -18,7 +18,7 @@ from pearrt.link import Link, topic_of
 from pearrt.peer.messages import MAX_METADATA_BYTES
 from pearrt.platform_tag import platform_tag
 from pearrt.store.service import Store
-from pearrt.swarm.service import Membership
+from pearrt.swarm.membership import Membership
 from pearrt.trust.app import TrustedApp, Verdict
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import Release
@@ -105,14 +105,20 @@ def installed_index(installed: Installed, store: Store) -> Index:
     return read_index(store, digest, tuple(blocks))
 
 
-def offer(app: FollowedApp, store: Store) -> None:
-    """Advertises to the app's peers every bundle of it that the store holds in part or whole."""
-    for digest, block_ids in _bundles(app):
+def held(app: FollowedApp, store: Store) -> list[tuple[bytes, tuple[bytes, ...], Index]]:
+    """Digest, ids of the index's blocks, and index of every bundle of the app whose index the store holds."""
+    found = []
+    for digest, block_ids in _bundles(app).items():
         try:
-            index = read_index(store, digest, block_ids)
+            found.append((digest, block_ids, read_index(store, digest, block_ids)))
         except StoreError:
             continue
-        app.members.set_bundle(digest, block_ids, [block.id for block in index.blocks])
+    return found
+
+
+def advertise(app: FollowedApp, digest: bytes, index_blocks: tuple[bytes, ...], index: Index) -> None:
+    """Tells the app's peers what the store holds of one bundle, and serves it."""
+    app.members.set_bundle(digest, [block.id for block in index.blocks], index_blocks=index_blocks)
 
 
 def _bundles(app: FollowedApp) -> dict[bytes, tuple[bytes, ...]]:

@@ -9,19 +9,25 @@ whole and durable. Interrupted anywhere, it goes on where it was: the store keep
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from pearrt.app.followed import FollowedApp, Pending, current_release, read_index
+from pearrt.app.followed import FollowedApp, Pending, advertise, current_release, read_index
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
-from pearrt.bundle.index import Index
+from pearrt.bundle.index import BlockRef, Index
 from pearrt.bundle.unpack import unpack
-from pearrt.errors import UserError
+from pearrt.errors import PeerTimeout, RemoteError, TrustError, UserError
 from pearrt.link import encode_key
+from pearrt.peer.messages import MAX_BLOCK_BYTES
 from pearrt.store.service import Store
+from pearrt.swarm.membership import Progress as Fetched
 from pearrt.trust.release import Release
+
+log = logging.getLogger(__name__)
 
 
 async def install(
@@ -57,29 +63,62 @@ async def install(
 
 
 async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
-    """Asks the app's peers for metadata until one has some that stands. Peers whose metadata does not are dropped."""
-    await app.members.metadata(
-        app.first_root_wanted, lambda raw: app.accept(raw, allow_stale=allow_stale)
-    )
+    """Asks several peers for metadata and trusts the newest that stands, so that one that withholds it is outvoted.
+
+    Raises NoPeers where nobody answers; what was wrong with the last offer where none stands: Rollback, say, where
+    all are older than what is trusted here.
+    """
+    accepted, refusal = False, None
+    async with contextlib.aclosing(app.members.offers(app.first_root_wanted)) as offers:
+        async for offer in offers:
+            try:
+                app.accept(offer.metadata, allow_stale=allow_stale)
+                accepted = True
+            except (TrustError, RemoteError) as e:
+                log.warning("metadata from %s: %s", offer.peer_id.hex()[:8], e)
+                refusal = e
+    if accepted:
+        app.members.timestamp_changed()
+    else:
+        raise refusal or PeerTimeout("No peer answered with the app's metadata.", hint="Try again in a while.")
 
 
 async def fetch(app: FollowedApp, store: Store, release: Release, report: Report) -> Index:
     """Brings all blocks of a trusted release into the store, pinned and durable; gives its index."""
-    _pin(app, store, release, ())
-    await app.members.fetch(release.index_blocks)
-    index = read_index(store, release.index_digest, release.index_blocks)
-    ids = [block.id for block in index.blocks]
-    _pin(app, store, release, ids)
-    app.members.set_bundle(release.index_digest, release.index_blocks, ids)
-    sizes = {block.id: block.size for block in index.blocks}
-    total = sum(sizes.values())
+    index = await fetch_index(app, store, release)
+    _pin(app, store, release, [block.id for block in index.blocks])
+    advertise(app, release.index_digest, release.index_blocks, index)
 
-    def fetched(done: int, sources: dict[str, int]) -> None:
-        report(Progress(Stage.FETCHING, done, total, release.version, sources))
+    def fetched(step: Fetched) -> None:
+        report(
+            Progress(
+                Stage.FETCHING,
+                step.stored_bytes,
+                step.total_bytes,
+                release.version,
+                {peer_id.hex(): count for peer_id, count in step.bytes_by_peer.items()},
+            )
+        )
 
-    await app.members.fetch(ids, sizes=sizes, progress=fetched)
+    await app.members.fetch(index.blocks, progress=fetched)
     await asyncio.to_thread(store.sync)
     return index
+
+
+async def fetch_index(app: FollowedApp, store: Store, release: Release) -> Index:
+    """Brings the index alone. Raises NoPeers, DigestMismatch."""
+    _pin(app, store, release, ())
+    await app.members.fetch(_index_blocks(release))
+    return read_index(store, release.index_digest, release.index_blocks)
+
+
+def _index_blocks(release: Release) -> list[BlockRef]:
+    """The index is cut into blocks of full size, but for the last one."""
+    last = len(release.index_blocks) - 1
+    return [
+        BlockRef(block_id, MAX_BLOCK_BYTES if position < last else release.index_size - last * MAX_BLOCK_BYTES)
+        for position, block_id in enumerate(release.index_blocks)
+    ]
 
 
 def _unpack(app: FollowedApp, store: Store, release: Release, index: Index, report: Report) -> None:

@@ -60,7 +60,9 @@ def run(
             raise Denied(f"{app.name} was not approved.", hint="Run it again and answer yes, or pass --yes.")
         daemon.grant(link, app.permissions)
     if start is None:
-        from pearrt.sandbox.service import run as start
+        from pearrt.sandbox import service
+
+        start = service.run
     with daemon.channel(app) as channel_fd:
         return start(app.sandboxed(argv, link, channel_fd))
 

@@ -164,9 +164,8 @@ def get(output: Output, target: str, salt: str, bootstrap: tuple[HostPort, ...])
         value, seq = (None, 0) if item is None else (item.value, item.seq)
     if value is None:
         raise NoPeers("No node has it.", hint="It may have expired, or the network is another one.")
-    data = value if isinstance(value, bytes) else repr(value).encode()
-    text = data.decode(errors="backslashreplace")
-    output.result({"value": text, "hex": data.hex(), "seq": seq}, printable(text))
+    text = value.decode(errors="backslashreplace")
+    output.result({"value": text, "hex": value.hex(), "seq": seq}, printable(text))
 
 
 def _read_seed(path: Path) -> bytes:

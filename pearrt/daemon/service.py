@@ -20,19 +20,17 @@ from aiohttp import web
 
 from pearrt import __version__
 from pearrt.app.apps import Apps
-from pearrt.app.finders import DhtFinder
-from pearrt.app.mirror import AppMirror
 from pearrt.daemon.api import Api
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.identity import Identity
 from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
-from pearrt.gateway.service import view_factory
-from pearrt.lan.service import LanService
 from pearrt.link import HostPort
 from pearrt.paths import Home
+from pearrt.peer.limits import PeerLimits
 from pearrt.peer.service import PeerService
 from pearrt.settings import Settings
 from pearrt.store.service import Store
+from pearrt.swarm.finders import DhtFinder, PeerFinder
 from pearrt.swarm.service import SwarmService
 
 log = logging.getLogger(__name__)
@@ -100,28 +98,25 @@ class Daemon:
 
     async def _open_network(self, psk: bytes) -> None:
         identity = Identity.open(self.home.identity)
-        bind = self._bind(identity)
-        view = None
-        if self.settings.mirror_view and not psk:
-            view = view_factory(AppMirror(lambda: self.apps))
         self.peers = await self._parts.enter_async_context(
             PeerService(
                 identity_seed=identity.seed,
-                bind=bind,
+                bind=self._bind(identity),
                 psk=psk,
                 agent=f"pearrt/{__version__}",
-                http_factory=view,
-                max_links=self.settings.max_peers,
+                on_link=lambda link: self.swarm.link_opened(link),
+                limits=PeerLimits(max_connections=self.settings.max_peers),
             )
         )
         if self.peers.address[1] != identity.port:
             Identity(identity.seed, self.peers.address[1]).save(self.home.identity)
         self.dht = await self._open_dht()
-        lan = await self._parts.enter_async_context(
-            LanService(self.peers.address, mode=self.settings.mdns, hosts=self.settings.hosts)
-        )
-        finders = [lan] if self.dht is None else [lan, DhtFinder(self.dht)]
-        self.swarm = await self._parts.enter_async_context(SwarmService(self.peers, self.store, finders))
+        finders: list[PeerFinder] = []
+        if self.dht is not None:
+            finders.append(DhtFinder(self.dht))
+        self.swarm = SwarmService(store=self.store, finders=finders, folder=self.home.data / "peers")
+        self.swarm.attach(self.peers)
+        await self._parts.enter_async_context(self.swarm)
 
     def _bind(self, identity: Identity) -> tuple[str, int]:
         listen = self.settings.listen or HostPort("0.0.0.0", 0)  # noqa: S104 - peers are to reach it
