@@ -16,19 +16,33 @@ from typing import Any
 
 from pearrt.errors import ProtocolViolation, UserError
 
-DEFAULT_LEVEL = {"zstd": 12, "xz": 9, "zlib": 9, "raw": 0}
+_LEVELS = {"xz": 9, "zlib": 9, "raw": 0}
+_SMALL_TREE_BYTES = 48 * 1024 * 1024
+_SMALL_TREE_ZSTD_LEVEL = 17
+_ZSTD_LEVEL = 9
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _MIN_WINDOW_BYTES = 1024
 _XZ_DICTIONARY_BYTES = 4 * 1024 * 1024
 _XZ_MEMORY_BYTES = 16 * 1024 * 1024
 
 
+def default_level(codec: str, raw_bytes: int) -> int:
+    """The level at which a tree of `raw_bytes` is packed unless its publisher says otherwise.
+
+    Level 17 makes bundles 6 % smaller than level 9 and takes twelve times as long: seconds for a small tree, minutes
+    for a large one.
+    """
+    if codec == "zstd":
+        return _SMALL_TREE_ZSTD_LEVEL if raw_bytes <= _SMALL_TREE_BYTES else _ZSTD_LEVEL
+    return _LEVELS[codec]
+
+
 class Codec:
     """Compressor and decompressor for frames, for use by one thread at a time."""
 
-    def __init__(self, name: str, level: int | None = None) -> None:
+    def __init__(self, name: str, level: int = 0) -> None:
         self.name = name
-        self.level = DEFAULT_LEVEL[name] if level is None else level
+        self.level = level
         self._compressor: Any = None
         self._decompressor: Any = None
 

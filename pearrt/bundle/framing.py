@@ -1,10 +1,10 @@
 """Where frames begin and end: decided by the contents alone, so that unchanged neighbours give identical
 frames.
 
-A content of at least `LARGE_BYTES` is sliced on its own, every `slice_bytes`. Smaller contents gather in a
+A content of at least `LARGE_BYTES` is sliced on its own, every `SLICE_BYTES`. Smaller contents gather in a
 run, in stream order, never cut in the middle; a run closes
 
-- before a large content, and before a content that would take it past `run_bytes`;
+- before a large content, and before a content that would take it past `RUN_BYTES`;
 - after a content whose digest says so: a chance proportional to its size, once the run holds `MIN_RUN_BYTES`.
 
 The last rule makes the boundaries find back into step after a file was added, removed or changed.
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 from pearrt.bundle.index import MAX_FRAME_BYTES, File
 
-LARGE_BYTES = 512 * 1024
-MIN_RUN_BYTES = 256 * 1024
+LARGE_BYTES = 1024 * 1024
+MIN_RUN_BYTES = 512 * 1024
 MEAN_RUN_BYTES = 1024 * 1024
 RUN_BYTES = 2 * 1024 * 1024
-SLICE_BYTES = 1024 * 1024
+SLICE_BYTES = 4 * 1024 * 1024
 assert max(RUN_BYTES, SLICE_BYTES) <= MAX_FRAME_BYTES
 
 

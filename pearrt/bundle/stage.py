@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pearrt.bundle.codecs import Codec
+from pearrt.bundle.codecs import Codec, default_level
 from pearrt.bundle.framing import Span, plan_frames
 from pearrt.bundle.index import BlockRef, File, Frame, Index, cut, split_index
 from pearrt.bundle.manifest import Manifest
@@ -71,7 +71,7 @@ def stage_tree(
         index = Index(manifest, tuple(hashed), codec, ())
         frames = []
         done, total = 0, sum(file.size for file in index.contents)
-        packer = _Packer(folder, codec, level)
+        packer = _Packer(folder, codec, default_level(codec, total) if level is None else level)
         for raw_size, stored in _in_order(executor, packer.pack, plan_frames(index.contents), 2 * count):
             frames.append(Frame(raw_size, len(stored), tuple(_put_blocks(stored, put_block))))
             done += raw_size
@@ -161,7 +161,7 @@ def _readable(path: str) -> Iterator[None]:
 class _Packer:
     """Reads and compresses one frame at a time, on any thread."""
 
-    def __init__(self, folder: Path, codec: str, level: int | None) -> None:
+    def __init__(self, folder: Path, codec: str, level: int) -> None:
         self.folder = folder
         self.codec = codec
         self.level = level
