@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
 from pearrt import errors
 from pearrt.errors import PearrtError, error_classes, from_dict
 
-CLASSES = list(error_classes())
+ROOT = Path(__file__).parents[2]
+CLASSES = [cls for cls in error_classes() if cls.__module__ == errors.__name__]
 
 
 def test_codes_are_unique_and_kebab_case() -> None:
@@ -74,5 +77,26 @@ def test_an_unknown_code_gives_the_base_class() -> None:
 
 def test_the_tree_at_the_top_of_the_file_names_every_class() -> None:
     tree = errors.__doc__ or ""
-    here = [cls.__name__ for cls in CLASSES if cls.__module__ == errors.__name__]
-    assert [name for name in here if not re.search(rf"^ +{name} {{2}}", tree, re.M)] == []
+    assert [
+        name for name in (cls.__name__ for cls in CLASSES) if not re.search(rf"^ +{name} {{2}}", tree, re.M)
+    ] == []
+
+
+def test_only_this_file_makes_codes() -> None:
+    """A code made elsewhere would turn into a nameless error, exit code 1, on the other side of the local API."""
+    stray = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in (ROOT / "pearrt").rglob("*.py")
+        if path.name != "errors.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and _is_error(node) and _sets_code(node)
+    ]
+    assert stray == []
+
+
+def _is_error(node: ast.ClassDef) -> bool:
+    return bool({ast.unparse(base) for base in node.bases} & {cls.__name__ for cls in CLASSES})
+
+
+def _sets_code(node: ast.ClassDef) -> bool:
+    return any("code" in re.findall(r"\w+", ast.unparse(item).partition("=")[0]) for item in node.body)

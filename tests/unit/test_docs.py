@@ -1,0 +1,121 @@
+"""The docs are true: links lead somewhere, the tests they name exist, generated pages are current."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_TEST = re.compile(r"\b(tests/[\w/.-]+\.py)(?:::(\w+))?")
+_FILE = re.compile(r"`((?:pearrt|tests|docs|examples|benchmarks|packaging|bootstrap)/[\w/.-]+\.\w+)`")
+_TARGET = re.compile(r"`make ([a-z]+)`")
+
+
+def _prose(page: Path) -> str:
+    """The page without code blocks, whose brackets are no links."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def _anchors(page: Path) -> set[str]:
+    """GitHub's anchors of a page's headings."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def _broken_links(page: Path) -> Iterator[str]:
+    for link in _LINK.findall(_prose(page)):
+        if link.startswith(("https://", "http://", "pearrt://", "mailto:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            yield link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert list(_broken_links(page)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_files_that_are_named_exist(page: Path) -> None:
+    assert [name for name in _FILE.findall(page.read_text()) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_tests_that_are_named_exist(page: Path) -> None:
+    def exists(file: str, name: str) -> bool:
+        path = ROOT / file
+        return path.is_file() and (
+            not name or re.search(rf"^\s*(?:async )?def {name}\(", path.read_text(), re.M) is not None
+        )
+
+    assert [(file, name) for file, name in _TEST.findall(page.read_text()) if not exists(file, name)] == []
+
+
+def _guarantees() -> list[tuple[str, str]]:
+    rows = re.findall(
+        r"^\| (G\d+) \|.*\| ([^|]*) \|$", (ROOT / "docs/threat-model.md").read_text(), re.MULTILINE
+    )
+    return [(number, tests) for number, tests in rows]
+
+
+def test_every_guarantee_is_held_by_a_test() -> None:
+    assert len(_guarantees()) > 10
+    assert [number for number, tests in _guarantees() if not _TEST.search(tests)] == []
+
+
+def test_guarantees_are_numbered_in_order() -> None:
+    assert [number for number, _ in _guarantees()] == [f"G{n + 1}" for n in range(len(_guarantees()))]
+
+
+@pytest.mark.parametrize("name", ["cli.md", "exit-codes.md", "limits.md", "settings.md"])
+def test_generated_pages_are_current(name: str) -> None:
+    wanted = runpy.run_path(str(ROOT / "docs/generate.py"))["pages"]()[name]
+    assert (ROOT / "docs/reference" / name).read_text() == wanted, "run `make docs`"
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = {target for page in PAGES for target in _TARGET.findall(page.read_text())}
+    assert [target for target in named if not re.search(rf"^{target}:", makefile, re.M)] == []
+
+
+def test_commands_that_are_named_exist() -> None:
+    from pearrt.cli.main import COMMANDS
+
+    named = {
+        word
+        for page in PAGES
+        for word in re.findall(r"\bpearrt ([a-z]+)\b(?= [A-Z-]|`| [a-z]+`)", page.read_text())
+    }
+    prose = {"runs", "demo"}
+    assert sorted(named - set(COMMANDS) - prose) == []
+
+
+def test_every_decision_is_listed_and_has_its_parts() -> None:
+    folder = ROOT / "docs/decisions"
+    index = (folder / "README.md").read_text()
+    for page in sorted(folder.glob("0*.md")):
+        text = page.read_text()
+        assert f"({page.name})" in index
+        assert [
+            head for head in ("## Why", "## Decision", "## What follows", "## Instead of") if head not in text
+        ] == []
+        assert text.startswith(f"# {page.name[:4]}. ")
+
+
+def test_the_readme_is_the_packages_description() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["readme"] == "README.md"
+    assert "make demo" in (ROOT / "README.md").read_text()
+    assert "make test" in (ROOT / "README.md").read_text()
