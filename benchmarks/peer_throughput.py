@@ -1,10 +1,10 @@
-"""One peer connection between two processes over loopback: decrypt, SHA-256, write to a file; beside plain TCP.
+"""One peer connection between two processes: decrypt, SHA-256, write to a file; beside plain TCP.
 
-    python benchmarks/peer_throughput.py [--mib 1024] [--directory DIR] [--cipher aes|chacha]
+    python benchmarks/peer_throughput.py [--mib 1024] [--rounds 3] [--directory DIR]
 
-The receiver asks for 256 KiB blocks, 16 in flight, and hashes and writes each in a worker thread. The baseline
-moves as many bytes through asyncio without encryption: streams alone, then a BufferedProtocol that hashes and
-writes. Every line is the best of `--rounds` rounds, in MB/s (10^6 bytes).
+The receiver asks for 256 KiB blocks, 16 in flight, and hashes and writes each in a worker thread. The
+baseline moves as many bytes through asyncio without encryption: streams alone, then a BufferedProtocol that
+hashes and writes. Every line is the best of `--rounds` rounds, in MB/s (10^6 bytes).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -196,7 +196,7 @@ async def fetch_plain(address: Address, blocks: int, file_descriptor: int) -> fl
     return time.perf_counter() - start
 
 
-Fetch = Callable[[Address, int, int], Awaitable[float]]
+Fetch = Callable[[Address, int, int], Coroutine[None, None, float]]
 
 
 def measure(seed: Callable[[Pipe], None], fetch: Fetch, blocks: int, directory: str, rounds: int) -> float:

@@ -164,7 +164,7 @@ class Connection:
         return self.outbox.pull() if self.outbox else None
 
     def say_bye(self, reason: int, text: str = "") -> None:
-        """Drops queued BLOCKs, queues BYE where there is a session, and closes. Only the first call counts."""
+        """Drops queued BLOCKs, queues BYE where there is a session, closes. Only the first call counts."""
         if self.outbox and not self._said_bye:
             self.outbox.drop_blocks()
             self.outbox.put_last(Bye(reason, text))

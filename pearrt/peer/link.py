@@ -116,6 +116,12 @@ class PeerLink(asyncio.BufferedProtocol):
         return (self.address[0], self.hello.port) if self.hello.port else None
 
     @property
+    def local_host(self) -> str:
+        """The address of this machine that the peer is connected to."""
+        name = self._transport.get_extra_info("sockname") if self._transport else None
+        return name[0] if name else ""
+
+    @property
     def rtt_s(self) -> float | None:
         """The last measured round trip."""
         return self._connection.rtt_s

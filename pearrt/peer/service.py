@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 
 from pearrt.errors import NetworkError, PearrtError, PeerTimeout, Unreachable
@@ -23,6 +24,8 @@ from pearrt.peer.handshake import Handshake, Identity
 from pearrt.peer.limits import PeerLimits
 from pearrt.peer.link import PeerLink
 from pearrt.peer.messages import BYE_DUPLICATE, BYE_SHUTDOWN, Address, Hello
+
+__all__ = ["PeerLink", "PeerService"]
 
 BACKLOG = 256
 SAME_PORT_TRIES = 8
@@ -37,11 +40,12 @@ class _AlreadyLinked(NetworkError):
 
 
 class PeerService:
-    """An async context manager. `on_link` is called for every link that opens, inbound or dialled.
+    """An async context manager. `on_link`, which may be set later, is called for every link that opens.
 
     identity_seed: 32 bytes, the Ed25519 seed of the peer id. bind: one address or several (IPv4 and IPv6),
     all on one port; port 0 lets the system choose. psk: 32 bytes make this a private network. http_factory:
-    makes the protocol for connections that speak HTTP; None answers 404.
+    makes the protocol for connections that speak HTTP; None answers 404. max_links: of both directions,
+    over `limits`.
     """
 
     def __init__(
@@ -50,18 +54,21 @@ class PeerService:
         identity_seed: bytes,
         bind: Address | list[Address],
         agent: str,
-        on_link: Callable[[PeerLink], None],
+        on_link: Callable[[PeerLink], None] | None = None,
         psk: bytes = b"",
         http_factory: Callable[[], asyncio.BaseProtocol] | None = None,
+        max_links: int | None = None,
         limits: PeerLimits | None = None,
     ) -> None:
+        self.on_link = on_link
         self._identity = Identity.create(identity_seed, os.urandom(32))
         self._bind = bind if isinstance(bind, list) else [bind]
         self._agent = agent
-        self._on_link = on_link
         self._psk = psk
         self._http_factory = http_factory
         self._limits = limits or PeerLimits()
+        if max_links is not None:
+            self._limits = replace(self._limits, max_connections=max_links)
         self._admission = Admission(self._limits)
         self._servers: list[asyncio.Server] = []
         self._doorways: set[Doorway] = set()
@@ -200,6 +207,8 @@ class PeerService:
         return await asyncio.shield(running)
 
     async def _dial(self, address: Address) -> PeerLink:
+        if len(self._all) >= self._limits.max_connections:
+            raise Unreachable(f"This peer has its {self._limits.max_connections} links already.")
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[PeerLink] = loop.create_future()
         known: list[bytes] = []
@@ -262,7 +271,8 @@ class PeerService:
             old.tell_lost()
         self._links[link.peer_id] = link
         self._settle(link, link)
-        self._on_link(link)
+        if self.on_link is not None:
+            self.on_link(link)
 
     def _prefer(self, new: PeerLink, old: PeerLink) -> bool:
         """Whether `new` replaces `old`; both peers decide alike."""
