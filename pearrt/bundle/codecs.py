@@ -29,8 +29,8 @@ _XZ_MEMORY_BYTES = 16 * 1024 * 1024
 def default_level(codec: str, raw_bytes: int) -> int:
     """The level at which a tree of `raw_bytes` is packed unless its publisher says otherwise.
 
-    Level 17 makes bundles 6 % smaller than level 9 and takes twelve times as long: seconds for a small tree, minutes
-    for a large one.
+    Level 17 makes bundles 6 % smaller than level 9 and takes twelve times as long: seconds for a small tree,
+    minutes for a large one.
     """
     if codec == "zstd":
         return _SMALL_TREE_ZSTD_LEVEL if raw_bytes <= _SMALL_TREE_BYTES else _ZSTD_LEVEL
