@@ -111,6 +111,6 @@ def _check_met(draft: Draft, authority: Authority, valid: dict[bytes, bytes]) ->
     if have < authority.threshold:
         names = ", ".join(display_name(signer) for signer in missing)
         raise ThresholdNotMet(
-            f"{draft.role.capitalize()} {draft.version} has {have} of {authority.threshold} needed signatures.",
+            f"{draft.role.capitalize()} {draft.version} has {have} of {authority.threshold} signatures.",
             hint=f"{authority.threshold - have} more of these must sign: {names}.",
         )

@@ -51,7 +51,7 @@ def withdraw(trusted: TrustedApp, path: str, now: float, lifetime_s: float = OFF
 def targets_draft(
     trusted: TrustedApp, releases: Iterable[Release], expires: float, *, authority: Authority | None = None
 ) -> Draft:
-    """Targets metadata of the next version that names exactly these releases, by default for the current signers."""
+    """The next targets metadata, naming exactly `releases`; for the current signers by default."""
     version = trusted.targets.version + 1
     targets = {release.path: release.as_target() for release in releases}
     signed = payload("targets", trusted.root.app_id, version, expires, targets=targets)

@@ -80,7 +80,7 @@ class TrustedApp:
         if not metadata.roots:
             raise TrustError("The metadata set has no root.")
         root = root_chain.first_root(app_key, metadata.roots[0])
-        roots, root = root_chain.extend(metadata.roots[:1], root, metadata.roots[1:])
+        roots, root = root_chain.extend(metadata.roots[:1], root, metadata.roots[1:], due=2)
         timestamp, snapshot, targets = _verified(root, metadata)
         made = cls(app_key, replace(metadata, roots=roots), root, timestamp, snapshot, targets, 0.0)
         return made._at(now, allow_expired)

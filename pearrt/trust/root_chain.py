@@ -41,16 +41,18 @@ def root_at(chain: Chain, version: int) -> Root:
     return Root.read(Envelope.parse("root", chain[version - 1]))
 
 
-def extend(known: Chain, newest: Root, offered: Sequence[bytes]) -> tuple[Chain, Root]:
+def extend(
+    known: Chain, newest: Root, offered: Sequence[bytes], *, due: int | None = None
+) -> tuple[Chain, Root]:
     """The chain `known` (root 1 on, ending in `newest`) with the new ones of `offered`, and its last root.
 
-    `offered` are consecutive versions that begin at most one above `newest`; known ones are compared.
+    `offered` are consecutive versions from `due` on, or from anywhere up to one above `newest`; known ones are
+    compared.
     Raises Equivocation for a known version with other, rightly signed content; TrustError for gaps.
     """
     if len(offered) > MAX_ROOT_STEPS + 1:
         raise LimitExceeded(f"{len(offered)} roots at once, at most {MAX_ROOT_STEPS} steps are allowed")
     chain = list(known)
-    due: int | None = None
     for raw in offered:
         envelope = Envelope.parse("root", raw)
         version = envelope.signed.get("version")

@@ -1,0 +1,67 @@
+"""python-tuf as the oracle: nothing that it refuses is accepted here, and whatever is valid both accept."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from pearrt.errors import PearrtError, RemoteError, TrustError
+from pearrt.trust import TrustedApp
+from tests.support import metadata_broken, metadata_broken_updates, metadata_valid
+from tests.support.metadata_cases import BROKEN, VALID, Case, cases
+from tests.support.require import require_module
+
+CORPUS = (metadata_valid, metadata_broken, metadata_broken_updates)  # which fill VALID and BROKEN
+EACH_VALID = 12
+EACH_BROKEN = 9
+
+
+def ours(case: Case) -> PearrtError | None:
+    """What our verifier says: None where it accepts."""
+    try:
+        if case.old is None:
+            TrustedApp.first(case.app_key, case.new, case.now)
+        else:
+            # The old set was trusted while it was fresh, so its floor of time is older than the case's `now`.
+            TrustedApp.first(case.app_key, case.old, 0.0).update(case.new, case.now)
+    except (TrustError, RemoteError) as e:
+        return e
+    return None
+
+
+def theirs(case: Case) -> bool:
+    from tests.support import tuf_oracle
+
+    if case.old is None:
+        return tuf_oracle.accepts(case.new, case.now)
+    return tuf_oracle.accepts_update(case.old, case.new, case.now)
+
+
+def test_we_never_accept_what_python_tuf_rejects_and_both_accept_all_that_is_valid(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    require_module("tuf")
+    rows: Counter[tuple[str, str, bool, str]] = Counter()
+    for kind, makers, each in (("valid", VALID, EACH_VALID), ("broken", BROKEN, EACH_BROKEN)):
+        for name, case in cases(makers, each):
+            verdict, accepted = ours(case), theirs(case)
+            said = "accepts" if verdict is None else verdict.code
+            assert accepted or verdict is not None, f"{name}: python-tuf rejects what we accept"
+            if kind == "valid":
+                assert verdict is None, f"{name}: we refuse a valid set: {verdict}"
+                assert accepted, f"{name}: python-tuf refuses a set meant to be valid"
+            else:
+                assert verdict is not None, f"{name}: we accept a broken set"
+            rows[kind, name, accepted, said] += 1
+    total = rows.total()
+    with capsys.disabled():
+        print(f"\n{total} metadata sets, {len(VALID)} valid and {len(BROKEN)} broken classes")
+        stricter = sum(
+            count for (kind, _, accepted, _), count in rows.items() if kind == "broken" and accepted
+        )
+        print(f"{stricter} broken sets are accepted by python-tuf and refused here")
+        for (kind, name, accepted, said), count in rows.items():
+            theirs_said = "accepts" if accepted else "rejects"
+            print(f"  {kind:6} {name:60.60} {count:3}  python-tuf {theirs_said}, we: {said}")
+    assert total >= 500

@@ -1,0 +1,92 @@
+"""python-tuf's verifier as the oracle: what its client would do with a metadata set, offline.
+
+The order of steps is that of `tuf.ngclient.Updater`: roots, local then offered timestamp, snapshot, targets.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from securesystemslib.signer import _key as sslib_key
+from tuf.api.exceptions import RepositoryError
+from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
+from tuf.ngclient.config import EnvelopeType
+
+from pearrt.trust.metadata_set import MetadataSet
+
+
+def memoize_ed25519() -> None:
+    """The oracle's pure-Python Ed25519 is slow, and most signatures recur: remember verdicts, change none."""
+    if not hasattr(sslib_key.checkvalid, "cache_info"):
+        sslib_key.checkvalid = functools.lru_cache(maxsize=None)(sslib_key.checkvalid)
+
+
+def _start(metadata: MetadataSet, now: float) -> TrustedMetadataSet:
+    memoize_ed25519()
+    trusted = TrustedMetadataSet(metadata.roots[0], EnvelopeType.METADATA)
+    trusted.reference_time = datetime.fromtimestamp(now, UTC)
+    for root in metadata.roots[1:]:
+        trusted.update_root(root)
+    return trusted
+
+
+def accepts(metadata: MetadataSet, now: float) -> bool:
+    """Whether a client that trusts the first root of the set takes all of it."""
+    try:
+        trusted = _start(metadata, now)
+        trusted.update_timestamp(metadata.timestamp)
+        trusted.update_snapshot(metadata.snapshot)
+        trusted.update_targets(metadata.targets)
+    except (RepositoryError, ValueError):
+        return False
+    return True
+
+
+def accepts_update(old: MetadataSet, new: MetadataSet, now: float) -> bool:
+    """Whether a client that has `old` would hold exactly `new` after seeing it. Both begin with root 1."""
+    shared = min(len(old.roots), len(new.roots))
+    if old.roots[:shared] != new.roots[:shared]:
+        return False
+    new = replace(new, roots=max(old.roots, new.roots, key=len))
+    try:
+        trusted = _start(new, now)
+        _ignoring(trusted.update_timestamp, old.timestamp)
+        _ignoring(trusted.update_timestamp, new.timestamp, only_equal=True)
+        _ignoring(functools.partial(trusted.update_snapshot, trusted=True), old.snapshot)
+        if (
+            trusted.get("snapshot") is None
+            or trusted.snapshot.version != trusted.timestamp.snapshot_meta.version
+        ):
+            trusted.update_snapshot(new.snapshot)
+        _ignoring(trusted.update_targets, old.targets)
+        if trusted.get("targets") is None:
+            trusted.update_targets(new.targets)
+    except (RepositoryError, ValueError, RuntimeError):
+        return False
+    return accepts(new, now) and _versions(trusted) == _versions(_loaded(new, now))
+
+
+def _loaded(metadata: MetadataSet, now: float) -> TrustedMetadataSet:
+    trusted = _start(metadata, now)
+    trusted.update_timestamp(metadata.timestamp)
+    trusted.update_snapshot(metadata.snapshot)
+    trusted.update_targets(metadata.targets)
+    return trusted
+
+
+def _versions(trusted: TrustedMetadataSet) -> list[dict[str, object]]:
+    return [trusted[role].to_dict() for role in ("root", "timestamp", "snapshot", "targets")]
+
+
+def _ignoring(step: object, raw: bytes, *, only_equal: bool = False) -> None:
+    from tuf.api.exceptions import EqualVersionNumberError
+
+    try:
+        step(raw)  # type: ignore[operator]
+    except EqualVersionNumberError:
+        pass
+    except (RepositoryError, ValueError, RuntimeError):
+        if only_equal:
+            raise
