@@ -44,6 +44,8 @@ from pearrt.errors import RemoteError
 
 _FEW_NODES = 8
 _MAX_PINGS = 16
+_EXPIRE_PERIOD_S = 60.0
+_IDLE_PERIOD_S = 60.0
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class Counters:
     datagrams_out: int = 0
     queries_in: int = 0
     queries_out: int = 0
+    lookup_queries_out: int = 0  # of these, for lookups
+    writes_out: int = 0  # and for announce_peer and put
     malformed_in: int = 0
     refused_in: int = 0
 
@@ -102,8 +106,10 @@ class DhtNode:
         self._bootstrap_at = now
         self._bootstrap_delay = self.settings.bootstrap_retry_s
         self._self_lookup_at = now
-        self._expire_at = now + 60.0
-        self._refreshed: dict[int, float] = {}
+        self._expire_at = now + _EXPIRE_PERIOD_S
+        self._filled: dict[int, float] = {}
+        self._fill_at = now
+        self._refresh_at = now
         self._maintain_at = now + rng.random() * self.settings.maintenance_period_s
 
     @property
@@ -298,6 +304,10 @@ class DhtNode:
             (encode_query(Query(transaction, self.node_id, request, self.read_only)), contact.address)
         )
         self.counters.queries_out += 1
+        if write:
+            self.counters.writes_out += 1
+        elif operation is not None:
+            self.counters.lookup_queries_out += 1
         return True
 
     # Time
@@ -322,7 +332,6 @@ class DhtNode:
             self._give_up(pending, now)
         if now >= self._maintain_at:
             self._maintain(now)
-            self._maintain_at = now + self.settings.maintenance_period_s
 
     def _give_up(self, pending: Pending, now: float) -> None:
         operation = pending.operation
@@ -367,16 +376,33 @@ class DhtNode:
             self._send(contact, Ping(), now)
 
     def _maintain(self, now: float) -> None:
+        """Does what is due, and notes when something will be due again: no sooner than after one period."""
         self._join_if_lonely(now)
         if now >= self._self_lookup_at and len(self.table):
             self._look_up_self(now)
-        stale = self.table.stalest(now - self.settings.stale_after_s)
-        if stale is not None:
-            self._send(stale, FindNode(self.table.refresh_target(stale, self._rng)), now)
-        self._fill_a_bucket(now)
+        if now >= self._refresh_at:
+            self._refresh_stalest(now)
+        if now >= self._fill_at:
+            self._fill_a_bucket(now)
         if now >= self._expire_at:
-            self._expire_at = now + 60.0
+            self._expire_at = now + _EXPIRE_PERIOD_S
             self.server.expire(now)
+        lonely = bool(self._bootstrap) and len(self.table) < _FEW_NODES
+        due = min(self._self_lookup_at, self._refresh_at, self._fill_at, self._expire_at)
+        soonest = now + self.settings.maintenance_period_s
+        self._maintain_at = max(soonest, min(due, self._bootstrap_at) if lonely else due)
+
+    def _refresh_stalest(self, now: float) -> None:
+        """Asks the entry unheard of for longest about its own bucket, if that has been long enough."""
+        entry = self.table.stalest()
+        self._refresh_at = now + _IDLE_PERIOD_S
+        if entry is None:
+            return
+        due = entry.seen + self.settings.stale_after_s
+        if due <= now:
+            self._send(entry.contact, FindNode(self.table.refresh_target(entry.contact, self._rng)), now)
+            due = now
+        self._refresh_at = min(self._refresh_at, due)
 
     def _join_if_lonely(self, now: float) -> None:
         if len(self.table) >= _FEW_NODES or now < self._bootstrap_at or not self._bootstrap:
@@ -394,14 +420,14 @@ class DhtNode:
 
     def _fill_a_bucket(self, now: float) -> None:
         """Asks for ids in one shallow bucket that is not full: the self lookup fills only the deep ones."""
-        buckets = dict(self.table.buckets())
-        deepest = max(buckets, default=0)
-        for index in range(deepest):
-            due = self._refreshed.get(index, -self.settings.stale_after_s) + self.settings.stale_after_s
-            if buckets.get(index, 0) < self.settings.bucket_size and now >= due:
-                self._refreshed[index] = now
+        sizes = dict(self.table.buckets())
+        period = self.settings.stale_after_s
+        for index in range(max(sizes, default=0)):
+            if sizes.get(index, 0) < self.settings.bucket_size and now >= self._filled.get(index, -period) + period:
+                self._filled[index] = now
                 self._refresh(index, now)
                 return
+        self._fill_at = now + _IDLE_PERIOD_S
 
     def _refresh(self, index: int, now: float) -> None:
         target = self.table.target_in(index, self._rng)
@@ -422,7 +448,8 @@ class DhtNode:
         for entry in entries:
             self.table.answered(entry.contact, entry.seen)
         self.server.items.own_id = node_id
-        self._refreshed.clear()
+        self._filled.clear()
+        self._fill_at = now
         self._share_tables()
         if self.sibling is not None:
             self.sibling._share_tables()

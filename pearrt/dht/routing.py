@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from pearrt.dht.contact import Address, Contact, Scope, prefix_of, scope_of
 from pearrt.dht.node_id import ID_BITS, id_with_prefix, is_secure, random_id
@@ -25,9 +26,13 @@ class Entry:
 
     contact: Contact
     number: int
+    prefix: bytes | None
     secure: bool
     seen: float
     failures: int = 0
+
+
+_seen = attrgetter("seen")
 
 
 class RoutingTable:
@@ -73,9 +78,9 @@ class RoutingTable:
             self._remove(self._entries[holder])
         if not self._prefix_has_room(index, contact):
             return
-        new = Entry(
-            contact, int.from_bytes(contact.node_id), is_secure(contact.node_id, contact.address[0]), now
-        )
+        host = contact.address[0]
+        secure = is_secure(contact.node_id, host)
+        new = Entry(contact, int.from_bytes(contact.node_id), prefix_of(host), secure, now)
         if not self._has_room(index) and not self._displace(index, new):
             self._keep_replacement(index, contact)
             return
@@ -146,10 +151,9 @@ class RoutingTable:
         for index in range(shared - 1, -1, -1):
             yield [entry for entry in buckets.get(index, ()) if entry.failures < 2]
 
-    def stalest(self, before: float) -> Contact | None:
-        """The entry unheard of for longest, if that is since before `before`."""
-        entry = min(self._entries.values(), key=lambda entry: entry.seen, default=None)
-        return entry.contact if entry is not None and entry.seen < before else None
+    def stalest(self) -> Entry | None:
+        """The entry unheard of for longest."""
+        return min(self._entries.values(), key=_seen, default=None)
 
     def refresh_target(self, contact: Contact, rng: random.Random) -> bytes:
         """A random id in the bucket of `contact`, to ask it for: a ping that also refreshes the bucket."""
@@ -171,7 +175,7 @@ class RoutingTable:
         prefix = prefix_of(contact.address[0])
         if prefix is None:
             return True
-        same = sum(prefix_of(entry.contact.address[0]) == prefix for entry in self._buckets.get(index, ()))
+        same = sum(entry.prefix == prefix for entry in self._buckets.get(index, ()))
         return same < self._settings.per_prefix_in_bucket
 
     def _displace(self, index: int, new: Entry) -> bool:

@@ -85,6 +85,8 @@ class DhtStats:
     datagrams_out: int
     queries_in: int
     queries_out: int
+    lookup_queries_out: int
+    writes_out: int
     malformed_in: int
     refused_in: int
     topics_stored: int
@@ -177,6 +179,8 @@ class DhtService:
             datagrams_out=sum(node.counters.datagrams_out for node in nodes),
             queries_in=sum(node.counters.queries_in for node in nodes),
             queries_out=sum(node.counters.queries_out for node in nodes),
+            lookup_queries_out=sum(node.counters.lookup_queries_out for node in nodes),
+            writes_out=sum(node.counters.writes_out for node in nodes),
             malformed_in=sum(node.counters.malformed_in for node in nodes),
             refused_in=sum(node.counters.refused_in for node in nodes),
             topics_stored=sum(len(node.server.peers) for node in nodes),

@@ -28,6 +28,8 @@ class AddressVotes:
         if scope_of(observed) is not Scope.PUBLIC:
             return False
         place = prefix_of(voter) or voter
+        if observed == self.address == self._votes.get(place):
+            return False
         self._votes.pop(place, None)
         self._votes[place] = observed
         if len(self._votes) > WINDOW:

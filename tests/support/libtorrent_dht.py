@@ -57,10 +57,10 @@ class LibtorrentNode:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        proxy = self.session.abort()
+        await asyncio.to_thread(self._close)  # its destructor waits for its threads
+
+    def _close(self) -> None:
         self.session = None
-        await asyncio.to_thread(lambda: proxy.__class__ and None)
-        del proxy
 
     def know(self, addresses: Iterable[tuple[str, int]]) -> None:
         """Tells the session of other nodes."""
@@ -106,6 +106,9 @@ class LibtorrentNode:
 
     def announce(self, topic: bytes, port: int) -> None:
         self.session.dht_announce(self.lt.sha1_hash(topic), port, 0)
+
+    def private_key(self, seed: bytes) -> bytes:
+        return expanded_key(seed)
 
     async def put_mutable(self, seed: bytes, public: bytes, value: bytes, salt: bytes) -> int:
         """Stores a mutable item and returns how many nodes took it."""
