@@ -1,11 +1,11 @@
 """One app's swarm: its peers, bundles, downloads and gossip. Sans-I/O: messages and `now` in, effects out.
 
-The shell calls `joined`/`left`/`received`/`tick`, carries out what `effects` returns and reports back with `stored` or
-`rejected`. Uploads of all apps share one `UploadQueue`, under the app's topic as scope. Simulations drive this very
-class.
+The shell calls `joined`/`left`/`received`/`tick`, carries out what `effects` returns and reports back with
+`stored` or `rejected`. Uploads of all apps share one `UploadQueue`, under the app's topic as scope.
+Simulations drive this very class.
 
-Only blocks of the app's own bundles are served, and only to peers that proved the topic: the store holds other apps'
-blocks, too. A block that nobody asked for is neither hashed nor kept.
+Only blocks of the app's own bundles are served, and only to peers that proved the topic: the store holds
+other apps' blocks, too. A block that nobody asked for is neither hashed nor kept.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Generic, TypeVar
 
-from pearrt.errors import ProtocolViolation, RemoteError
+from pearrt.errors import ProtocolViolation
 from pearrt.peer import messages as wire
 from pearrt.swarm import fetch as fetching
 from pearrt.swarm.allowance import Allowance
-from pearrt.swarm.bundle_state import BundleState, ref_of
+from pearrt.swarm.bundle_state import BundleState
 from pearrt.swarm.claims import UnknownClaims
 from pearrt.swarm.download import Download, Job
 from pearrt.swarm.effects import (
@@ -88,7 +88,7 @@ class AppSwarm(Generic[P]):
         self._effects: list[Effect[P]] = []
         self.finished_twice = 0
 
-    # ---- peers ------------------------------------------------------------------------------------------------
+    # -- peers
 
     def joined(
         self, peer: P, *, channel: int, host: str, listen: Address | None, near: bool, now: float
@@ -125,7 +125,7 @@ class AppSwarm(Generic[P]):
         for download in self._downloads:
             download.fetch.remove_source(peer, now)
 
-    # ---- bundles ----------------------------------------------------------------------------------------------
+    # -- bundles
 
     def set_bundle(
         self,
@@ -135,7 +135,9 @@ class AppSwarm(Generic[P]):
         held: Iterable[bytes],
         now: float,
     ) -> BundleState[P]:
-        """Serve and advertise a bundle: its unique blocks in index order, the index's own, and which are here."""
+        """Serve and advertise a bundle: its unique blocks in index order, the index's own, and which are
+        here.
+        """
         bundle = self.bundles.get(digest)
         if bundle is None:
             if len(self.bundles) >= MAX_BUNDLES:
@@ -195,7 +197,7 @@ class AppSwarm(Generic[P]):
             if download.bundle is bundle:
                 download.fetch.add_source(peer, bundle.claims[peer], near=member.near, now=now)
 
-    # ---- downloads --------------------------------------------------------------------------------------------
+    # -- downloads
 
     def want(self, ids: Iterable[bytes], *, foreground: bool, now: float) -> Job:
         """Starts fetching blocks that are not here. Call only with ids that the store lacks."""
@@ -287,10 +289,12 @@ class AppSwarm(Generic[P]):
         if download is not None:
             download.fetch.failed(download.ordinals[block_id], now)
 
-    # ---- messages ---------------------------------------------------------------------------------------------
+    # -- messages
 
     def received(self, peer: P, message: wire.Message, now: float) -> None:
-        """A message of this app's channel, or a BLOCK. Raises RemoteError where the peer broke the protocol."""
+        """A message of this app's channel, or a BLOCK. Raises RemoteError where the peer broke the
+        protocol.
+        """
         member = self.members.get(peer)
         if member is None:
             return
@@ -303,7 +307,9 @@ class AppSwarm(Generic[P]):
         return block_id in self._wanted
 
     def stray(self, peer: P, now: float) -> None:
-        """A block came that no download expects: fine now and then (a cancel crossed it), an offence if often."""
+        """A block came that no download expects: fine now and then (a cancel crossed it), an offence if
+        often.
+        """
         member = self.members.get(peer)
         if member is not None and not member.strays.take(now):
             self._effects.append(Offended(peer, Offence.UNASKED))
@@ -421,7 +427,7 @@ class AppSwarm(Generic[P]):
         elif useful:
             self._effects.append(Heard(tuple(useful)))
 
-    # ---- saying things ----------------------------------------------------------------------------------------
+    # -- saying things
 
     def ask_metadata(self, peer: P, first_root: int) -> None:
         """Asks one peer for its metadata."""

@@ -1,7 +1,8 @@
 """What peers say they hold of bundles whose block list we don't know yet, kept in bounded space until we do.
 
-Per peer at most MAX_DIGESTS bundles; per bundle one bit field and MAX_PENDING_ORDINALS announcements after it. What is
-over the bound is forgotten, oldest first: the peer then counts as holding less than it does, never more.
+Per peer at most MAX_DIGESTS bundles; per bundle one bit field and MAX_PENDING_ORDINALS announcements after
+it. What is over the bound is forgotten, oldest first: the peer then counts as holding less than it does,
+never more.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class UnknownClaims:
             self._claims.popitem(last=False)
 
     def resolve(self, digest: bytes, total: int) -> tuple[bool, HaveSet | None]:
-        """Takes out (known, set) for a bundle of `total` blocks. Raises ProtocolViolation for a claim that can't be."""
+        """Takes out (known, set) for a bundle of `total` blocks. Raises ProtocolViolation for a claim that
+        can't be.
+        """
         claim = self._claims.pop(digest, None)
         if claim is None:
             return False, None

@@ -1,8 +1,8 @@
 """Whom to dial next for one app: addresses from all finders, nearest first, with back-off. Sans-I/O.
 
-Rules: at most MAX_KNOWN addresses, MAX_DIALS at once; a failed address waits FIRST_RETRY_S, doubled each time up to
-MAX_RETRY_S with a random part, and is forgotten after MAX_FAILURES unless the person configured it. Known good ones are
-remembered across restarts (`good`), which keeps the DHT off the start-up path.
+Rules: at most MAX_KNOWN addresses, MAX_DIALS at once; a failed address waits FIRST_RETRY_S, doubled each time
+up to MAX_RETRY_S with a random part, and is forgotten after MAX_FAILURES unless the person configured it.
+Known good ones are remembered across restarts (`good`), which keeps the DHT off the start-up path.
 """
 
 from __future__ import annotations

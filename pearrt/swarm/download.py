@@ -1,8 +1,9 @@
 """Jobs and downloads: what callers wait for, and the fetches that bring it.
 
-A job is a set of block ids that one caller waits for. A download is one running fetch: of a bundle, whose peers say
-what they hold, or of loose ids (the blocks of an index), which any peer of the app may hold and refuses if not. Jobs
-that overlap share downloads; a download runs in the foreground while any of its jobs does.
+A job is a set of block ids that one caller waits for. A download is one running fetch: of a bundle, whose
+peers say what they hold, or of loose ids (the blocks of an index), which any peer of the app may hold and
+refuses if not. Jobs that overlap share downloads; a download runs in the foreground while any of its jobs
+does.
 """
 
 from __future__ import annotations

@@ -84,7 +84,9 @@ class SwarmApp(Protocol):
         """The newest timestamp metadata trusted here."""
 
     def consider_timestamp(self, raw: bytes) -> bool:
-        """Whether `raw` verifies and is newer than what is trusted; raises TrustError where it does not verify."""
+        """Whether `raw` verifies and is newer than what is trusted; raises TrustError where it does not
+        verify.
+        """
 
     def metadata_from(self, first_root: int) -> bytes | None:
         """Encoded metadata whose roots begin with version `first_root`; None while there is none."""

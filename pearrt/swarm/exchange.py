@@ -1,9 +1,10 @@
 """Peer exchange: peers of one app tell each other where further peers listen (compare BEP 11).
 
-Rules, for a hint that anybody may forge: at most MAX_ADDRESSES per message, a message per EXCHANGE_EVERY_S and peer,
-MAX_HEARD addresses per peer ever; only addresses that the teller could honestly know (`scope.may_be_told`); never
-ourselves; port 0 and privileged ports of strangers never. Passed on are only addresses of peers we are connected to
-(the host as seen, the port as that peer claims), so that a poisoned hint dies with the first who tries it.
+Rules, for a hint that anybody may forge: at most MAX_ADDRESSES per message, a message per EXCHANGE_EVERY_S
+and peer, MAX_HEARD addresses per peer ever; only addresses that the teller could honestly know
+(`scope.may_be_told`); never ourselves; port 0 and privileged ports of strangers never. Passed on are only
+addresses of peers we are connected to (the host as seen, the port as that peer claims), so that a poisoned
+hint dies with the first who tries it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class PeerExchange(Generic[P]):
         return result
 
     def to_tell(self, peer: P, peer_host: str, connected: Iterable[Address]) -> tuple[Address, ...]:
-        """What to tell a peer: listening addresses we are connected to, that it was not told yet and can use."""
+        """What to tell a peer: listening addresses we are connected to, that it was not told yet and can
+        use.
+        """
         told = self._told.setdefault(peer, set())
         news = [
             address

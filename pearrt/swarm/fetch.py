@@ -4,11 +4,11 @@ actions out.
 Rules:
 - A block is asked of one source at a time, except for a bounded number of overdue ones at the end.
 - A source has as many blocks outstanding as its window says (`flow.py`: 2x bandwidth-delay product).
-- A lone seed among several leechers is asked for "any block I lack" (ANY), so that it sends each block once before
-  any twice; what it promises is no longer asked of others, and what is promised in vain is cancelled.
-- With nothing free left, a source with room takes over blocks that wait in a longer line elsewhere: the old request
-  is cancelled, so this costs a message, not a block. Only a block at the head of a line, probably under way, may
-  come twice, and only once it is overdue.
+- A lone seed among several leechers is asked for "any block I lack" (ANY), so that it sends each block once
+  before any twice; what it promises is no longer asked of others, and what is promised in vain is cancelled.
+- With nothing free left, a source with room takes over blocks that wait in a longer line elsewhere: the old
+  request is cancelled, so this costs a message, not a block. Only a block at the head of a line, probably
+  under way, may come twice, and only once it is overdue.
 - A silent source loses its requests and gets one trial at a time, ever later. A late block is still welcome.
 - A block is held once the store verified it. One that fails condemns exactly the source that sent it.
 """
@@ -136,7 +136,7 @@ class BundleFetch(Generic[P]):
         self._checking: dict[int, P] = {}
         self._actions: list[Action[P]] = []
 
-    # ---- what is going on -------------------------------------------------------------------------------------
+    # -- what is going on
 
     @property
     def remaining(self) -> int:
@@ -166,7 +166,7 @@ class BundleFetch(Generic[P]):
             if self.missing.add(ordinal):
                 self._picker.release(ordinal)
 
-    # ---- sources come, learn and go ---------------------------------------------------------------------------
+    # -- sources come, learn and go
 
     def add_source(self, key: P, held: HaveSet | None, *, near: bool = False, now: float) -> None:
         """A peer that holds `held` (None: everything). The set is copied. Replaces what was known of it."""
@@ -211,7 +211,7 @@ class BundleFetch(Generic[P]):
         for ordinal in source.held:
             self._picker.add_copy(ordinal, source.near, -1)
 
-    # ---- answers ----------------------------------------------------------------------------------------------
+    # -- answers
 
     def promised(self, key: P, ordinals: Iterable[int], now: float) -> None:
         """A seed answered ANY: it is about to send these."""
@@ -319,7 +319,7 @@ class BundleFetch(Generic[P]):
         if source.held.discard(ordinal):
             self._picker.add_copy(ordinal, source.near, -1)
 
-    # ---- time and actions -------------------------------------------------------------------------------------
+    # -- time and actions
 
     def tick(self, now: float) -> None:
         """Call about once a second: silent sources lose what they were asked for."""
@@ -386,9 +386,9 @@ class BundleFetch(Generic[P]):
         return seeds <= ANY_MAX_SEEDS and len(self._sources) > seeds
 
     def _fill_by_ask(self, source: _Source[P], window: int, now: float) -> None:
-        if not source.near and self.spare_far and not self._picker.offers(False):
-            if any(other.near for other in self._sources.values()):
-                return
+        spare = not source.near and self.spare_far and not self._picker.offers(False)
+        if spare and any(other.near for other in self._sources.values()):
+            return
         room = min(window - source.outstanding, self.remaining - len(self._checking) - source.outstanding)
         if room > 0:
             if not source.outstanding:
@@ -420,7 +420,7 @@ class BundleFetch(Generic[P]):
         self._claim(source, ordinal, now)
         return ordinal
 
-    # ---- bookkeeping ------------------------------------------------------------------------------------------
+    # -- bookkeeping
 
     def _wants(self, ordinal: int) -> bool:
         return ordinal in self.missing and ordinal not in self._checking

@@ -1,4 +1,6 @@
-"""Where peers of a topic may be found: the interface, and the finders that need nothing but what they are given."""
+"""Where peers of a topic may be found: the interface, and the finders that need nothing but what they are
+given.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from pearrt.swarm.scope import Address
 
 @runtime_checkable
 class PeerFinder(Protocol):
-    """Names addresses where peers of a topic may listen. Hints: who answers there still has to prove the topic."""
+    """Names addresses where peers of a topic may listen. Hints: who answers there still has to prove the
+    topic.
+    """
 
     def find(self, topic: bytes) -> AsyncIterator[Address]:
         """Addresses as they come in, then ends; or goes on for ever where news keeps coming (mDNS)."""

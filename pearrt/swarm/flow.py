@@ -1,9 +1,10 @@
 """The request window of one source: how many blocks to have outstanding there.
 
-The window follows 2x the bandwidth-delay product, measured, not configured: rate is the moving average of the time
-between arrivals, delay the least time from asking to arrival seen of late. While the window itself is the limit the
-rate is window / delay, so the target is twice the window and it doubles per round trip; once the path is the limit
-the target settles at twice what the path holds (the shape of TCP Vegas and LEDBAT, counted in blocks).
+The window follows 2x the bandwidth-delay product, measured, not configured: rate is the moving average of the
+time between arrivals, delay the least time from asking to arrival seen of late. While the window itself is
+the limit the rate is window / delay, so the target is twice the window and it doubles per round trip; once
+the path is the limit the target settles at twice what the path holds (the shape of TCP Vegas and LEDBAT,
+counted in blocks).
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class FlowWindow:
         self._window = 1.0
 
     def wait(self, position: int) -> float:
-        """Expected seconds until the source has delivered the `position`-th (from 0) of its outstanding blocks."""
+        """Expected seconds until the source has delivered the `position`-th (from 0) of its outstanding
+        blocks.
+        """
         return (position + 1) * (self.interval if self.interval is not None else UNKNOWN_INTERVAL_S)
 
     def silence_limit(self) -> float:

@@ -1,13 +1,14 @@
 """How news of a release spreads: signed timestamp metadata, told by whoever learns of a newer one.
 
 Rules:
-- Nothing is passed on before the app verified it: `consider` returns whether a timestamp is newer than what it
-  trusts and raises TrustError for one that does not verify.
+- Nothing is passed on before the app verified it: `consider` returns whether a timestamp is newer than what
+  it trusts and raises TrustError for one that does not verify.
 - A newer one goes at once to every peer that did not tell it to us; an older one is answered with ours, once.
 - What was judged before is not judged again (bounded memory); a peer may cost us few judgements per second.
-- A timestamp that does not verify may be signed by keys of a root we don't have yet: it is never forwarded, but it is
-  reason to ask that peer for its metadata, now and then, and in vain it counts against the peer.
-- A peer that withholds the newest cannot hide it: any other peer tells it on joining and whenever it learns it.
+- A timestamp that does not verify may be signed by keys of a root we don't have yet: it is never forwarded,
+  but it is reason to ask that peer for its metadata, now and then, and in vain it counts against the peer.
+- A peer that withholds the newest cannot hide it: any other peer tells it on joining and whenever it learns
+  it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Have-sets: which blocks of one bundle somebody holds.
 
-Bit i stands for ordinal i, the i-th entry of the index's block list. On the wire bit 0 is the top bit of byte 0
-(BEP 3's bitfield order) and spare bits at the end are zero; anything else is refused, so that one set has one form.
+Bit i stands for ordinal i, the i-th entry of the index's block list. On the wire bit 0 is the top bit of byte
+0 (BEP 3's bitfield order) and spare bits at the end are zero; anything else is refused, so that one set has
+one form.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Blocks on their way into the store: hashed and written by a few threads, results handed back in batches.
 
-A shell. At most MAX_WAITING blocks are here at once before `full` says so; then nothing new is asked for, so memory
-stays bounded by that plus what was already asked for. `store.put` hashes before it writes and lets other threads run
-meanwhile.
+A shell. At most MAX_WAITING blocks are here at once before `full` says so; then nothing new is asked for, so
+memory stays bounded by that plus what was already asked for. `store.put` hashes before it writes and lets
+other threads run meanwhile.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""One app's membership in the swarm, as its caller sees it: peers, metadata, fetching, serving. A shell around
-`AppSwarm`; made by `SwarmService.join`.
+"""One app's membership in the swarm, as its caller sees it: peers, metadata, fetching, serving. A shell
+around `AppSwarm`; made by `SwarmService.join`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Membership:
         self._have_due = False
         self._newer_tasks: set[asyncio.Task[None]] = set()
 
-    # ---- for callers ------------------------------------------------------------------------------------------
+    # -- for callers
 
     @property
     def peers(self) -> list[PeerInfo]:
@@ -145,7 +145,9 @@ class Membership:
         self.swarm.drop_bundle(index_digest)
 
     def timestamp_changed(self) -> None:
-        """The app trusts a newer timestamp (published here, or verified with its metadata): tell all peers."""
+        """The app trusts a newer timestamp (published here, or verified with its metadata): tell all
+        peers.
+        """
         self.swarm.timestamp_changed()
         self.pump_soon()
 
@@ -174,9 +176,11 @@ class Membership:
     async def offers(
         self, first_root: int = 1, *, most: int = METADATA_PEERS, timeout_s: float = METADATA_TIMEOUT_S
     ) -> AsyncGenerator[Offer, None]:
-        """Metadata from up to `most` peers, as the answers come, so that one that withholds the newest is outvoted.
+        """Metadata from up to `most` peers, as the answers come, so that one that withholds the newest is
+        outvoted.
 
-        Asks one after another where some don't answer. Raises NoPeers where nobody is there within `timeout_s`.
+        Asks one after another where some don't answer. Raises NoPeers where nobody is there within
+        `timeout_s`.
         """
         await self.wait_for_peer(timeout_s)
         asked: set[PeerLink] = set()
@@ -239,9 +243,8 @@ class Membership:
         while not fetch.finished.is_set():
             left = fetch.moved_at + patience_s - time.monotonic()
             if left <= 0:
-                raise NoPeers(
-                    f"No block came for {patience_s:.0f} s; {len(fetch.sizes)} of {fetch.total_blocks} are missing."
-                )
+                missing = f"{len(fetch.sizes)} of {fetch.total_blocks} blocks are missing"
+                raise NoPeers(f"Nothing came for {patience_s:.0f} s; {missing}.")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await fetch.finished.wait()
@@ -250,7 +253,7 @@ class Membership:
         """Leaves the swarm: peers are told, nothing of the app is served any more."""
         await self._service.leave(self)
 
-    # ---- for the service --------------------------------------------------------------------------------------
+    # -- for the service
 
     def peer_joined(self, link: PeerLink, channel: int, *, near: bool) -> None:
         self.swarm.joined(

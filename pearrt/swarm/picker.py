@@ -1,12 +1,13 @@
 """The picker: which block to ask a given source for. Rarest first with random ties.
 
-An ordinal is *free* while it is wanted and nobody has been asked for it. Free ordinals lie in one of two rarity
-buckets: those that a near source (same site) holds and those that only far ones hold. A near source is asked for the
-rarest near ordinal; a far source only for what no near source holds, so that the machines of one site fetch each block
-from outside once and spread it inside. `spare_far=False` lifts that for a site whose near sources do not deliver.
+An ordinal is *free* while it is wanted and nobody has been asked for it. Free ordinals lie in one of two
+rarity buckets: those that a near source (same site) holds and those that only far ones hold. A near source is
+asked for the rarest near ordinal; a far source only for what no near source holds, so that the machines of
+one site fetch each block from outside once and spread it inside. `spare_far=False` lifts that for a site
+whose near sources do not deliver.
 
-Sources that hold everything are counted once for all ordinals (`seeds`), not once per ordinal: they don't change the
-order of rarity.
+Sources that hold everything are counted once for all ordinals (`seeds`), not once per ordinal: they don't
+change the order of rarity.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class Picker:
         buckets.add(ordinal, self._copies[ordinal])
 
     def pick(self, held: HaveSet | None, near: bool, *, spare_far: bool = True) -> int | None:
-        """The rarest free ordinal that a source may be asked for, or None. `held` None: it holds everything."""
+        """The rarest free ordinal that a source may be asked for, or None. `held` None: it holds
+        everything.
+        """
         if near:
             return self._first(self._near_held, held) if not self.near_seeds else self._first_of_both(held)
         if spare_far and self.near_seeds:

@@ -1,4 +1,5 @@
-"""What outlives a restart: addresses of peers that answered, per topic, and bans. A shell around two small files.
+"""What outlives a restart: addresses of peers that answered, per topic, and bans. A shell around two small
+files.
 
 Both are memory aids: a damaged or missing file counts as empty.
 """

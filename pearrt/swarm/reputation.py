@@ -1,9 +1,9 @@
 """Bad peers, remembered: by peer id, and by address where one address keeps sending bad ids.
 
-An offence adds its weight to the peer's score; BAN_SCORE bans the id for BAN_S, doubled with each ban up to MAX_BAN_S.
-An address is banned only after ADDRESS_BANS different ids were banned from it, because many honest people share one
-address. Scores fade; the tables are bounded, the oldest entries go first. Times are wall-clock seconds, so that bans
-outlive a restart (`encode`, `decode`).
+An offence adds its weight to the peer's score; BAN_SCORE bans the id for BAN_S, doubled with each ban up to
+MAX_BAN_S. An address is banned only after ADDRESS_BANS different ids were banned from it, because many honest
+people share one address. Scores fade; the tables are bounded, the oldest entries go first. Times are
+wall-clock seconds, so that bans outlive a restart (`encode`, `decode`).
 """
 
 from __future__ import annotations

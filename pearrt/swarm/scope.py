@@ -39,7 +39,9 @@ def scope_of(host: str) -> Scope:
 
 
 def near(ours: str, theirs: str) -> bool:
-    """Whether two hosts are on one site as far as addresses tell: both on this machine, or in one /24 or /64."""
+    """Whether two hosts are on one site as far as addresses tell: both on this machine, or in one /24 or
+    /64.
+    """
     try:
         a, b = ip_address(ours.partition("%")[0]), ip_address(theirs.partition("%")[0])
     except ValueError:
@@ -53,7 +55,8 @@ def near(ours: str, theirs: str) -> bool:
 
 
 def may_be_told(source: str, told: str) -> bool:
-    """Whether a peer at `source` may tell of `told`: the world's addresses always, narrower ones only from within.
+    """Whether a peer at `source` may tell of `told`: the world's addresses always, narrower ones only from
+    within.
 
     So no stranger on the internet can make us dial our printer, or this very machine.
     """

@@ -1,5 +1,5 @@
-"""The swarm of all apps of this process: links, topics, serving, finding and dialling. An asyncio shell around
-`AppSwarm` (one per app), `UploadQueue`, `Reputation` and `Dialer`.
+"""The swarm of all apps of this process: links, topics, serving, finding and dialling. An asyncio shell
+around `AppSwarm` (one per app), `UploadQueue`, `Reputation` and `Dialer`.
 
     swarm = SwarmService(store=store, finders=[...])
     peers = PeerService(..., on_link=swarm.link_opened)
@@ -7,7 +7,8 @@
     async with peers, swarm:
         membership = await swarm.join(app)
 
-A link that shares no app is closed after IDLE_S. Banned peers are refused. Foreground fetches pause background ones.
+A link that shares no app is closed after IDLE_S. Banned peers are refused. Foreground fetches pause
+background ones.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from pearrt.swarm.remembered import Remembered
 from pearrt.swarm.reputation import Offence, Reputation
 from pearrt.swarm.scope import Address, Scope, scope_of
 from pearrt.swarm.topics import LinkTopics
-from pearrt.swarm.upload import UploadQueue
 from pearrt.swarm.uplink import Uplink
+from pearrt.swarm.upload import UploadQueue
 
 IDLE_S = 30.0
 TICK_S = 1.0
@@ -75,7 +76,7 @@ class SwarmService:
         self.uploads: UploadQueue[PeerLink] = UploadQueue(self._choose)
         self._remembered = Remembered(folder)
         self._finders = [*finders, CachedFinder(self._remembered.peers)]
-        self._rng = rng or Random()
+        self._rng = rng or Random()  # noqa: S311 - ties and jitter, no secrets
         self._peers: PeerService | None = None
         self._memberships: dict[bytes, Membership] = {}
         self._sessions: dict[PeerLink, _Session] = {}
@@ -84,7 +85,7 @@ class SwarmService:
         self._finding: dict[bytes, asyncio.Task[None]] = {}
         self._ticker: asyncio.Task[None] | None = None
 
-    # ---- life -------------------------------------------------------------------------------------------------
+    # -- life
 
     def attach(self, peers: PeerService) -> None:
         """The peer service whose `on_link` is our `link_opened`."""
@@ -112,7 +113,9 @@ class SwarmService:
         self._uplink.close()
 
     async def join(self, app: SwarmApp) -> Membership:
-        """Joins an app's swarm (or returns the membership there is): finds peers, serves, listens to gossip."""
+        """Joins an app's swarm (or returns the membership there is): finds peers, serves, listens to
+        gossip.
+        """
         existing = self._memberships.get(app.topic)
         if existing is not None:
             return existing
@@ -145,7 +148,7 @@ class SwarmService:
     def memberships(self) -> list[Membership]:
         return list(self._memberships.values())
 
-    # ---- links ------------------------------------------------------------------------------------------------
+    # -- links
 
     def link_opened(self, link: PeerLink) -> None:
         """For `PeerService(on_link=...)`."""
@@ -249,7 +252,7 @@ class SwarmService:
             membership.dialer.lost(address, now)
         membership.dial_soon.set()
 
-    # ---- for memberships --------------------------------------------------------------------------------------
+    # -- for memberships
 
     def send(self, link: PeerLink, message: wire.Message) -> None:
         if not link.closed:
@@ -270,7 +273,9 @@ class SwarmService:
         link.close(offence.value, code=wire.BYE_VIOLATION)
 
     def _pace(self) -> None:
-        """Nothing new is asked for while the store is behind, nothing in the background while somebody waits."""
+        """Nothing new is asked for while the store is behind, nothing in the background while somebody
+        waits.
+        """
         full = self._intake.full
         moving = full or any(membership.swarm.moving for membership in self._memberships.values())
         for membership in self._memberships.values():
@@ -292,7 +297,7 @@ class SwarmService:
             member.bytes_to += size
             membership.bytes_to[link.peer_id] += size
 
-    # ---- dialling and time ------------------------------------------------------------------------------------
+    # -- dialling and time
 
     def _is_banned(self, peer_id: bytes | None, host: str) -> bool:
         return self.reputation.banned(peer_id, host, time.time())

@@ -1,7 +1,7 @@
 """The seeder's choice for ANY: the block of a bundle that the fewest peers have, as far as this peer knows.
 
-A block counts as held by a peer once that peer announced it or was sent it. So a lone seed sends every block once
-before any twice, without a special mode, and skips what peers already exchanged among themselves.
+A block counts as held by a peer once that peer announced it or was sent it. So a lone seed sends every block
+once before any twice, without a special mode, and skips what peers already exchanged among themselves.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which apps a connection serves: topic proofs both ways (JOIN, LEAVE), for one link. Sans-I/O.
 
-A proof is HMAC(topic, "join" + role + handshake hash): it says nothing to who does not know the topic, is worthless on
-any other connection, and cannot be echoed. A topic is joined once both sides proved it; its channel then stands for it.
-Proofs of topics that we don't serve (yet) are remembered up to MAX_UNMATCHED, in case we join later on.
+A proof is HMAC(topic, "join" + role + handshake hash): it says nothing to who does not know the topic, is
+worthless on any other connection, and cannot be echoed. A topic is joined once both sides proved it; its
+channel then stands for it. Proofs of topics that we don't serve (yet) are remembered up to MAX_UNMATCHED, in
+case we join later on.
 """
 
 from __future__ import annotations

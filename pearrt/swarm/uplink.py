@@ -1,7 +1,7 @@
 """Serves blocks: carries out what the upload queue grants. A shell.
 
-A block is read from the store in a thread, handed to the link, and its slot is free again once the link has passed it
-to the socket. A block that the store lost or dropped as damaged is refused.
+A block is read from the store in a thread, handed to the link, and its slot is free again once the link has
+passed it to the socket. A block that the store lost or dropped as damaged is refused.
 """
 
 from __future__ import annotations

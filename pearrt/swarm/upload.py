@@ -1,12 +1,14 @@
 """The uplink's order of service: whom to send which block next. Sans-I/O.
 
 Rules:
-- Few blocks are in service at once (`slots`): a block sent alone arrives sooner and can be relayed sooner. Not just
-  one, though: while a receiver's downlink is busy with others, the uplink would idle (head-of-line blocking). In
-  the simulation 1 / 2 / 4 / 8 slots take 2.5 / 1.7 / 1.5 / 1.2 times the fluid limit for 16 leechers.
-- Peers take turns by bytes sent: who got least since it joined the queue comes first (a newcomer starts level with
-  the least served, so it can neither starve the others nor be starved).
-- The next block is decided and, for ANY, promised one step ahead (`LOOKAHEAD`), so that a cancel can come in time.
+- Few blocks are in service at once (`slots`): a block sent alone arrives sooner and can be relayed sooner.
+  Not just one, though: while a receiver's downlink is busy with others, the uplink would idle (head-of-line
+  blocking). In the simulation 1 / 2 / 4 / 8 slots take 2.5 / 1.7 / 1.5 / 1.2 times the fluid limit for 16
+  leechers.
+- Peers take turns by bytes sent: who got least since it joined the queue comes first (a newcomer starts level
+  with the least served, so it can neither starve the others nor be starved).
+- The next block is decided and, for ANY, promised one step ahead (`LOOKAHEAD`), so that a cancel can come in
+  time.
 - A peer's line is bounded; what is over the bound is refused, so a flood costs the flooder only.
 """
 
@@ -68,7 +70,9 @@ class _Line(Generic[P]):
 
 
 class UploadQueue(Generic[P]):
-    """Who waits for what, and what is in service. `per_peer` bounds one peer's share of the slots when alone."""
+    """Who waits for what, and what is in service. `per_peer` bounds one peer's share of the slots when
+    alone.
+    """
 
     def __init__(self, choose: Chooser[P], *, slots: int = SLOTS, per_peer: int = PER_PEER) -> None:
         self.slots = slots

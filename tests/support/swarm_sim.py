@@ -1,7 +1,8 @@
 """A swarm under virtual time: many `AppSwarm`s over a fluid network model.
 
-Links carry blocks at max-min fair rates within every node's uplink and downlink; all messages take `latency_s` and
-arrive in order. Nothing sleeps, everything is seeded. Behaviour of bad peers is a subclass of `SimNode`.
+Links carry blocks at max-min fair rates within every node's uplink and downlink; all messages take
+`latency_s` and arrive in order. Nothing sleeps, everything is seeded. Behaviour of bad peers is a subclass of
+`SimNode`.
 """
 
 from __future__ import annotations
