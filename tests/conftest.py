@@ -4,6 +4,7 @@ it is not skipped. The fixtures here are the few that every room needs; `tests/s
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -13,13 +14,14 @@ import pytest
 
 from pearrt.paths import Home
 from tests.support import guard
+from tests.support.leftovers import end_leftovers
 from tests.support.ports import unused_port
 from tests.support.require import IN_CI, NOT_APPLICABLE
 
 # The shortest place there is: a Unix socket's path must fit into 104 bytes.
 SHORT_ROOT = "/tmp" if os.path.isdir("/tmp") else None
 
-_guard_log = pytest.StashKey[Path]()
+_session_folder = pytest.StashKey[Path]()
 
 hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
@@ -32,31 +34,35 @@ def pytest_configure(config: pytest.Config) -> None:
         name for name in os.environ if name.startswith("PEARRT_") and not name.startswith("PEARRT_TEST_")
     ]:
         del os.environ[name]
-    handle, path = tempfile.mkstemp(prefix="pearrt-guard-", suffix=".log")
-    os.close(handle)
-    config.stash[_guard_log] = Path(path)
-    os.environ.update(guard.environ_for_children(os.environ, path))
+    folder = Path(tempfile.mkdtemp(prefix="prt", dir=SHORT_ROOT))
+    config.stash[_session_folder] = folder
+    os.environ["PEARRT_HOME"] = str(folder / "home")  # for what forgets to choose one: never the person's own
+    os.environ.update(guard.environ_for_children(os.environ, str(folder / "guard.log")))
     guard.install()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[_guard_log].unlink(missing_ok=True)
+    shutil.rmtree(config.stash[_session_folder], ignore_errors=True)
 
 
 def _take_violations(config: pytest.Config) -> list[str]:
-    log = config.stash[_guard_log]
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() and log.stat().st_size else []
-    if lines:
-        log.write_text("")
+    log = config.stash[_session_folder] / "guard.log"
+    if not log.exists():
+        return []
+    lines = log.read_text(encoding="utf-8").splitlines()
+    log.unlink()
     return lines
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """After a test's fixtures are gone, whatever it or its processes tried to send outside fails it."""
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Once a test's fixtures are gone, whatever it or its processes tried to send outside fails it; after the
+    last test no process that the tests started may be left."""
     yield
     if violations := _take_violations(item.config):
         pytest.fail("Traffic would have left this machine:\n" + "\n".join(violations), pytrace=False)
+    if nextitem is None and (left := end_leftovers(os.environ[guard.LOG])):
+        pytest.fail("Tests left processes behind (killed now):\n" + "\n".join(left), pytrace=False)
 
 
 @pytest.hookimpl(trylast=True)
@@ -70,7 +76,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    late = session.config.stash[_guard_log].stat().st_size > 0
+    late = (session.config.stash[_session_folder] / "guard.log").exists()
     if late or (reporter is not None and _unexcused_skips(reporter)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

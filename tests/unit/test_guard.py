@@ -208,3 +208,16 @@ def test_in_ci_a_skip_fails_unless_it_is_not_applicable(tmp_path: Path, ci: str,
     assert done.returncode == returncode
     assert done.stdout.count("SKIPPED IN CI") == returncode
     assert "2 skipped" in done.stdout
+
+
+def test_a_process_that_a_test_leaves_behind_fails_the_session(tmp_path: Path) -> None:
+    forgets = """
+        import subprocess, sys
+
+        def test_forgets():
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    """
+    done = _session(tmp_path, forgets)
+    assert "Tests left processes behind" in done.stdout
+    assert "time.sleep(60)" in done.stdout
+    assert done.returncode == 1
