@@ -27,8 +27,13 @@ MAX_LIST = 64
 PSK_BYTES = 32
 NONE = "none"
 
-# Variables that are read elsewhere. The prefixes belong to the test suite and to what a running app is told.
-OTHER_VARIABLES: Mapping[str, str] = {"PEARRT_HOME": "All state of pearrt lives under this folder."}
+# Variables that are read elsewhere, and prefixes of those that belong to tests and to running apps.
+OTHER_VARIABLES: Mapping[str, str] = {
+    "PEARRT_HOME": "All state of pearrt lives under this folder.",
+    "PEARRT_LOG_LEVEL": "How much the daemon writes to its log: DEBUG, INFO, WARNING, ERROR.",
+    "PEARRT_DATA": "Set for a running app: its private folder.",
+    "PEARRT_CHANNEL_FD": "Set for a running app: the descriptor of its stream to the daemon.",
+}
 OTHER_PREFIXES = ("PEARRT_TEST_", "PEARRT_APP_")
 
 Mdns = Literal["off", "loopback", "all"]

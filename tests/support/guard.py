@@ -6,7 +6,7 @@ socket tied to loopback. Inside a network namespace other than the one the test 
 address that is not globally routed is allowed too. Names other than localhost are not looked up anywhere.
 
 A refusal raises OutsideTraffic, an OSError such as a firewall would cause, and adds a line to the file that
-PEARRT_TEST_GUARD_LOG names. `conftest.py` fails the running test when that file grows, so code that
+NETGUARD_LOG names. `conftest.py` fails the running test when that file grows, so code that
 swallows the error fails too. Processes that a test starts guard themselves as they start:
 `environ_for_children` puts `guarded/sitecustomize.py` on their PYTHONPATH, and a Python process about to be
 started without it is itself a violation. Isolated ones (`python -I`) ignore PYTHONPATH; a `.pth` file in
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-LOG = "PEARRT_TEST_GUARD_LOG"
-HOST_NAMESPACE = "PEARRT_TEST_HOST_NETNS"
+LOG = "NETGUARD_LOG"
+HOST_NAMESPACE = "NETGUARD_HOST_NETNS"
 GUARDED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guarded")
 PTH_NAME = "pearrt-test-guard.pth"
 
