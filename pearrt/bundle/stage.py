@@ -103,8 +103,11 @@ def _put_blocks(stored: bytes, put_block: PutBlock) -> Iterator[BlockRef]:
         yield BlockRef(block_id, len(part))
 
 
-def walk(folder: Path) -> Iterator[str]:
-    """Paths of all files below `folder`, with `/`. Raises UserError for links, devices and sockets."""
+def walk(folder: Path, *, skip: Callable[[str], bool] = lambda path: False) -> Iterator[str]:
+    """Paths of all files below `folder`, with `/`; folders that `skip` names are not entered.
+
+    Raises UserError for links, devices and sockets.
+    """
     pending = [""]
     while pending:
         prefix = pending.pop()
@@ -116,7 +119,8 @@ def walk(folder: Path) -> Iterator[str]:
                         f"{shown(path)} is a symbolic link.", hint="A bundle holds files only: copy it."
                     )
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(path + "/")
+                    if not skip(path):
+                        pending.append(path + "/")
                 elif entry.is_file(follow_symlinks=False):
                     yield path
                 else:

@@ -1,0 +1,208 @@
+"""From what a publisher has — a folder, a project, a package on an index — to a clean folder and its
+manifest.
+
+Each `from_…` is a context manager that yields a `Prepared`: a folder that holds exactly the files of the
+bundle, and the manifest. The folder is the publisher's own where nothing has to be left out or added, else a
+private temporary one that goes away with the context. Caches, compiled files and version-control folders
+never get into a bundle.
+
+Nothing that differs from machine to machine stays: a package staged twice, anywhere, on one platform gives
+one tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pearrt.bundle.manifest import Entry, Manifest
+from pearrt.bundle.stage import walk
+from pearrt.errors import LimitExceeded, ProtocolViolation, UserError
+from pearrt.publish.stage_globs import Globs
+from pearrt.publish.stage_pip import Installed, install, parse_pin
+from pearrt.publish.stage_project import Project, read_project
+from pearrt.publish.stage_tags import Support, join
+
+LEFT_OUT = (
+    "**/__pycache__/**",
+    "**/*.pyc",
+    "**/.git/**",
+    "**/.hg/**",
+    "**/.svn/**",
+    "**/.venv/**",
+    "**/.mypy_cache/**",
+    "**/.pytest_cache/**",
+    "**/.ruff_cache/**",
+    "**/.DS_Store",
+)
+VENDOR = "vendor"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A folder with exactly the bundle's files, and the manifest to stage it under."""
+
+    folder: Path
+    manifest: Manifest
+
+
+@contextlib.contextmanager
+def from_folder(
+    folder: Path,
+    *,
+    name: str,
+    version: str,
+    entry: str,
+    kind: str = "python",
+    path: Sequence[str] = (".",),
+    requires_python: str = "",
+    platform: str = "any",
+    permissions: Mapping[str, Any] | None = None,
+) -> Iterator[Prepared]:
+    """A folder as it is. Raises UserError."""
+    with user_error("manifest"):
+        manifest = Manifest(
+            name=name,
+            version=version,
+            entry=Entry.parse(entry),
+            kind=kind,
+            path=tuple(path),
+            requires_python=requires_python,
+            platform=platform,
+            permissions=permissions or {},
+        )
+    with _selected(folder, Globs(exclude=LEFT_OUT)) as clean:
+        yield Prepared(clean, manifest)
+
+
+@contextlib.contextmanager
+def from_project(folder: Path) -> Iterator[Prepared]:
+    """A folder whose `pyproject.toml` has a `[tool.pearrt]` table; its dependencies are vendored by pip.
+
+    Raises UserError for a table that is wrong and for what pip cannot install.
+    """
+    project = read_project(_read_text(folder / "pyproject.toml"))
+    globs = Globs(include=project.include, exclude=(*LEFT_OUT, *project.exclude))
+    with _selected(folder, globs, copy=bool(project.dependencies)) as clean:
+        support = Support()
+        if project.dependencies:
+            if (clean / VENDOR).exists():
+                raise UserError(f"The project has a folder named {VENDOR} of its own; dependencies go there.")
+            support = install(project.dependencies, clean / VENDOR).support
+        yield Prepared(clean, _project_manifest(project, support))
+
+
+@contextlib.contextmanager
+def from_pypi(
+    requirement: str,
+    *,
+    entry: str = "",
+    name: str = "",
+    permissions: Mapping[str, Any] | None = None,
+    pure: bool = False,
+) -> Iterator[Prepared]:
+    """A package from the index that pip is set up for, with its dependencies, started by its console script.
+
+    `requirement` is NAME==VERSION, extras allowed; `pure` takes wheels for every platform only. Raises
+    UserError.
+    """
+    pin = parse_pin(requirement)
+    with temporary_folder() as folder:
+        installed = install((requirement,), folder / "tree", pure=pure)
+        main = installed.distribution(pin.name)
+        with user_error("manifest"):
+            manifest = Manifest(
+                name=name or main.name,
+                version=main.version,
+                entry=Entry.parse(entry or _script_of(installed, pin.name)),
+                requires_python=installed.support.requires_python,
+                platform=installed.support.platform,
+                permissions=permissions or {},
+            )
+        yield Prepared(folder / "tree", manifest)
+
+
+def _script_of(installed: Installed, name: str) -> str:
+    """The one console script that starts the project. Raises UserError when that is unclear."""
+    scripts = installed.distribution(name).scripts
+    wanted = name.lower().replace("_", "-")
+    for script, target in scripts.items():
+        if script.lower().replace("_", "-") == wanted:
+            return target
+    if len(scripts) == 1:
+        return next(iter(scripts.values()))
+    if not scripts:
+        raise UserError(
+            f"{name} has no console script to start.",
+            hint="Name what to start: --entry package.module:function.",
+        )
+    listed = ", ".join(f"{script} ({target})" for script, target in sorted(scripts.items()))
+    raise UserError(f"{name} has several console scripts: {listed}.", hint="Choose one with --entry.")
+
+
+def _project_manifest(project: Project, support: Support) -> Manifest:
+    path = project.path + ((VENDOR,) if project.dependencies else ())
+    with user_error("[tool.pearrt]"):
+        return Manifest(
+            name=project.name,
+            version=project.version,
+            entry=Entry.parse(project.entry),
+            kind=project.kind,
+            path=path,
+            requires_python=join(project.requires_python, support.requires_python),
+            platform=support.platform if project.platform == "any" else project.platform,
+            permissions=project.permissions,
+        )
+
+
+@contextlib.contextmanager
+def _selected(folder: Path, globs: Globs, *, copy: bool = False) -> Iterator[Path]:
+    """`folder` itself when all of it is wanted and nothing will be added, else a copy of what is."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder.")
+    wanted = [path for path in walk(folder, skip=globs.excludes_folder) if globs.wants(path)]
+    if not wanted:
+        raise UserError(f"Nothing in {folder} belongs to the app.", hint="Look at include and exclude.")
+    if not copy and len(wanted) == sum(1 for _ in walk(folder)):
+        yield folder
+        return
+    with temporary_folder() as temporary:
+        for path in wanted:
+            target = temporary / "tree" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / path, target, follow_symlinks=False)
+        yield temporary / "tree"
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A private folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="pearrt-stage-") as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def user_error(what: str) -> Iterator[None]:
+    """A rule of the manifest that is broken here is the publisher's mistake, not a peer's."""
+    try:
+        yield
+    except (ProtocolViolation, LimitExceeded, TypeError) as e:
+        raise UserError(f"{what}: {e}") from e
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as e:
+        raise UserError(
+            f"There is no {path}.", hint="A project has a pyproject.toml with a [tool.pearrt] table."
+        ) from e
+    except (OSError, UnicodeDecodeError) as e:
+        reason = e.strerror if isinstance(e, OSError) else "not UTF-8"
+        raise UserError(f"Cannot read {os.fspath(path)}: {reason}.") from e
