@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import platform
 
-_SYSTEMS = {"linux": "linux", "darwin": "macos", "windows": "windows"}
-_MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+_SYSTEMS = {"darwin": "macos"}
 
 
 def platform_tag() -> str:
     """System and machine, lower case, joined by a hyphen."""
-    system, machine = platform.system().lower(), platform.machine().lower()
-    return f"{_SYSTEMS.get(system, system)}-{_MACHINES.get(machine, machine)}"
+    system = platform.system().lower()
+    return f"{_SYSTEMS.get(system, system)}-{platform.machine().lower()}"

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pearrt.app.describe import details, summary
-from pearrt.app.hosts import resolve
 from pearrt.app.followed import FollowedApp, advertise, current_release, held, installed_index
-from pearrt.app.install import catch_up, fetch_index, install
+from pearrt.app.install import catch_up, fetch_index, install, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
 from pearrt.app.progress import Report, silent
@@ -27,9 +26,10 @@ from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
 from pearrt.bundle.verify import verify_tree
 from pearrt.errors import Denied, NoSuchApp, PearrtError
+from pearrt.lan.hosts import HostsFinder
 from pearrt.link import HostPort, Link, encode_key
 from pearrt.paths import Home
-from pearrt.publish.publication import Publication, publications
+from pearrt.publish.publication import Publication, is_published, publications
 from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
 from pearrt.swarm.service import SwarmService
@@ -79,7 +79,7 @@ class Apps:
             self.locks[link.app_key] = asyncio.Lock()
             for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
                 advertise(app, digest, index_blocks, index)
-        for address in await resolve([*link.nodes, *hosts]):
+        async for address in HostsFinder([*link.nodes, *hosts]).find(app.topic):
             app.members.add_peer(address)
         return app
 
@@ -96,10 +96,14 @@ class Apps:
 
     async def _update(self, app_key: bytes) -> None:
         app = self.followed.get(app_key)
+        if app is None:
+            return
         try:
-            if app is not None and app.folder.installed is not None:
-                async with self.locks[app_key]:
+            async with self.locks[app_key]:
+                if app.folder.installed is not None:
                     await self._install(app, silent)
+                elif app.seeding and not is_published(self.home.publishing, app_key):
+                    await obtain(app, self.store, silent)
         except PearrtError as e:
             log.warning("update of %s: %s", encode_key(app_key)[:8], e)
         except Exception:
@@ -173,13 +177,18 @@ class Apps:
             asking.append((await asyncio.to_thread(installed_index, installed, self.store)).manifest)
         return asking
 
-    async def seed(self, link: Link, *, on: bool, hosts: Iterable[HostPort]) -> dict[str, Any]:
-        """Wishes, or no longer wishes, to seed the app without end."""
-        app = await self.follow(link, hosts) if on else self._known(link.app_key)
-        app.folder.create()
-        wish = app.folder.wish or Wish(str(link))
-        app.folder.wish = replace(wish, seed=on)
-        return {"link": str(app.link), "seeding": on}
+    async def seed(self, link: Link, report: Report, *, allow_stale: bool, hosts: Iterable[HostPort]) -> dict[str, Any]:
+        """Brings the newest release's blocks here, not installed, and seeds the app without end."""
+        app = await self.follow(link, hosts)
+        async with self.locks[link.app_key]:
+            release = await obtain(app, self.store, report, allow_stale=allow_stale)
+            app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
+        return {"link": str(app.link), "seeding": True, "version": release.version}
+
+    def stop_seeding(self, app_key: bytes) -> None:
+        """Seeds the app no longer than the daemon would anyway."""
+        app = self._known(app_key)
+        app.folder.wish = replace(app.folder.wish or Wish(str(app.link)), seed=False)
 
     async def publish(self, link: Link) -> dict[str, Any]:
         """Takes over what was committed to this machine's publication of the app: trusts, seeds and gossips it."""
@@ -254,7 +263,7 @@ class Apps:
     @property
     def seeding(self) -> bool:
         """Whether any app is to be seeded without end."""
-        return any(app.folder.wish is not None and app.folder.wish.seed for app in self.followed.values())
+        return any(app.seeding for app in self.followed.values())
 
     def summaries(self) -> list[dict[str, Any]]:
         """A few facts of every app, by name."""

@@ -12,7 +12,7 @@ from pearrt.trust.app import TrustedApp
 
 def summary(app: FollowedApp, running: int) -> dict[str, Any]:
     """What `pearrt list` shows of an app whose metadata is trusted."""
-    installed, wish, release = app.folder.installed, app.folder.wish, current_release(app)
+    installed, release = app.folder.installed, current_release(app)
     name = installed.name if installed else release.name if release else ""
     return {
         "link": str(Link(app.link.app_key)),
@@ -21,7 +21,7 @@ def summary(app: FollowedApp, running: int) -> dict[str, Any]:
         "newest": release.version if release else None,
         "freshness": app.trusted.freshness(time.time()).state.value if app.trusted else "unknown",
         "running": running,
-        "seeding": bool(wish and wish.seed),
+        "seeding": app.seeding,
     }
 
 

@@ -48,6 +48,12 @@ class FollowedApp:
         state = self.folder.trust
         return None if state is None else TrustedApp.restore(self.link.app_key, state)
 
+    @property
+    def seeding(self) -> bool:
+        """Whether the app is to be seeded without end."""
+        wish = self.folder.wish
+        return wish is not None and wish.seed
+
     def accept(self, raw: bytes, *, allow_stale: bool) -> TrustedApp:
         """Verifies metadata that a peer sent and makes it the trusted state, on disk first.
 

@@ -44,12 +44,7 @@ async def install(
     Raises NoPeers when nobody has it, TrustError when what they have breaks a rule (what is installed still runs),
     StoreError when the disk does not take it.
     """
-    report(Progress(Stage.FINDING))
-    await catch_up(app, allow_stale=allow_stale)
-    release = current_release(app)
-    if release is None:
-        raise UserError(f"The app has no release in its channel {app.link.channel!r}.")
-    report(Progress(Stage.VERIFYING, detail=release.version))
+    release = await newest(app, report, allow_stale=allow_stale)
     installed = app.folder.installed
     if installed is not None and installed.index_digest == release.index_digest.hex():
         return _confirm(app, installed, release)
@@ -57,9 +52,30 @@ async def install(
     if installed is not None and not may_switch(index):
         app.pending = Pending(release.version, index.manifest)
         return installed
+    await asyncio.to_thread(store.sync)
     await asyncio.to_thread(_unpack, app, store, release, index, report)
     report(Progress(Stage.READY, detail=release.version))
     return _switch(app, store, release, index)
+
+
+async def obtain(app: FollowedApp, store: Store, report: Report, *, allow_stale: bool = False) -> Release:
+    """Brings the newest release's blocks here to seed them, without installing it. Raises as `install`."""
+    release = await newest(app, report, allow_stale=allow_stale)
+    await fetch(app, store, release, report)
+    forget_older(app, store)
+    report(Progress(Stage.READY, detail=release.version))
+    return release
+
+
+async def newest(app: FollowedApp, report: Report, *, allow_stale: bool) -> Release:
+    """The newest release that the app's peers know and its signers vouch for."""
+    report(Progress(Stage.FINDING))
+    await catch_up(app, allow_stale=allow_stale)
+    release = current_release(app)
+    if release is None:
+        raise UserError(f"The app has no release in its channel {app.link.channel!r}.")
+    report(Progress(Stage.VERIFYING, detail=release.version))
+    return release
 
 
 async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
@@ -84,7 +100,7 @@ async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
 
 
 async def fetch(app: FollowedApp, store: Store, release: Release, report: Report) -> Index:
-    """Brings all blocks of a trusted release into the store, pinned and durable; gives its index."""
+    """Brings all blocks of a trusted release into the store, pinned; gives its index."""
     index = await fetch_index(app, store, release)
     _pin(app, store, release, [block.id for block in index.blocks])
     advertise(app, release.index_digest, release.index_blocks, index)
@@ -101,7 +117,6 @@ async def fetch(app: FollowedApp, store: Store, release: Release, report: Report
         )
 
     await app.members.fetch(index.blocks, progress=fetched)
-    await asyncio.to_thread(store.sync)
     return index
 
 
@@ -144,7 +159,7 @@ def _switch(app: FollowedApp, store: Store, release: Release, index: Index) -> I
     )
     app.folder.switch(installed)
     app.pending = None
-    _forget_older(app, store)
+    forget_older(app, store)
     return installed
 
 
@@ -165,11 +180,14 @@ def _pin(app: FollowedApp, store: Store, release: Release, ids: list[bytes] | tu
     store.pin(_pin_name(app, release.index_digest.hex()), [*release.index_blocks, *ids])
 
 
-def _forget_older(app: FollowedApp, store: Store) -> None:
-    """Keeps the trees and blocks of the installed release and the one before it."""
-    keep = {r.index_digest for r in (app.folder.installed, app.folder.previous) if r is not None}
+def forget_older(app: FollowedApp, store: Store) -> None:
+    """Keeps the newest release's blocks, and trees and blocks of the installed release and the one before it."""
+    trees = {r.index_digest for r in (app.folder.installed, app.folder.previous) if r is not None}
+    release = current_release(app)
+    blocks = trees if release is None else trees | {release.index_digest.hex()}
     for name in store.pins():
         key, _, digest = name.partition("-")
-        if key == encode_key(app.link.app_key) and digest not in keep:
+        if key == encode_key(app.link.app_key) and digest not in blocks:
             store.unpin(name)
-    app.folder.prune(keep)
+            app.members.drop_bundle(bytes.fromhex(digest))
+    app.folder.prune(trees)

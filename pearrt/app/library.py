@@ -92,7 +92,7 @@ class AppFolder:
 
     def prune(self, keep: set[str]) -> None:
         """Removes unpacked trees, and leftovers of unfinished ones, whose index digest is not in `keep`."""
-        for tree in self.releases.iterdir():
+        for tree in self.releases.iterdir() if self.releases.exists() else ():
             if tree.name not in keep:
                 remove_tree(tree)
 

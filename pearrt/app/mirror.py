@@ -13,16 +13,17 @@ from pearrt.trust.metadata_set import MetadataSet
 class AppMirror:
     """`MirrorSource` of the gateway. `apps` is asked late: the peer port opens before the apps are read."""
 
-    def __init__(self, apps: Callable[[], Apps]) -> None:
+    def __init__(self, apps: Callable[[], Apps | None]) -> None:
         self._apps = apps
 
     def metadata(self, app_key: bytes) -> MetadataSet | None:
-        app = self._apps().followed.get(app_key)
+        apps = self._apps()
+        app = apps.followed.get(app_key) if apps else None
         return None if app is None or app.trusted is None else app.trusted.metadata
 
     async def block(self, block_id: bytes) -> bytes | None:
         apps = self._apps()
-        if not any(membership.swarm.serves(block_id) for membership in apps.swarm.memberships):
+        if apps is None or not any(membership.swarm.serves(block_id) for membership in apps.swarm.memberships):
             return None
         try:
             return await asyncio.to_thread(apps.store.get, block_id)

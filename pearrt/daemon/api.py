@@ -9,7 +9,7 @@ Each connection's peer credentials are checked before anything is read from its 
     POST   /v1/apps/{key}/install        {link, update, allow_stale, hosts}      streams
     POST   /v1/apps/{key}/launch         {link}
     POST   /v1/apps/{key}/grant          {digest}
-    POST   /v1/apps/{key}/seed           {link, on, hosts}
+    POST   /v1/apps/{key}/seed           {link, on, allow_stale, hosts}          streams
     POST   /v1/apps/{key}/publish        {link}
     POST   /v1/apps/{key}/verify
     GET    /v1/apps/{key}/metadata       the signed metadata, by file name
@@ -112,9 +112,16 @@ class Api:
         await self.apps.grant(_key(request), _hex(await _body(request), "digest"))
         return _ok({})
 
-    async def seed(self, request: web.Request) -> web.Response:
+    async def seed(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request)
-        return _ok(await self.apps.seed(_link(request, body), on=_flag(body, "on"), hosts=_hosts(body)))
+        link = _link(request, body)
+        if not _flag(body, "on"):
+            self.apps.stop_seeding(link.app_key)
+            return _ok({"link": str(link), "seeding": False})
+        stale, hosts = _flag(body, "allow_stale"), _hosts(body)
+        return await stream(
+            request, lambda report: self.apps.seed(link, report, allow_stale=stale, hosts=hosts)
+        )
 
     async def publish(self, request: web.Request) -> web.Response:
         return _ok(await self.apps.publish(_link(request, await _body(request))))

@@ -58,9 +58,15 @@ class Daemon(Client):
     def info(self, link: Link) -> dict[str, Any]:
         return dict(self.call("GET", f"/v1/apps/{link.key_text}"))
 
-    def seed(self, link: Link, *, on: bool, hosts: Sequence[HostPort] = ()) -> dict[str, Any]:
-        body = {"link": str(link), "on": on, "hosts": [str(h) for h in hosts]}
-        return dict(self.call("POST", f"/v1/apps/{link.key_text}/seed", body))
+    def seed(
+        self, link: Link, report: Report = silent, *, allow_stale: bool = False, hosts: Sequence[HostPort] = ()
+    ) -> dict[str, Any]:
+        """Brings the app's blocks here and seeds them without end."""
+        body = {"link": str(link), "on": True, "allow_stale": allow_stale, "hosts": [str(h) for h in hosts]}
+        return dict(self.follow("POST", f"/v1/apps/{link.key_text}/seed", body, event=_reporter(report)))
+
+    def stop_seeding(self, link: Link) -> dict[str, Any]:
+        return dict(self.call("POST", f"/v1/apps/{link.key_text}/seed", {"link": str(link), "on": False}))
 
     def publish(self, link: Link) -> dict[str, Any]:
         """Tells the daemon that the publication of this app was committed here: trust it, seed it, gossip it."""

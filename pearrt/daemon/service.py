@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -20,10 +21,14 @@ from aiohttp import web
 
 from pearrt import __version__
 from pearrt.app.apps import Apps
+from pearrt.app.mirror import AppMirror
 from pearrt.daemon.api import Api
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.identity import Identity
 from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
+from pearrt.gateway.service import view_factory
+from pearrt.lan.hosts import HostsFinder
+from pearrt.lan.service import LanService
 from pearrt.link import HostPort
 from pearrt.paths import Home
 from pearrt.peer.limits import PeerLimits
@@ -104,6 +109,7 @@ class Daemon:
                 bind=self._bind(identity),
                 psk=psk,
                 agent=f"pearrt/{__version__}",
+                http_factory=self._view() if self.settings.mirror_view and not psk else None,
                 on_link=lambda link: self.swarm.link_opened(link),
                 limits=PeerLimits(max_connections=self.settings.max_peers),
             )
@@ -111,12 +117,19 @@ class Daemon:
         if self.peers.address[1] != identity.port:
             Identity(identity.seed, self.peers.address[1]).save(self.home.identity)
         self.dht = await self._open_dht()
-        finders: list[PeerFinder] = []
+        self.lan = await self._parts.enter_async_context(
+            LanService(port=self.peers.address[1], mdns=self.settings.mdns)
+        )
+        finders: list[PeerFinder] = [HostsFinder(self.settings.hosts), self.lan]
         if self.dht is not None:
             finders.append(DhtFinder(self.dht))
         self.swarm = SwarmService(store=self.store, finders=finders, folder=self.home.data / "peers")
         self.swarm.attach(self.peers)
         await self._parts.enter_async_context(self.swarm)
+
+    def _view(self) -> Callable[[], asyncio.Protocol]:
+        """The read-only HTTP view of the apps; there is nothing to see before they are read from disk."""
+        return view_factory(AppMirror(lambda: getattr(self, "apps", None)))
 
     def _bind(self, identity: Identity) -> tuple[str, int]:
         listen = self.settings.listen or HostPort("0.0.0.0", 0)  # noqa: S104 - peers are to reach it

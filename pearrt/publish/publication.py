@@ -172,6 +172,11 @@ def new_heartbeat(period_s: int = DEFAULT_PERIOD_S) -> Heartbeat:
     return Heartbeat(secrets.token_bytes(ed25519.SEED_BYTES), period_s)
 
 
+def is_published(publishing: Path, app_key: bytes) -> bool:
+    """Whether this machine is where the app is published from."""
+    return (publishing / encode_key(app_key) / METADATA).is_file()
+
+
 def publications(publishing: Path) -> list[Path]:
     """The folders of all apps published from here, in order of their keys."""
     found = sorted(publishing.glob("[a-z0-9]*")) if publishing.is_dir() else []
