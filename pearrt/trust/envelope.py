@@ -69,6 +69,6 @@ def _signatures(role: str, value: Any) -> dict[str, bytes]:
 
 
 def seal(payload: bytes, signatures: dict[str, bytes]) -> bytes:
-    """The canonical blob of a canonical payload and signatures by key id: the inverse of `Envelope.parse`."""
+    """The blob of a canonical payload and signatures by key id: the inverse of `Envelope.parse`."""
     listed = [{"keyid": keyid, "sig": sig.hex()} for keyid, sig in sorted(signatures.items())]
-    return b'{"signatures":' + canonical.encode(listed) + b',"signed":' + payload + b"}"
+    return b'{"signatures":' + canonical.encode(listed) + b',"signed":' + canonical.as_json(payload) + b"}"

@@ -46,8 +46,8 @@ def extend(
 ) -> tuple[Chain, Root]:
     """The chain `known` (root 1 on, ending in `newest`) with the new ones of `offered`, and its last root.
 
-    `offered` are consecutive versions from `due` on, or from anywhere up to one above `newest`; known ones are
-    compared.
+    `offered` are consecutive versions, from `due` on or from anywhere up to one above `newest`. Known ones
+    are compared.
     Raises Equivocation for a known version with other, rightly signed content; TrustError for gaps.
     """
     if len(offered) > MAX_ROOT_STEPS + 1:
