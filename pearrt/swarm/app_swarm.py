@@ -107,6 +107,7 @@ class AppSwarm(Generic[P]):
         )
         if (timestamp := self._gossip.joined(peer, now)) is not None:
             self._send(peer, wire.Timestamp(channel, timestamp))
+        self._tell_peers(peer, self.members[peer], now)
         for bundle in self.bundles.values():
             self._show(peer, bundle)
         for download in self._downloads:
@@ -399,10 +400,7 @@ class AppSwarm(Generic[P]):
     def _on_timestamp(self, peer: P, member: Member, message: wire.Timestamp, now: float) -> None:
         news = self._gossip.heard(peer, message.metadata, now)
         if news is News.NEWER:
-            self._effects.append(Newer(peer, message.metadata, True))
-            self._tell_newest()
-        elif news is News.UNVERIFIED:
-            self._effects.append(Newer(peer, message.metadata, False))
+            self._effects.append(Newer(peer, message.metadata))
         elif news is News.OLDER and (ours := self._gossip.answer(peer)) is not None:
             self._send(peer, wire.Timestamp(member.channel, ours))
         elif news is News.REFUSED:
@@ -435,6 +433,12 @@ class AppSwarm(Generic[P]):
         member.metadata_asked += 1
         self._send(peer, wire.GetMetadata(member.channel, first_root))
 
+    def best_informed(self) -> list[P]:
+        """The peers to ask for metadata: those that told of a newer timestamp first, the rest at random."""
+        peers = list(self.members)
+        self._rng.shuffle(peers)
+        return sorted(peers, key=lambda peer: not self._gossip.knows_newer(peer))
+
     def timestamp_changed(self) -> None:
         """The app trusts a newer timestamp now: peers are told."""
         if (raw := self.app.timestamp()) is not None:
@@ -450,15 +454,16 @@ class AppSwarm(Generic[P]):
         """About once a second: time-outs and peer exchange."""
         for download in self._downloads:
             download.fetch.tick(now)
-        connected = [m.listen for m in self.members.values() if m.listen is not None]
         for peer, member in self.members.items():
-            if now - member.exchanged_at < EXCHANGE_EVERY_S:
-                continue
-            others = [address for address in connected if address != member.listen]
-            addresses = self._exchange.to_tell(peer, member.host, others)
-            if addresses:
-                member.exchanged_at = now
-                self._send(peer, wire.Peers(member.channel, addresses))
+            if now - member.exchanged_at >= EXCHANGE_EVERY_S:
+                self._tell_peers(peer, member, now)
+
+    def _tell_peers(self, peer: P, member: Member, now: float) -> None:
+        others = [m.listen for p, m in self.members.items() if p != peer and m.listen is not None]
+        addresses = self._exchange.to_tell(peer, member.host, others)
+        if addresses:
+            member.exchanged_at = now
+            self._send(peer, wire.Peers(member.channel, addresses))
 
     def announce_fresh(self) -> None:
         """Tells all peers of the blocks stored since the last call (HAVE)."""

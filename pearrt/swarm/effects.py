@@ -48,11 +48,10 @@ class MetadataCame(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Newer(Generic[P]):
-    """A peer told of a newer timestamp. `verified` False: it may be signed under a root we don't have yet."""
+    """A peer told of a newer timestamp: time to fetch the metadata behind it."""
 
     peer: P
     timestamp: bytes
-    verified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,9 @@ class SwarmApp(Protocol):
         """The newest timestamp metadata trusted here."""
 
     def consider_timestamp(self, raw: bytes) -> bool:
-        """Whether `raw` verifies and is newer than what is trusted; raises TrustError where it does not
-        verify.
+        """Whether the metadata behind `raw` is worth fetching: newer than what is trusted, or not checkable yet.
+
+        Raises TrustError where it does not verify. Nothing is adopted here.
         """
 
     def metadata_from(self, first_root: int) -> bytes | None:

@@ -189,7 +189,7 @@ class Membership:
         deadline = time.monotonic() + timeout_s
         try:
             while given < most and (left := deadline - time.monotonic()) > 0:
-                for link in list(self.swarm.members):
+                for link in self.swarm.best_informed():
                     if link not in asked and len(waiting) + given < most:
                         asked.add(link)
                         waiting[self._ask_metadata(link, first_root)] = link

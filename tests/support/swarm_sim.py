@@ -45,10 +45,7 @@ class SimApp:
             from pearrt.errors import BadSignature
 
             raise BadSignature("not signed by a key of the root")
-        if self.current is not None and raw <= self.current:
-            return False
-        self.current = raw
-        return True
+        return self.current is None or raw > self.current
 
     def metadata_from(self, first_root: int) -> bytes | None:
         return self.current
@@ -153,13 +150,22 @@ class SimNode:
                 self.offended(effect.peer, effect.offence)
             elif isinstance(effect, Newer):
                 self.newer.append(effect.timestamp)
+                self.swarm.ask_metadata(effect.peer, 1)
+                self.net.touch(self)
             elif isinstance(effect, ServeMetadata):
-                self.net.deliver(self, effect.peer, wire.Metadata(CHANNEL, b""))
+                self.net.deliver(self, effect.peer, wire.Metadata(CHANNEL, self.app.current or b""))
             elif isinstance(effect, MetadataCame):
-                pass
+                self.adopt(effect.metadata)
         if self.job is not None and self.job.done and self.done_at is None:
             self.done_at = now
         self.serve()
+
+    def adopt(self, metadata: bytes) -> None:
+        """The app verifies metadata; here it is the timestamp itself."""
+        if self.app.current is None or metadata > self.app.current:
+            self.app.current = metadata
+            self.swarm.timestamp_changed()
+            self.net.touch(self)
 
     def offended(self, peer: SimNode, offence: Offence) -> None:
         self.offences.append((peer.name, offence))
