@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 WHEELS := $(VENV)/wheels
-SOURCES := pyproject.toml README.md LICENSE $(shell find pearrt -type f ! -name '*.pyc')
+SOURCES := pyproject.toml README.md LICENSE packaging/pearrt.1 $(shell find pearrt -type f ! -name '*.pyc')
 
 # Tests that share the machine (namespaces, sandboxes, processes, ports of other programs) run one after another.
 SERIAL := lab or e2e or sandbox or interop
@@ -34,7 +34,7 @@ check: $(VENV)/.dev ## Lint, formatting, types, layers
 bench: $(VENV)/.dev ## Measure, each figure beside the programs it is compared with
 	$(BIN)/python benchmarks/run.py
 
-docs: $(VENV)/.wheel ## Generate docs/reference from the code
+docs: $(VENV)/.wheel ## Generate docs/reference and the man page from the code
 	$(BIN)/python docs/generate.py
 
 clean: ## Remove what make and the tools made
