@@ -22,13 +22,13 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pearrt.bundle.codecs import Codec
 from pearrt.bundle.folders import FolderCursor
 from pearrt.bundle.framing import Span, spans_of
-from pearrt.bundle.index import File, Frame, Index
+from pearrt.bundle.index import BlockRef, File, Frame, Index
 from pearrt.bundle.path_rules import shown
 from pearrt.errors import DigestMismatch, Full, ProtocolViolation, StoreError
 from pearrt.syncfs import sync_filesystem
@@ -144,31 +144,32 @@ class _Unpacker:
         self.chains: dict[bytes, _Chain] = {}
         self.local = threading.local()
         self.cursors: list[FolderCursor] = []
+        self.failures: list[BaseException] = []
 
     def run(self, progress: Progress | None, workers: int) -> None:
         """Writes all files. At most two frames per worker are under way."""
         window = threading.Semaphore(2 * workers)
-        failed = threading.Event()
         done, total = 0, self.index.raw_bytes
-        futures: list[Future[None]] = []
         try:
             self._create_empty_files()
             with ThreadPoolExecutor(workers, "unpack") as executor:
                 sizes = (frame.raw_size for frame in self.index.frames)
                 for frame, spans in zip(self.index.frames, spans_of(self.index.contents, sizes), strict=True):
                     window.acquire()
-                    if failed.is_set():
+                    if self.failures:
                         break
                     self._prepare(spans)
-                    futures.append(executor.submit(self._frame, frame, spans, window, failed))
+                    executor.submit(self._frame, frame, spans, window)
                     done += frame.raw_size
                     if progress:
                         progress(done, total)
-            for future in futures:
-                future.result()
+        except BaseException as e:
+            self.failures.append(e)
         finally:
             for cursor in self.cursors:
                 cursor.close()
+        if self.failures:
+            raise self.failures[0]
 
     def _cursor(self) -> FolderCursor:
         cursor: FolderCursor | None = getattr(self.local, "cursor", None)
@@ -196,27 +197,30 @@ class _Unpacker:
                 for file in self.targets[span.file.sha256]:
                     self._cursor().create(file.path, file.executable, b"")
 
-    def _frame(
-        self, frame: Frame, spans: tuple[Span, ...], window: threading.Semaphore, failed: threading.Event
-    ) -> None:
+    def _frame(self, frame: Frame, spans: tuple[Span, ...], window: threading.Semaphore) -> None:
+        """One frame, on a worker thread. The first failure stops the run, which raises it."""
         try:
-            if not failed.is_set():
+            if not self.failures:
                 self._write_frame(frame, spans)
-        except BaseException:
-            failed.set()
-            raise
+        except BaseException as e:
+            self.failures.append(e)
         finally:
             window.release()
 
     def _write_frame(self, frame: Frame, spans: tuple[Span, ...]) -> None:
-        stored = b"".join(self.get_block(block.id) for block in frame.blocks)
-        if len(stored) != frame.stored_size:
-            raise ProtocolViolation("a block is longer or shorter than the index states")
+        parts = [self._block(block) for block in frame.blocks]
+        stored = parts[0] if len(parts) == 1 else b"".join(parts)
         raw = memoryview(self._codec().unpack(stored, frame.raw_size))
         at = 0
         for span in spans:
             self._write_span(span, raw[at : at + span.size])
             at += span.size
+
+    def _block(self, block: BlockRef) -> bytes:
+        data = self.get_block(block.id)
+        if len(data) != block.size:
+            raise ProtocolViolation(f"block {block.id.hex()[:12]} is longer or shorter than the index states")
+        return data
 
     def _write_span(self, span: Span, data: memoryview) -> None:
         targets = self.targets[span.file.sha256]
