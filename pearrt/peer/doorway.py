@@ -28,7 +28,7 @@ class Doorway(asyncio.Protocol):
         admission: Admission,
         limits: PeerLimits,
         *,
-        make_link: Callable[[Doorway], PeerLink],
+        make_link: Callable[[Doorway], PeerLink | None],
         http_factory: Callable[[], asyncio.BaseProtocol] | None,
         on_end: Callable[[Doorway], None],
     ) -> None:
@@ -85,6 +85,9 @@ class Doorway(asyncio.Protocol):
         assert self._transport is not None
         self._disarm()
         link = self._make_link(self)
+        if link is None:
+            self._transport.abort()
+            return
         self._transport.set_protocol(link)
         link.connection_made(self._transport)
         first, self._first = self._first, b""

@@ -197,11 +197,11 @@ class Handshake:
 
     def _offered(self) -> Generator[int, bytes, int]:
         """Reads preamble and suite."""
-        preamble = yield len(PREAMBLE)
-        if preamble != PREAMBLE:
-            raise ProtocolViolation("The connection does not begin like a peer's of protocol version 1.")
+        for expected in PREAMBLE:  # byte by byte: who speaks something else is told apart at once
+            if (yield 1)[0] != expected:
+                raise ProtocolViolation("The connection does not begin like a peer's of protocol version 1.")
         suite_id: bytes = yield 1
-        self._negotiation += preamble + suite_id
+        self._negotiation += PREAMBLE + suite_id
         return suite_id[0]
 
     def _answer(self, answer: int) -> None:

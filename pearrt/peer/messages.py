@@ -37,6 +37,7 @@ MAX_METADATA_BYTES = 1 << 20
 MAX_BITFIELD_BYTES = 1 << 18
 MAX_ORDINALS = 1024
 MAX_REQUEST_IDS = 64
+MAX_CANCEL_IDS = 256
 MAX_BLOCK_BYTES = 1 << 18
 MAX_ADDRESSES = 50
 MAX_BYE_TEXT_BYTES = 200
@@ -351,6 +352,12 @@ class Block:
 
     __hash__ = None  # type: ignore[assignment]  # data may be mutable
 
+    def head(self) -> bytes:
+        """Header and id: what goes before the data."""
+        if not self.data:
+            raise ValueError("BLOCK: a block has at least one byte")
+        return encode_header(self.TYPE, ID_BYTES + len(self.data)) + _join_ids([self.id], 1)
+
     def body(self) -> bytes:
         return _join_ids([self.id], 1) + self.data
 
@@ -366,13 +373,13 @@ class Cancel:
     """These blocks, requested or promised, are no longer wanted; one already on its way may still arrive."""
 
     TYPE: ClassVar[int] = 0x0E
-    MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + MAX_PROOFS * ID_BYTES
+    MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + MAX_CANCEL_IDS * ID_BYTES
 
     channel: int
     ids: tuple[bytes, ...]
 
     def body(self) -> bytes:
-        return _U32.pack(self.channel) + _join_ids(self.ids, MAX_PROOFS)
+        return _U32.pack(self.channel) + _join_ids(self.ids, MAX_CANCEL_IDS)
 
     @classmethod
     def parse(cls, body: Buffer) -> Cancel:
@@ -447,6 +454,8 @@ class Ping:
     token: bytes
 
     def body(self) -> bytes:
+        if len(self.token) != PING_BYTES:
+            raise ValueError(f"a token has {PING_BYTES} bytes")
         return self.token
 
     @classmethod
@@ -465,6 +474,8 @@ class Pong:
     token: bytes
 
     def body(self) -> bytes:
+        if len(self.token) != PING_BYTES:
+            raise ValueError(f"a token has {PING_BYTES} bytes")
         return self.token
 
     @classmethod

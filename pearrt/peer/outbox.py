@@ -38,6 +38,7 @@ class Outbox:
     def put(self, message: Message) -> None:
         """Queues a message. Raises LimitExceeded when the other side lets small messages pile up."""
         if isinstance(message, Block):
+            message.head()  # a block that no peer would accept is refused here, where the fault is
             self._blocks.append(message)
             self.block_bytes += len(message.data)
             return
@@ -79,6 +80,5 @@ class Outbox:
         if self._blocks:
             block = self._blocks.popleft()
             self.block_bytes -= len(block.data)
-            head = messages.encode_header(Block.TYPE, len(block.id) + len(block.data)) + block.id
-            return framing.seal(self._cipher, head, block.data)
+            return framing.seal(self._cipher, block.head(), block.data)
         return None

@@ -167,7 +167,9 @@ class PeerService:
         self._doorways.add(doorway)
         return doorway
 
-    def _inbound(self, doorway: Doorway) -> PeerLink:
+    def _inbound(self, doorway: Doorway) -> PeerLink | None:
+        if len(self._all) >= self._limits.max_connections:
+            return None
         self._doorways.discard(doorway)
         handshake = Handshake(self._identity, initiator=False, random_bytes=os.urandom, psk=self._psk)
         return self._link(handshake, doorway.release)
@@ -191,20 +193,20 @@ class PeerService:
 
         Raises Unreachable, PeerTimeout, ProtocolViolation (SelfConnection when it is this peer itself).
         """
-        running = self._dials.get(address)
-        if running is None:
-            running = asyncio.get_running_loop().create_future()
-            self._dials[address] = running
-            try:
-                running.set_result(await self._dial(address))
-            except BaseException as e:
-                if not isinstance(e, PearrtError):
-                    running.cancel()
-                    raise
-                running.set_exception(e)
-            finally:
-                del self._dials[address]
-        return await asyncio.shield(running)
+        while (running := self._dials.get(address)) is not None:
+            await asyncio.wait([running])
+            if not running.cancelled():
+                return running.result()
+        running = asyncio.get_running_loop().create_future()
+        self._dials[address] = running
+        try:
+            running.set_result(await self._dial(address))
+        except PearrtError as e:
+            running.set_exception(e)
+        finally:
+            running.cancel()  # no effect but when this caller was cancelled: then another may try
+            del self._dials[address]
+        return running.result()
 
     async def _dial(self, address: Address) -> PeerLink:
         if len(self._all) >= self._limits.max_connections:
@@ -226,7 +228,8 @@ class PeerService:
         self._waiting[link] = opened
         try:
             await self._open_transport(link, address)
-            return await opened
+            link = await opened
+            return self._links.get(link.peer_id, link)  # another one may be kept by now
         except _AlreadyLinked as e:
             return await self._existing(e.peer_id)
         finally:
@@ -254,9 +257,11 @@ class PeerService:
             link.probe()
             return link
         pending = self._dialled.get(peer_id)
-        if pending is None:
-            raise Unreachable("The link to this peer has just ended.")
-        return await asyncio.shield(pending)
+        if pending is not None:
+            await asyncio.wait([pending])
+            if not pending.cancelled():
+                return pending.result()
+        raise Unreachable("The link to this peer has just ended.")
 
     # -- one link per peer
 
