@@ -21,6 +21,8 @@ from tests.support.require import IN_CI, NOT_APPLICABLE
 # The shortest place there is: a Unix socket's path must fit into 104 bytes.
 SHORT_ROOT = "/tmp" if os.path.isdir("/tmp") else None
 
+MARKED_FOLDERS = ("e2e", "interop", "lab")
+
 _session_folder = pytest.StashKey[Path]()
 
 hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
@@ -39,6 +41,18 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PEARRT_HOME"] = str(folder / "home")  # for what forgets to choose one: never the person's own
     os.environ.update(guard.environ_for_children(os.environ, str(folder / "guard.log")))
     guard.install()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What lies in a folder of one of these names needs what the marker says, without saying so again."""
+    here = Path(__file__).parent
+    for item in items:
+        if (
+            item.path.is_relative_to(here)
+            and (folder := item.path.relative_to(here).parts[0]) in MARKED_FOLDERS
+        ):
+            item.add_marker(folder)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
