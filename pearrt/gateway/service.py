@@ -61,7 +61,7 @@ class MirrorSource(Protocol):
 
 
 def view_factory(source: MirrorSource) -> Callable[[], asyncio.Protocol]:
-    """For `PeerService(http_factory=...)`: makes the protocol of one HTTP connection. Needs a running loop."""
+    """For `PeerService(http_factory=...)`: makes one HTTP connection's protocol. Needs a running loop."""
     return web.Server(
         _View(source).handle,
         access_log=None,

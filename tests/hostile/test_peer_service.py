@@ -141,15 +141,18 @@ class Echo(asyncio.Protocol):
 
 
 async def test_http_gets_its_first_bytes_however_they_come() -> None:
-    async with peer(http_factory=Echo, limits=QUICK) as service, asyncio.timeout(5):
-        async with stranger(service.address) as (reader, writer):
-            for byte in b"GET /x\r\n\r\n":
-                writer.write(bytes([byte]))
-                await writer.drain()
-                await asyncio.sleep(0)
-            assert await reader.readuntil(b" ") == b"6 "
-            writer.write(b"HEAD /y\r\n\r\n")
-            assert await reader.readuntil(b" ") == b"7 "
+    async with (
+        peer(http_factory=Echo, limits=QUICK) as service,
+        stranger(service.address) as (reader, writer),
+        asyncio.timeout(5),
+    ):
+        for byte in b"GET /x\r\n\r\n":
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert await reader.readuntil(b" ") == b"6 "
+        writer.write(b"HEAD /y\r\n\r\n")
+        assert await reader.readuntil(b" ") == b"7 "
 
 
 async def test_a_http_head_that_never_ends_is_dropped() -> None:
