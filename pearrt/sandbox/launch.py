@@ -17,7 +17,8 @@ class Launch:
     `folder` is the verified, unpacked release: readable, never writable inside. `data` is the app's private
     storage, created where it is absent. `argv` are the person's arguments, passed on byte for byte
     (`os.fsdecode`d). `env` may hold `PEARRT_APP_…` names only. `channel_fd` is a connected stream socket to
-    the daemon, or None.
+    the daemon, or None. `bytecode` is a folder for the release's compiled modules, one per release and never
+    inside `folder`: `service.prepare` fills it, `run` uses what it finds there.
     """
 
     app_key: bytes
@@ -28,3 +29,4 @@ class Launch:
     argv: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     channel_fd: int | None = None
+    bytecode: Path | None = None

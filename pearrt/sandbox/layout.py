@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from pearrt.errors import UserError
@@ -21,7 +22,7 @@ from pearrt.sandbox.host import Host
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 
-APP, DATA = "/app", "/data"
+APP, DATA, BYTECODE = "/app", "/data", "/bytecode"
 CHANNEL_FD = 3
 HOSTNAME = "pearrt"
 USER = "app"
@@ -38,6 +39,14 @@ _EXTRA_NAME = re.compile(r"PEARRT_APP_[A-Z0-9_]{1,40}")
 # include/uapi/asm-generic/resource.h
 _LIMIT_DATA, _LIMIT_FILE_SIZE, _LIMIT_CORE, _LIMIT_PROCESSES, _LIMIT_FILES = 2, 1, 4, 6, 7
 _LIMIT_LOCKED, _LIMIT_SPACE, _LIMIT_QUEUED = 8, 9, 12
+
+
+class Task(StrEnum):
+    """What the shim does once the doors are closed."""
+
+    RUN = "run"
+    PROBE = "probe"  # nothing
+    COMPILE = "compile"  # compiles the app's modules into /bytecode, without running any of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,13 @@ def identity_of(app_key: bytes, *, as_root: bool) -> Identity:
 
 
 def bubblewrap_arguments(
-    host: Host, launch: Launch, who: Identity, *, no_new_namespaces: bool, file_fds: Mapping[str, int]
+    host: Host,
+    launch: Launch,
+    who: Identity,
+    *,
+    no_new_namespaces: bool,
+    file_fds: Mapping[str, int],
+    task: Task,
 ) -> list[str]:
     """bubblewrap's options. `file_fds` maps paths inside to descriptors of their content."""
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
@@ -84,6 +99,9 @@ def bubblewrap_arguments(
     for path, fd in file_fds.items():
         options += ["--perms", "0444", "--ro-bind-data", str(fd), path]
     options += ["--ro-bind", str(launch.folder), APP, "--bind", str(launch.data), DATA]
+    if launch.bytecode is not None:
+        bind = "--bind" if task is Task.COMPILE else "--ro-bind-try"
+        options += [bind, str(launch.bytecode), BYTECODE]
     return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 
 
@@ -122,6 +140,8 @@ def environment(host: Host, launch: Launch, outside: Mapping[str, str]) -> dict[
         "PYTHONPATH": ":".join(search_path(launch)),  # for the interpreters that the app starts itself
         "MALLOC_ARENA_MAX": "2",
     }
+    if launch.bytecode is not None:
+        env["PYTHONPYCACHEPREFIX"] = BYTECODE
     if launch.channel_fd is not None:
         env["PEARRT_CHANNEL_FD"] = str(CHANNEL_FD)
     for name in _PASSED_ON:
@@ -139,11 +159,11 @@ def search_path(launch: Launch) -> list[str]:
     return [APP if folder == "." else f"{APP}/{folder}" for folder in launch.manifest.path]
 
 
-def landlock_rules(host: Host) -> list[tuple[str, str]]:
+def landlock_rules(host: Host, task: Task) -> list[tuple[str, str]]:
     """(path inside, kind of access); `/` itself is not among them."""
     rules = [(path, "run") for path in host.shown] + [(APP, "run"), ("/etc", "read"), ("/proc", "read")]
     writable = [(path, "write") for path in (DATA, "/tmp", "/dev/shm")]  # noqa: S108 - inside
-    return [*rules, *writable, ("/dev", "device")]
+    return [*rules, *writable, ("/dev", "device"), (BYTECODE, "write" if task is Task.COMPILE else "read")]
 
 
 def limits(permissions: Permissions) -> list[tuple[int, int]]:
@@ -169,6 +189,7 @@ def shim_settings(
     landlock: bool,
     status_fd: int,
     signals: list[int],
+    task: Task,
 ) -> dict[str, Any]:
     """What `shim.main` reads; plain values that `marshal` can carry."""
     entry = launch.manifest.entry
@@ -176,7 +197,7 @@ def shim_settings(
         "uid": who.outside_uid,
         "gid": who.outside_uid,
         "limits": limits(launch.permissions),
-        "landlock": landlock_rules(host) if landlock else [],
+        "landlock": landlock_rules(host, task) if landlock else [],
         "filter": call_filter,
         "status_fd": status_fd,
         "channel_fd": launch.channel_fd,
@@ -184,8 +205,9 @@ def shim_settings(
         "folder": APP,
         "home": DATA,
         "path": search_path(launch),
-        "pycache": "",
+        "bytecode": BYTECODE if launch.bytecode is not None else "",
+        "processors": launch.permissions.processors,
         "argv": [launch.manifest.name, *entry.arguments, *launch.argv],
         "entry": {"module": entry.module, "function": entry.function, "file": entry.file},
-        "probe": False,
+        "task": str(task),
     }

@@ -7,16 +7,20 @@ bounded one:
     key             value                        default
     storage         size                         1 GiB    largest file, and what `/data` should stay within
     memory          size                         2 GiB    in total with a cgroup, else per process
-    cpu             whole percent of one core    400
+    cpu             number of processors         4
     processes       processes and threads        256
-    net.hosts       ["host:port", …]             none     not granted by this version: no network inside
+
+    These are asked for, shown, compared and remembered, but not granted by this version:
+
+    net.hosts       ["host:port", …]             none     exact public hosts, through the daemon
     p2p             ["join", "store"]            none     through the channel to the daemon
     ui              true                         false    a page of its own, opened in the browser
     notify, clipboard, background  true          false    through the channel to the daemon
     run.native      true                         false    programs of its own, kind `native`
 
 Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request
-has one digest; what the sandbox cannot grant yet is described as such and grants nothing. Pure: tables in,
+has one digest; what is not granted yet is described as such and gives nothing. A version that begins to grant
+something changes DIGEST_TAG, so that an approval from before does not cover it. Pure: tables in,
 values out.
 """
 
@@ -33,15 +37,17 @@ from pearrt.codec import canonical
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import UserError
 
+DIGEST_TAG = b"pearrt-permissions-v1\0"
 MIB = 1 << 20
 GIB = 1 << 30
 MAX_HOSTS = 32
 MAX_HOST_CHARACTERS = 253
-MAX_CPU_PERCENT = 6400
+MAX_PROCESSORS = 256
 STORAGE_BOUNDS = (1 * MIB, 1024 * GIB)
 MEMORY_BOUNDS = (64 * MIB, 256 * GIB)
 PROCESS_BOUNDS = (8, 4096)
-P2P_VERBS = ("join", "store")
+_P2P = {"join": "meet peers of its own", "store": "keep and serve blocks of its own"}
+P2P_VERBS = tuple(_P2P)
 
 _SIZE = re.compile(r"([0-9]{1,15})\s*(B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)?")
 _UNITS = {
@@ -54,11 +60,11 @@ _LOCAL_NAMES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """One normalised request. Sizes are bytes, `cpu_percent` is of one core, tuples are sorted and unique."""
+    """One normalised request. Sizes are bytes, tuples are sorted and unique."""
 
     storage_bytes: int = 1 * GIB
     memory_bytes: int = 2 * GIB
-    cpu_percent: int = 400
+    processors: int = 4
     processes: int = 256
     net_hosts: tuple[str, ...] = ()
     p2p: tuple[str, ...] = ()
@@ -91,31 +97,18 @@ class Permissions:
         lines = [
             f"keep private files of up to {format_size(self.storage_bytes)} each, in a folder of its own",
             f"use up to {format_size(self.memory_bytes)} of memory",
-            f"use up to {_cores(self.cpu_percent)} and {self.processes} processes",
+            f"use up to {_counted(self.processors, 'processor')} and {self.processes} processes and threads",
         ]
-        if self.net_hosts:
-            lines.append(
-                f"asks to reach {', '.join(self.net_hosts)} (not granted: this version gives no network)"
-            )
-        for verb, meaning in (
-            ("join", "meet peers of its own"),
-            ("store", "keep and serve blocks of its own"),
-        ):
-            if verb in self.p2p:
-                lines.append(f"asks to {meaning} through pearrt")
-        for name, meaning in _ASKED.items():
-            if getattr(self, name):
-                lines.append(meaning)
-        if not self.net_hosts:
-            lines.append("no access to the network, to your files or to other programs")
-        else:
-            lines.append("no access to your files or to other programs")
-        return lines
+        asked = [f"reach {host}" for host in self.net_hosts]
+        asked += [_P2P[verb] for verb in self.p2p]
+        asked += [meaning for name, meaning in _ASKED.items() if getattr(self, name)]
+        lines += [f"wants to {meaning}: not granted by this version" for meaning in asked]
+        return [*lines, "no access to the network, to your files or to other programs"]
 
     def digest(self) -> bytes:
         """SHA-256 of the canonical form: equal exactly when the requests are equal."""
         value = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-        return sha256(b"pearrt-permissions-v1\0" + canonical.encode(value))
+        return sha256(DIGEST_TAG + canonical.encode(value))
 
     def widens(self, old: Permissions) -> bool:
         """True where this request asks for anything that `old` did not."""
@@ -147,8 +140,8 @@ def format_size(size: int) -> str:
     return f"{size} B"
 
 
-def _cores(percent: int) -> str:
-    return f"{percent / 100:g} CPU core" + ("" if percent == 100 else "s")
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -251,7 +244,7 @@ _ASKED = {
 _KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "storage": ("storage_bytes", _bounded_size(*STORAGE_BOUNDS)),
     "memory": ("memory_bytes", _bounded_size(*MEMORY_BOUNDS)),
-    "cpu": ("cpu_percent", _bounded_int(1, MAX_CPU_PERCENT, "percent of one core")),
+    "cpu": ("processors", _bounded_int(1, MAX_PROCESSORS, "processors")),
     "processes": ("processes", _bounded_int(*PROCESS_BOUNDS, "processes and threads")),
     "net.hosts": ("net_hosts", _hosts),
     "p2p": ("p2p", _p2p),

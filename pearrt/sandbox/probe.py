@@ -17,6 +17,7 @@ from pearrt.paths import Home
 from pearrt.sandbox import host as hosts
 from pearrt.sandbox import seccomp, shim
 from pearrt.sandbox.launch import Launch
+from pearrt.sandbox.layout import Task
 from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.process import Sandbox
 from pearrt.sandbox.report import Layer, Report, decide
@@ -131,7 +132,7 @@ def _try_launch(layers: tuple[Layer, ...]) -> str:
         names = {layer.name for layer in layers if layer.ok}
         with open(f"{folder}/said", "w+b") as said:
             try:
-                Sandbox(launch, names, probing=True, said=said.fileno()).run()
+                Sandbox(launch, names, Task.PROBE, output=said.fileno()).run()
             except SandboxError as e:
                 said.seek(0)
                 lines = said.read(4096).decode(errors="replace").strip().splitlines()

@@ -32,6 +32,7 @@ from pearrt.errors import SandboxError
 from pearrt.sandbox import host as hosts
 from pearrt.sandbox import layout, seccomp, shim
 from pearrt.sandbox.launch import Launch
+from pearrt.sandbox.layout import Task
 
 START_TIMEOUT_S = 30.0
 PASSED_SIGNALS = (
@@ -50,20 +51,27 @@ class Sandbox:
     """One running app."""
 
     def __init__(
-        self, launch: Launch, layers: Collection[str], *, probing: bool = False, said: int | None = None
+        self,
+        launch: Launch,
+        layers: Collection[str],
+        task: Task = Task.RUN,
+        *,
+        output: int | None = None,
+        timeout_s: float | None = None,
     ) -> None:
-        """`layers` names what the probe found. `probing` ends after the self-test; `said` replaces the app's
-        standard descriptors then."""
+        """`layers` names what the probe found. `output`, where given, replaces the terminal as
+        stdout and stderr; stdin is empty then. After `timeout_s` it is killed."""
         self.launch = launch
         self.host = hosts.inspect()
         self.who = layout.identity_of(launch.app_key, as_root=os.geteuid() == 0)
         self.layers = layers
-        self.probing = probing
-        self.said = said
+        self.task = task
+        self.output = output
+        self.timeout_s = timeout_s
 
     def run(self) -> int:
         """Starts, waits, gives the exit code. Raises SandboxError where a layer could not be set up."""
-        _prepare_data(self.launch.data, self.who)
+        prepare_data(self.launch.data, self.who)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_SIGNALS, signal.SIGCHLD})
         try:
             return self._start_and_wait()
@@ -83,7 +91,7 @@ class Sandbox:
                 app = _await_ready(ours)
                 with _terminal_kept():
                     ours.send(shim.GO)
-                    code = _wait(process, app)
+                    code = _wait(process, app, self.timeout_s)
             except BaseException:
                 process.kill()
                 process.wait()
@@ -97,6 +105,7 @@ class Sandbox:
             options = layout.bubblewrap_arguments(
                 self.host, self.launch, self.who,
                 no_new_namespaces="disable-userns" in self.layers, file_fds=files,
+                task=self.task,
             )  # fmt: skip
             options_fd = _memory_file(b"\0".join(os.fsencode(option) for option in options) + b"\0", fds)
             settings_fd = _memory_file(marshal.dumps((_shim_code(), self._settings(status.fileno()))), fds)
@@ -110,9 +119,9 @@ class Sandbox:
                 env=layout.environment(self.host, self.launch, os.environ),
                 pass_fds=passed,
                 cwd="/",
-                stdin=subprocess.DEVNULL if self.said is not None else None,
-                stdout=self.said,
-                stderr=self.said,
+                stdin=subprocess.DEVNULL if self.output is not None else None,
+                stdout=self.output,
+                stderr=self.output,
             )
         except OSError as e:
             raise SandboxError(f"The sandbox could not be started: {e.strerror}.") from e
@@ -133,13 +142,11 @@ class Sandbox:
         ]  # fmt: skip
 
     def _settings(self, status_fd: int) -> dict[str, Any]:
-        settings = layout.shim_settings(
+        return layout.shim_settings(
             self.host, self.launch, self.who,
             call_filter=seccomp.build(self.host.machine), landlock="landlock" in self.layers,
-            status_fd=status_fd, signals=[int(number) for number in PASSED_SIGNALS],
+            status_fd=status_fd, signals=[int(number) for number in PASSED_SIGNALS], task=self.task,
         )  # fmt: skip
-        settings["probe"] = self.probing
-        return settings
 
 
 def _shim_code() -> CodeType:
@@ -160,7 +167,7 @@ def _memory_file(data: bytes, opened: list[int]) -> int:
     return fd
 
 
-def _prepare_data(data: Path, who: layout.Identity) -> None:
+def prepare_data(data: Path, who: layout.Identity) -> None:
     """Creates the private storage, 0700 and owned by the app's uid. A link in its place is refused."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -192,17 +199,19 @@ def _await_ready(status: socket.socket) -> int:
     raise SandboxError("The kernel did not name the app's process.")
 
 
-def _wait(process: subprocess.Popen[bytes], app: int) -> int:
+def _wait(process: subprocess.Popen[bytes], app: int, timeout_s: float | None) -> int:
     """Waits and passes signals on; those of the terminal have reached the app by themselves."""
     try:
-        if threading.current_thread() is not threading.main_thread():
-            return process.wait()
+        if timeout_s is not None or threading.current_thread() is not threading.main_thread():
+            return process.wait(timeout_s)
         while process.poll() is None:
             info = signal.sigwaitinfo({*PASSED_SIGNALS, signal.SIGCHLD})
             if info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(app, info.si_signo)
         return process.returncode
+    except subprocess.TimeoutExpired:
+        raise SandboxError(f"It did not end within {timeout_s:.0f} s.") from None
     finally:
         os.close(app)
 
@@ -227,29 +236,3 @@ def _terminal_kept() -> Iterator[None]:
                 termios.tcsetattr(fd, termios.TCSADRAIN, mode)
     finally:
         os.close(fd)
-
-
-def run_in_the_open(launch: Launch) -> int:
-    """The app as a plain process with the person's rights: the demo's last resort
-    (`service.run_unsandboxed`)."""
-    launch.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder, entry = launch.folder, launch.manifest.entry
-    paths = [str(folder / path) for path in launch.manifest.path]
-    start = (
-        f"import sys,runpy,importlib as i;m,f,p,*sys.argv[1:]=sys.argv[1:];sys.path[:0]={paths!r}\n"
-        "sys.argv[0]=m or p\n"
-        "if p: runpy.run_path(p,run_name='__main__')\n"
-        "elif f: sys.exit(getattr(i.import_module(m),f)())\n"
-        "else: runpy.run_module(m,run_name='__main__',alter_sys=True)\n"
-    )
-    file = str(folder / entry.file) if entry.file else ""
-    command = [hosts.inspect().interpreter, "-I", "-S", "-B", "-c", start, entry.module, entry.function, file]
-    env = {**os.environ, "PEARRT_DATA": str(launch.data), **launch.env}
-    fds: list[int] = []
-    if launch.channel_fd is not None:
-        env["PEARRT_CHANNEL_FD"] = str(launch.channel_fd)
-        fds = [launch.channel_fd]
-    code = subprocess.run(
-        [*command, *entry.arguments, *launch.argv], env=env, pass_fds=fds, check=False
-    ).returncode
-    return code if code >= 0 else 128 - code

@@ -55,6 +55,11 @@ class Report:
     layers: tuple[Layer, ...]
 
     @property
+    def held(self) -> frozenset[str]:
+        """The names of the layers that hold."""
+        return frozenset(layer.name for layer in self.layers if layer.ok)
+
+    @property
     def missing(self) -> tuple[Layer, ...]:
         return tuple(layer for layer in self.layers if not layer.ok)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pearrt.errors import Denied, Unsupported
+from pearrt.sandbox.bytecode import compile_release, with_compiled
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.probe import probe
-from pearrt.sandbox.process import Sandbox, run_in_the_open
+from pearrt.sandbox.process import Sandbox
 from pearrt.sandbox.report import Report, Tier
+from pearrt.sandbox.uncontained import run_in_the_open
 
-__all__ = ["Launch", "Report", "Tier", "probe", "refusal", "run", "run_unsandboxed"]
+__all__ = ["Launch", "Report", "Tier", "prepare", "probe", "refusal", "run", "run_unsandboxed"]
 
 
 def run(launch: Launch, *, runtime: Path | None = None) -> int:
@@ -29,7 +31,16 @@ def run(launch: Launch, *, runtime: Path | None = None) -> int:
     report = probe(runtime=runtime)
     if not report.tier.contains:
         raise refusal(report)
-    return Sandbox(launch, {layer.name for layer in report.layers if layer.ok}).run()
+    return Sandbox(with_compiled(launch), report.held).run()
+
+
+def prepare(launch: Launch, *, runtime: Path | None = None) -> bool:
+    """Compiles the release's modules into `launch.bytecode`, inside the sandbox and without running any of
+    them, so that every later start finds them. Gives whether they are there now; a start without them is only
+    slower.
+    """
+    report = probe(runtime=runtime)
+    return report.tier.contains and compile_release(launch, report.held)
 
 
 def refusal(report: Report) -> Unsupported:

@@ -73,6 +73,7 @@ def close_doors(settings: dict[str, Any]) -> None:
     _drop_capabilities()
     os.chdir(settings["home"])
     os.environ["PWD"] = settings["home"]
+    _share_processors(settings["processors"])
     for number, limit in settings["limits"]:
         _limit(number, limit)
     abi = _restrict_files(settings["landlock"]) if settings["landlock"] else 0
@@ -121,6 +122,14 @@ def _drop_capabilities() -> None:
     header = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)
     if _libc.capset(header, bytes(24)) != 0:
         raise OSError(ctypes.get_errno(), "capset")
+
+
+def _share_processors(number: int) -> None:
+    """Leaves the app that many processors, drawn at random so that apps do not all get the same ones."""
+    available = sorted(os.sched_getaffinity(0))
+    if number < len(available):
+        first = int.from_bytes(os.urandom(4), "big") % len(available)
+        os.sched_setaffinity(0, {(available * 2)[first + i] for i in range(number)})
 
 
 def _limit(number: int, limit: int) -> None:
@@ -259,9 +268,25 @@ def _prepare_interpreter(settings: dict[str, Any]) -> None:
     sys.path[:0] = settings["path"]
     sys.argv[:] = settings["argv"]
     sys.orig_argv[:] = [sys.executable, *settings["argv"]]
-    if settings["pycache"]:
-        sys.pycache_prefix = settings["pycache"]
+    if settings["bytecode"]:
+        sys.pycache_prefix = settings["bytecode"]
     vars(__import__("builtins")).update(exit=sys.exit, quit=sys.exit)  # what `site` would have added
+
+
+def _compile(settings: dict[str, Any]) -> None:
+    """Compiles the app's modules; what has a syntax error is left to the app. The result holds whatever the
+    files' times say: a release never changes."""
+    import compileall
+    from py_compile import PycInvalidationMode
+
+    sys.pycache_prefix = settings["bytecode"]
+    compileall.compile_dir(
+        settings["folder"],
+        maxlevels=64,
+        quiet=2,
+        force=True,
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+    )
 
 
 def _main_module(settings: dict[str, Any]) -> Any:
@@ -320,8 +345,13 @@ def main(settings: dict[str, Any]) -> None:
     for number in settings["signals"]:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    if settings["probe"]:
-        return
+    if settings["task"] == "run":
+        _run(settings)
+    elif settings["task"] == "compile":
+        _compile(settings)
+
+
+def _run(settings: dict[str, Any]) -> None:
     _prepare_interpreter(settings)
     module, entry = _main_module(settings), settings["entry"]
     if entry["file"]:

@@ -102,9 +102,9 @@ kexec_file_load kexec_load keyctl landlock_add_rule landlock_create_ruleset land
 lookup_dcookie lremovexattr lsetxattr mbind migrate_pages modify_ldt mount mount_setattr move_mount
 move_pages mq_open name_to_handle_at open_by_handle_at open_tree perf_event_open pidfd_getfd pivot_root
 process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot removexattr request_key
-sched_setattr sched_setparam sched_setscheduler seccomp set_mempolicy setdomainname setfsgid setfsuid
-setgid setgroups sethostname setns setregid setresgid setresuid setreuid settimeofday setuid setxattr
-socket swapoff swapon syslog umount2 unshare userfaultfd vhangup
+sched_setaffinity sched_setattr sched_setparam sched_setscheduler seccomp set_mempolicy setdomainname
+setfsgid setfsuid setgid setgroups sethostname setns setregid setresgid setresuid setreuid settimeofday
+setuid setxattr socket swapoff swapon syslog umount2 unshare userfaultfd vhangup
 """
 )
 

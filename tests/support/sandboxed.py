@@ -32,7 +32,9 @@ def user_interpreter() -> str:
     if os.geteuid() != 0:
         return sys.executable
     for path in (own, "/usr/bin/python3"):
-        new_enough = "import os, sys; sys.exit(sys.version_info < (3, 11) or not os.path.exists(sys.executable))"
+        new_enough = (
+            "import os, sys; sys.exit(sys.version_info < (3, 11) or not os.path.exists(sys.executable))"
+        )
         check = [*as_nobody(), path, "-c", new_enough]  # an unreadable interpreter starts, then finds nothing
         if os.path.exists(path) and subprocess.run(check, capture_output=True, check=False).returncode == 0:
             return path
@@ -81,6 +83,7 @@ class AppFolder:
         plain: dict[str, Any] = {
             "folder": str(self.app), "data": str(self.data), "runtime": str(self.runtime), "entry": "main.py",
             "argv": [], "env": {}, "path": ["."], "permissions": {}, "channel_fd": None, "name": "app",
+            "bytecode": None, "prepare": False,
         }  # fmt: skip
         return json.dumps(plain | changes)
 
@@ -91,7 +94,9 @@ class AppFolder:
         search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         return {**os.environ, "PYTHONPATH": search}
 
-    def run(self, stdin: bytes = b"", pass_fds: tuple[int, ...] = (), **changes: Any) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, stdin: bytes = b"", pass_fds: tuple[int, ...] = (), **changes: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         """Starts the launcher, waits for its end."""
         return subprocess.run(
             self.command(**changes), env=self.environ(), input=stdin, capture_output=True, timeout=RUN_TIMEOUT_S,
@@ -101,7 +106,9 @@ class AppFolder:
     def start(self, **changes: Any) -> subprocess.Popen[bytes]:
         """The launcher as a running process with pipes."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(self.command(**changes), env=self.environ(), stdin=pipe, stdout=pipe, stderr=pipe)
+        return subprocess.Popen(
+            self.command(**changes), env=self.environ(), stdin=pipe, stdout=pipe, stderr=pipe
+        )
 
 
 def launch(spec: dict[str, Any]) -> int:
@@ -116,14 +123,14 @@ def launch(spec: dict[str, Any]) -> int:
         permissions=spec["permissions"],
     )  # fmt: skip
     try:
-        return service.run(
-            service.Launch(
-                app_key=bytes(32), manifest=manifest, folder=Path(spec["folder"]), data=Path(spec["data"]),
-                permissions=Permissions.parse(spec["permissions"]), argv=tuple(spec["argv"]), env=spec["env"],
-                channel_fd=spec["channel_fd"],
-            ),
-            runtime=Path(spec["runtime"]),
+        told = service.Launch(
+            app_key=bytes(32), manifest=manifest, folder=Path(spec["folder"]), data=Path(spec["data"]),
+            permissions=Permissions.parse(spec["permissions"]), argv=tuple(spec["argv"]), env=spec["env"],
+            channel_fd=spec["channel_fd"], bytecode=Path(spec["bytecode"]) if spec["bytecode"] else None,
         )  # fmt: skip
+        if spec["prepare"]:
+            return 0 if service.prepare(told, runtime=Path(spec["runtime"])) else 1
+        return service.run(told, runtime=Path(spec["runtime"]))
     except PearrtError as e:
         sys.stderr.write(f"{e.code}: {e.message} {e.hint}\n")
         return 200 + e.exit_code

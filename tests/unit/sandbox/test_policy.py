@@ -13,7 +13,7 @@ from pearrt.errors import UserError
 from pearrt.sandbox.policy import GIB, MIB, Permissions, format_size, parse_size
 
 FULL: dict[str, Any] = {
-    "storage": "5 GiB", "memory": "4 GiB", "cpu": 800, "processes": 512, "p2p": ["store", "join"], "ui": True,
+    "storage": "5 GiB", "memory": "4 GiB", "cpu": 8, "processes": 512, "p2p": ["store", "join"], "ui": True,
     "net": {"hosts": ["API.example.com:443", "[2606:4700::1111]:53"]}, "notify": True, "clipboard": True,
     "background": True, "run": {"native": True},
 }  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_network_grant_is_described_as_not_given() -> None:
         {"storage": "0 B"},
         {"cpu": 0},
         {"cpu": True},
-        {"cpu": "400"},
+        {"cpu": "4"},
         {"processes": 1},
         {"p2p": "join"},
         {"p2p": ["join", "rule"]},
@@ -131,7 +131,9 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-keys = st.sampled_from(["storage", "memory", "cpu", "net", "net.hosts", "p2p", "ui", "run", "hosts"]) | st.text(max_size=8)
+keys = st.sampled_from(
+    ["storage", "memory", "cpu", "net", "net.hosts", "p2p", "ui", "run", "hosts"]
+) | st.text(max_size=8)
 
 
 @given(st.dictionaries(keys, values, max_size=4))

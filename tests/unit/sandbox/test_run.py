@@ -103,7 +103,9 @@ def test_an_interrupt_is_a_keyboard_interrupt_inside(app: sandboxed.AppFolder) -
         assert b"KeyboardInterrupt" in process.stderr.read()
 
 
-def test_ctrl_c_on_a_terminal_reaches_the_app_once_and_the_terminal_is_given_back(app: sandboxed.AppFolder) -> None:
+def test_ctrl_c_on_a_terminal_reaches_the_app_once_and_the_terminal_is_given_back(
+    app: sandboxed.AppFolder,
+) -> None:
     import pty
     import termios
 
@@ -156,7 +158,13 @@ def test_arguments_pass_byte_for_byte(app: sandboxed.AppFolder) -> None:
 def test_the_environment_is_made_from_scratch(app: sandboxed.AppFolder) -> None:
     write(app, "main.py", "import os, json; print(json.dumps(dict(os.environ)))")
     command = app.command(env={"PEARRT_APP_LINK_PATH": "/a"})
-    hostile = {"LD_PRELOAD": "", "PYTHONSTARTUP": "/x", "SECRET": "s", "TERM": "xterm", "TZ": "Europe/Berlin\x1b["}
+    hostile = {
+        "LD_PRELOAD": "",
+        "PYTHONSTARTUP": "/x",
+        "SECRET": "s",
+        "TERM": "xterm",
+        "TZ": "Europe/Berlin\x1b[",
+    }
     done = subprocess.run(command, env=app.environ() | hostile, capture_output=True, check=True)
     inside = json.loads(done.stdout)
     assert inside.keys() >= {"PATH", "HOME", "PEARRT_DATA", "PEARRT_APP_LINK_PATH", "TERM"}
@@ -272,7 +280,11 @@ def test_modules_packages_and_functions_start_as_python_would(
     say = "import sys\nprint(__name__, sys.argv[0], __package__)\n"
     write(app, "pkg/__init__.py", "")
     write(app, "pkg/__main__.py", say)
-    write(app, "pkg/tool.py", say.replace("print", "start = lambda: print") + "if __name__ == '__main__': start()\n")
+    write(
+        app,
+        "pkg/tool.py",
+        say.replace("print", "start = lambda: print") + "if __name__ == '__main__': start()\n",
+    )
     done = app.run(entry=entry)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().split() == expected
@@ -337,7 +349,15 @@ def test_an_app_that_ends_takes_its_background_processes_along(app: sandboxed.Ap
 
 def test_the_app_cannot_claim_to_be_ready_before_the_doors_are_closed(app: sandboxed.AppFolder) -> None:
     """`-I -S -B`: nothing of the app's or the data folder's is imported by the interpreter's own start."""
-    for name in ("sitecustomize.py", "usercustomize.py", "marshal.py", "ctypes.py", "resource.py", "signal.py", "json.py"):
+    for name in (
+        "sitecustomize.py",
+        "usercustomize.py",
+        "marshal.py",
+        "ctypes.py",
+        "resource.py",
+        "signal.py",
+        "json.py",
+    ):
         for folder in (app.app, app.data):
             (folder / name).write_text("print('hijacked')")
     (app.app / "x.pth").write_text("import os; print('hijacked')")
@@ -345,8 +365,46 @@ def test_the_app_cannot_claim_to_be_ready_before_the_doors_are_closed(app: sandb
 
 
 def test_a_started_app_has_its_own_names_only(app: sandboxed.AppFolder) -> None:
-    said = run(app, "import sys\nprint(sorted(n for n in globals() if n[:2] != '__'), sys.modules['__main__'].__file__)")
+    said = run(
+        app,
+        "import sys\nprint(sorted(n for n in globals() if n[:2] != '__'), sys.modules['__main__'].__file__)",
+    )
     assert said == "['sys'] /app/main.py\n"
+
+
+def test_prepared_bytecode_is_used_and_cannot_be_written(app: sandboxed.AppFolder) -> None:
+    write(app, "pkg/__init__.py", "")
+    write(app, "pkg/module.py", "answer = 42")
+    write(app, "broken.py", "def (")
+    write(app, "main.py", "raise SystemExit('not to be run by the compiler')")
+    bytecode = str(app.runtime / "bytecode")
+    assert app.run(bytecode=bytecode, prepare=True).returncode == 0
+    source = (
+        "import os, subprocess, sys, pkg.module\n"
+        "path = pkg.module.__cached__\n"
+        "print(path.startswith('/bytecode/app/pkg/module.cpython-'), os.path.exists(path), pkg.module.answer)\n"
+        "for attempt in (lambda: open(path, 'wb'), lambda: os.unlink(path), lambda: open('/bytecode/x', 'w'),\n"
+        "                lambda: os.chmod(path, 0o777)):\n"
+        "    try:\n"
+        "        attempt()\n"
+        "        print('written')\n"
+        "    except OSError:\n"
+        "        pass\n"
+        "code = 'import pkg.module, os; print(os.path.exists(pkg.module.__cached__))'\n"
+        "print(subprocess.check_output([sys.executable, '-c', code], text=True))\n"
+    )
+    assert run(app, source, bytecode=bytecode).split() == ["True", "True", "42", "True"]
+    assert app.run(bytecode=bytecode, prepare=True).returncode == 0
+
+
+def test_processors_are_shared_out(app: sandboxed.AppFolder) -> None:
+    source = (
+        "import os\n"
+        "print(len(os.sched_getaffinity(0)))\n"
+        "try: os.sched_setaffinity(0, range(64))\n"
+        "except PermissionError: print('refused')\n"
+    )
+    assert run(app, source, permissions={"cpu": 1}).split() == ["1", "refused"]
 
 
 if sys.platform != "linux":

@@ -1,0 +1,60 @@
+"""The compiled modules of a release, made once, inside the sandbox: a shell of the sandbox room.
+
+The release itself is never written to, so an interpreter would compile it anew at every start. The compiler
+reads hostile source: it runs inside as well, and its results are used only by the same release of the same
+app.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from pearrt.errors import SandboxError
+from pearrt.sandbox import layout
+from pearrt.sandbox.launch import Launch
+from pearrt.sandbox.layout import Task
+from pearrt.sandbox.process import Sandbox, prepare_data
+
+COMPILE_TIMEOUT_S = 300.0
+
+
+def with_compiled(launch: Launch) -> Launch:
+    """The launch with `bytecode` narrowed to what this interpreter can use."""
+    if launch.bytecode is None:
+        return launch
+    return replace(launch, bytecode=_of_this_interpreter(launch.bytecode))
+
+
+def _of_this_interpreter(folder: Path) -> Path:
+    return folder / (sys.implementation.cache_tag or "none")
+
+
+def compile_release(launch: Launch, layers: Collection[str]) -> bool:
+    """`service.prepare`. The folder appears by rename, whole or not at all, and belongs to the person
+    again.
+    """
+    if launch.bytecode is None:
+        return False
+    done = _of_this_interpreter(launch.bytecode)
+    if done.exists():
+        return True
+    done.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=done.parent) as work, open(os.devnull, "w") as quiet:
+        made, data = Path(work, "made"), Path(work, "data")
+        who = layout.identity_of(launch.app_key, as_root=os.geteuid() == 0)
+        prepare_data(made, who)
+        task = replace(launch, bytecode=made, data=data, channel_fd=None)
+        try:
+            Sandbox(task, layers, Task.COMPILE, output=quiet.fileno(), timeout_s=COMPILE_TIMEOUT_S).run()
+            if who.outside_uid:
+                os.chown(made, 0, 0)
+            made.chmod(0o755)
+            made.rename(done)
+        except (SandboxError, OSError):
+            return done.exists()
+    return True

@@ -1,0 +1,37 @@
+"""An app as a plain process with all of the person's rights: no sandbox. Only `service.run_unsandboxed` comes
+here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from pearrt.sandbox import host as hosts
+from pearrt.sandbox.launch import Launch
+
+
+def run_in_the_open(launch: Launch) -> int:
+    """The app as a plain process with the person's rights: the demo's last resort
+    (`service.run_unsandboxed`)."""
+    launch.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder, entry = launch.folder, launch.manifest.entry
+    paths = [str(folder / path) for path in launch.manifest.path]
+    start = (
+        f"import sys,runpy,importlib as i;m,f,p,*sys.argv[1:]=sys.argv[1:];sys.path[:0]={paths!r}\n"
+        "sys.argv[0]=m or p\n"
+        "if p: runpy.run_path(p,run_name='__main__')\n"
+        "elif f: sys.exit(getattr(i.import_module(m),f)())\n"
+        "else: runpy.run_module(m,run_name='__main__',alter_sys=True)\n"
+    )
+    file = str(folder / entry.file) if entry.file else ""
+    command = [hosts.inspect().interpreter, "-I", "-S", "-B", "-c", start, entry.module, entry.function, file]
+    env = {**os.environ, "PEARRT_DATA": str(launch.data), **launch.env}
+    fds: list[int] = []
+    if launch.channel_fd is not None:
+        env["PEARRT_CHANNEL_FD"] = str(launch.channel_fd)
+        fds = [launch.channel_fd]
+    code = subprocess.run(
+        [*command, *entry.arguments, *launch.argv], env=env, pass_fds=fds, check=False
+    ).returncode
+    return code if code >= 0 else 128 - code
