@@ -31,6 +31,7 @@ KEY_LETTERS = 52
 # A key file that asks for more than this is refused: it comes from a disk, but maybe from a stranger's.
 MAX_OPS = 16
 MAX_MEMORY_BYTES = 1 << 30
+MIN_MEMORY_BYTES = 8192  # Argon2's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,7 @@ def unlock(path: Path, password: str) -> bytes:
         cost = Argon2Cost(int(kdf["ops"]), int(kdf["memory_bytes"]))
     except (KeyError, TypeError, ValueError) as e:
         raise _damaged(path) from e
-    if not (
-        1 <= cost.ops <= MAX_OPS and 8192 <= cost.memory_bytes <= MAX_MEMORY_BYTES and len(salt) == SALT_BYTES
-    ):
+    if kdf.get("name") != "argon2id" or len(salt) != SALT_BYTES or not _is_bearable(cost):
         raise _damaged(path)
     try:
         seed = _open(sealed, password, salt, cost)
@@ -128,13 +127,20 @@ def unlock(path: Path, password: str) -> bytes:
     return seed
 
 
+def _is_bearable(cost: Argon2Cost) -> bool:
+    return 1 <= cost.ops <= MAX_OPS and MIN_MEMORY_BYTES <= cost.memory_bytes <= MAX_MEMORY_BYTES
+
+
 def _box(password: str, salt: bytes, cost: Argon2Cost) -> Any:
+    from nacl.exceptions import RuntimeError as OutOfMemory
     from nacl.pwhash import argon2id
     from nacl.secret import SecretBox
 
-    key = argon2id.kdf(
-        SecretBox.KEY_SIZE, password.encode(), salt, opslimit=cost.ops, memlimit=cost.memory_bytes
-    )
+    size, ops, memory = SecretBox.KEY_SIZE, cost.ops, cost.memory_bytes
+    try:
+        key = argon2id.kdf(size, password.encode(), salt, opslimit=ops, memlimit=memory)
+    except OutOfMemory as e:
+        raise UserError(f"There is not enough memory to open a key: {memory >> 20} MiB are needed.") from e
     return SecretBox(key)
 
 
