@@ -13,7 +13,7 @@ are exempt.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
@@ -113,13 +113,17 @@ def pack_contacts(contacts: Iterable[Contact]) -> bytes:
     return b"".join([node_id + pack_address(address) for node_id, address in contacts])
 
 
-def unpack_contacts(data: bytes, family: Family) -> Iterator[Contact]:
+def unpack_contacts(data: bytes, family: Family) -> list[Contact]:
     """The contacts in `data`. Raises ValueError unless its length is a multiple of the contact's."""
     size = family.contact_bytes
     if len(data) % size:
         raise ValueError(f"compact nodes of {len(data)} bytes are no multiple of {size}")
-    for start in range(0, len(data), size):
-        yield Contact(data[start : start + ID_BYTES], unpack_address(data[start + ID_BYTES : start + size]))
+    return [_unpack_contact(data[start : start + size]) for start in range(0, len(data), size)]
+
+
+@lru_cache(maxsize=8192)
+def _unpack_contact(data: bytes) -> Contact:
+    return Contact(data[:ID_BYTES], unpack_address(data[ID_BYTES:]))
 
 
 class PrefixLimit:

@@ -383,7 +383,7 @@ def _contacts(values: dict[bytes, Any], family: Family) -> Sequence[Contact]:
     if len(data) > MAX_CONTACTS * family.contact_bytes:
         raise LimitExceeded("krpc: too many nodes")
     try:
-        return list(unpack_contacts(data, family))
+        return unpack_contacts(data, family)
     except ValueError as e:
         raise ProtocolViolation(f"krpc: {e}") from e
 

@@ -1,8 +1,8 @@
 """One iterative lookup (Kademlia): walk towards a target by asking the closest known nodes for closer ones.
 
 Pure bookkeeping: `next_contacts` says whom to ask now; `answered`, `late` and `failed` report what became of
-it. The lookup has ended when the `width` closest nodes that are not known to be dead have all answered, or
-nobody is left to ask.
+it. The lookup has ended when `width` nodes have answered and nobody closer is left to ask or may still answer in time:
+a late node holds nobody up, but counts when it does answer.
 
 Against hostile nodes: one candidate per address, a few per public network prefix, a bound on candidates and
 on requests; a node that answers under another id than we were told is filed under the id it has.
@@ -107,7 +107,7 @@ class Lookup:
                 self._inflight += 1
                 self.requests += 1
                 room -= 1
-            if state is not _State.FAILED:
+            if state is not _State.FAILED and state is not _State.LATE:
                 wanted -= 1
         return chosen
 
@@ -120,7 +120,7 @@ class Lookup:
             if wanted <= 0:
                 break
             state = candidate.state
-            if state is _State.ASKED or state is _State.LATE or (state is _State.NEW and not exhausted):
+            if state is _State.ASKED or (state is _State.NEW and not exhausted):
                 return False
             if state is _State.ANSWERED:
                 wanted -= 1

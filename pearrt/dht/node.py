@@ -33,7 +33,7 @@ from pearrt.dht.krpc import (
 )
 from pearrt.dht.lookup import Lookup
 from pearrt.dht.node_id import is_secure, random_id, secure_id
-from pearrt.dht.operations import FindNodes, Operation
+from pearrt.dht.operations import Join, Operation
 from pearrt.dht.rate_limit import RateLimit, ReplyBudget
 from pearrt.dht.requests import Pending, Requests
 from pearrt.dht.routing import RoutingTable
@@ -174,7 +174,7 @@ class DhtNode:
             self._ping(contact, now)
 
     def _take_response(self, response: Response, source: Address, now: float) -> None:
-        pending = self._requests.close(response.transaction, source)
+        pending = self._requests.close(response.transaction, source, now)
         if pending is None:
             return
         self._pinging.discard(source)
@@ -204,7 +204,7 @@ class DhtNode:
         return response.contacts if self.family is Family.V4 else response.contacts6
 
     def _take_error(self, error: ErrorReply, source: Address, now: float) -> None:
-        pending = self._requests.close(error.transaction, source)
+        pending = self._requests.close(error.transaction, source, now)
         if pending is None:
             return
         self._pinging.discard(source)
@@ -413,7 +413,7 @@ class DhtNode:
 
     def _look_up_self(self, now: float) -> None:
         self._self_lookup_at = now + self.settings.self_lookup_period_s * (0.9 + 0.2 * self._rng.random())
-        operation = FindNodes(self.node_id)
+        operation = Join(self.node_id)
         want = (self.family, self.sibling.family) if self.sibling is not None else ()
         operation.request = FindNode(self.node_id, want)
         self.start(operation, now)
@@ -431,7 +431,7 @@ class DhtNode:
 
     def _refresh(self, index: int, now: float) -> None:
         target = self.table.target_in(index, self._rng)
-        for contact in self.table.closest(target, 2):
+        for contact in self.table.closest(target, 1):
             self._send(contact, FindNode(target), now)
 
     def _adopt_secure_id(self, now: float) -> None:

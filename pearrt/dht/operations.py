@@ -63,6 +63,10 @@ class FindNodes(Operation):
         return [] if self.lookup is None else [contact for contact, _ in self.lookup.closest(k)]
 
 
+class Join(Operation):
+    """Looks up an id near our own to meet the neighbours; nobody reads the result."""
+
+
 class FindPeers(Operation):
     """The peers announced for a topic. New ones collect in `fresh`, which the shell drains."""
 

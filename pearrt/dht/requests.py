@@ -1,8 +1,8 @@
 """Requests in flight: transaction id -> whom we asked and on whose behalf.
 
 An answer counts only with a transaction id that is open and from the very address that was asked (spoofed
-sources fail both). Ids are 4 random bytes. Every request becomes late after the short timeout and fails after
-the full one; both timeouts are the same for all, so two queues in order of sending hold the deadlines.
+sources fail both). Ids are 4 random bytes. Every request becomes late after some round trips, at most the short timeout,
+and fails after the full one; both are the same for all, so two queues in order of sending hold the deadlines.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from pearrt.dht.contact import Address, Contact
 from pearrt.dht.operations import Operation
+from pearrt.dht.round_trip import RoundTrip
 
 TRANSACTION_BYTES = 4
+LEAST_LATE_S = 0.15  # a busy node on a fast network is not late yet
 
 
 @dataclass(slots=True)
@@ -32,12 +34,12 @@ class Pending:
 class Requests:
     """All requests in flight of one node."""
 
-    __slots__ = ("_full_s", "_late", "_max", "_open", "_rng", "_short_s", "_timeout")
+    __slots__ = ("_full_s", "_late", "_max", "_open", "_rng", "_round_trip", "_timeout")
 
     def __init__(
         self, *, short_timeout_s: float, full_timeout_s: float, limit: int, rng: random.Random
     ) -> None:
-        self._short_s = short_timeout_s
+        self._round_trip = RoundTrip(least_s=min(LEAST_LATE_S, short_timeout_s), most_s=short_timeout_s)
         self._full_s = full_timeout_s
         self._max = limit
         self._rng = rng
@@ -65,13 +67,14 @@ class Requests:
         self._timeout.append((transaction, pending))
         return transaction
 
-    def close(self, transaction: bytes, source: Address) -> Pending | None:
+    def close(self, transaction: bytes, source: Address, now: float) -> Pending | None:
         """The request that an answer from `source` belongs to, now closed; None if there is none."""
         pending = self._open.get(transaction)
         if pending is None or pending.contact.address != source:
             return None
         del self._open[transaction]
         pending.open = False
+        self._round_trip.measured(now - pending.sent)
         return pending
 
     def next_deadline(self) -> float | None:
@@ -81,7 +84,7 @@ class Requests:
             late.popleft()
         while timeout and not timeout[0][1].open:
             timeout.popleft()
-        deadlines = [late[0].sent + self._short_s] if late else []
+        deadlines = [late[0].sent + self._round_trip.late_after_s] if late else []
         if timeout:
             deadlines.append(timeout[0][1].sent + self._full_s)
         return min(deadlines, default=None)
@@ -89,7 +92,8 @@ class Requests:
     def take_late(self, now: float) -> list[Pending]:
         """The open requests that have just become late."""
         late: list[Pending] = []
-        while self._late and (not self._late[0].open or self._late[0].sent + self._short_s <= now):
+        late_s = self._round_trip.late_after_s
+        while self._late and (not self._late[0].open or self._late[0].sent + late_s <= now):
             pending = self._late.popleft()
             if pending.open:
                 late.append(pending)
