@@ -38,10 +38,11 @@ def _write(value: Value, put: Callable[[bytes], None]) -> None:
     elif kind is dict:
         put(b"d")
         for key, item in _sorted_items(value):
+            name = key if type(key) is bytes else _bytes_key(key)
             if type(item) is bytes:  # most of what there is, written without another call
-                put(b"%d:%b%d:%b" % (len(key), key, len(item), item))
+                put(b"%d:%b%d:%b" % (len(name), name, len(item), item))
             else:
-                put(b"%d:%b" % (len(key), key))
+                put(b"%d:%b" % (len(name), name))
                 _write(item, put)
         put(b"e")
     elif kind is list or kind is tuple:
@@ -53,10 +54,11 @@ def _write(value: Value, put: Callable[[bytes], None]) -> None:
         _write(_plain(value), put)
 
 
-def _sorted_items(value: dict[Value, Value]) -> list[tuple[bytes, Value]]:
-    if any(type(key) is not bytes for key in value):
-        value = {_bytes_key(key): item for key, item in value.items()}
-    return sorted(value.items(), key=_first)
+def _sorted_items(value: dict[Value, Value]) -> list[tuple[Value, Value]]:
+    try:
+        return sorted(value.items(), key=_first)  # str sorts by code points as its UTF-8 does by bytes
+    except TypeError:  # keys of both types
+        return sorted(((_bytes_key(key), item) for key, item in value.items()), key=_first)
 
 
 _first = itemgetter(0)

@@ -1,17 +1,20 @@
 """Virtual time and a simulated datagram network: seeded, replayable, fast.
 
-    loop = SimLoop()                                  an asyncio event loop whose clock only advances when all are waiting
-    net = SimNet(loop, random.Random(7), loss=0.05)   delivers datagrams between addresses, late or never
-    loop.run_until_complete(...)
+    loop = SimLoop()                                  an asyncio event loop whose clock only advances when all
+    are waiting net = SimNet(loop, random.Random(7), loss=0.05)   delivers datagrams between addresses, late
+    or never loop.run_until_complete(...)
 
-`SimLoop` runs unchanged asyncio code: sleeps, timeouts and UDP endpoints (through the SimNet bound to it) work, an hour of
-sleep takes no time, and equal seeds give equal runs. Functions for threads run at once, in place. There are no real
-sockets: opening one through the loop is an error. When nothing can ever happen again the loop says so instead of hanging.
+`SimLoop` runs unchanged asyncio code: sleeps, timeouts and UDP endpoints (through the SimNet bound to it)
+work, an hour of sleep takes no time, and equal seeds give equal runs. Functions for threads run at once, in
+place. There are no real sockets: opening one through the loop is an error. When nothing can ever happen again
+the loop says so instead of hanging.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import math
 import random
 import selectors
 import socket
@@ -30,11 +33,10 @@ class _VirtualSelector(selectors.SelectSelector):
         self.loop: SimLoop | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert self.loop is not None
-        if timeout is None:
-            raise RuntimeError("the simulation waits for something that nothing will ever bring about")
-        if timeout > 0:
-            self.loop.now += timeout
+        loop = self.loop
+        assert loop is not None
+        if timeout is None or timeout > 0:
+            loop.pass_time(math.inf if timeout is None else loop.now + timeout)
         return []
 
 
@@ -51,6 +53,26 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def pass_time(self, until: float) -> None:
+        """Advances the clock to `until`, or to the first datagram or timer that gives the loop something to
+        do.
+
+        Datagrams are delivered from here rather than as callbacks of their own: there are a great many.
+        """
+        inner = cast(Any, self)
+        while not inner._ready:
+            if inner._scheduled:
+                until = min(until, inner._scheduled[0]._when)
+            if self.net is None or self.net.next_arrival > until:
+                break
+            self.now = max(self.now, self.net.next_arrival)
+            self.net.deliver_next()
+        else:
+            return
+        if until == math.inf:
+            raise RuntimeError("the simulation waits for something that nothing will ever bring about")
+        self.now = max(self.now, until)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Runs `func` at once: threads have no place under virtual time."""
@@ -78,7 +100,8 @@ class SimLoop(asyncio.SelectorEventLoop):
 
 
 class SimNet:
-    """Carries datagrams between attached addresses. `loss` is a share of datagrams, `latency_s` a range (one way).
+    """Carries datagrams between attached addresses. `loss` is a share of datagrams, `latency_s` a range (one
+    way).
 
     `sent`, `lost` and `dead` (to addresses nobody has) count datagrams. All randomness comes from `rng`.
     """
@@ -96,6 +119,8 @@ class SimNet:
         self.loss = loss
         self.latency_s = latency_s
         self._receivers: dict[Address, Receiver] = {}
+        self._underway: list[tuple[float, int, bytes, Address, Address]] = []
+        self._sequence = 0
         self.sent = self.lost = self.dead = 0
         loop.net = self
 
@@ -125,9 +150,18 @@ class SimNet:
             self.lost += 1
             return
         low, high = self.latency_s
-        self._loop.call_later(low + (high - low) * self._rng.random(), self._deliver, data, source, destination)
+        self._sequence += 1
+        arrival = self._loop.now + low + (high - low) * self._rng.random()
+        heapq.heappush(self._underway, (arrival, self._sequence, data, source, destination))
 
-    def _deliver(self, data: bytes, source: Address, destination: Address) -> None:
+    @property
+    def next_arrival(self) -> float:
+        """When the next datagram arrives; infinity if none is underway."""
+        return self._underway[0][0] if self._underway else math.inf
+
+    def deliver_next(self) -> None:
+        """Hands over the datagram that arrives first."""
+        _, _, data, source, destination = heapq.heappop(self._underway)
         receive = self._receivers.get(destination)
         if receive is None:
             self.dead += 1
@@ -161,7 +195,8 @@ class _SimTransport(asyncio.DatagramTransport):
 
 
 class Churn:
-    """Replaces members at random: `share_per_hour` of `population()` leave per hour, each by a call of `replace`.
+    """Replaces members at random: `share_per_hour` of `population()` leave per hour, each by a call of
+    `replace`.
 
     The times are those of a Poisson process, as of people who come and go independently.
     """
@@ -206,10 +241,3 @@ def run(loop: SimLoop, seconds: float) -> None:
         loop.run_until_complete(asyncio.sleep(seconds))
     finally:
         asyncio.set_event_loop(None)
-
-
-def closing(loop: SimLoop) -> SimLoop:
-    """Silences what is still scheduled and closes the loop."""
-    cast(Any, loop)._scheduled.clear()
-    loop.close()
-    return loop

@@ -1,4 +1,6 @@
-"""Many DHT nodes in one process under virtual time: `SimSwarm` of `DhtNode`s on a SimNet, without asyncio in between."""
+"""Many DHT nodes in one process under virtual time: `SimSwarm` of `DhtNode`s on a SimNet, without asyncio in
+between.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +60,13 @@ class SimNode:
 
 
 class SimSwarm:
-    """A population of SimNodes with addresses spread over the public IPv4 space, each knowing a few bootstrap nodes."""
+    """A population of SimNodes with addresses spread over the public IPv4 space, each knowing a few bootstrap
+    nodes.
+    """
 
-    def __init__(self, loop: SimLoop, net: SimNet, rng: random.Random, settings: DhtSettings | None = None) -> None:
+    def __init__(
+        self, loop: SimLoop, net: SimNet, rng: random.Random, settings: DhtSettings | None = None
+    ) -> None:
         self._loop = loop
         self._net = net
         self._rng = rng
@@ -72,7 +78,10 @@ class SimSwarm:
         if bootstrap is None:
             bootstrap = self._rng.sample(self.nodes, min(2, len(self.nodes)))
         node = DhtNode(
-            Family.V4, rng=random.Random(self._rng.getrandbits(64)), settings=self._settings, now=self._loop.now
+            Family.V4,
+            rng=random.Random(self._rng.getrandbits(64)),
+            settings=self._settings,
+            now=self._loop.now,
         )
         member = SimNode(self._net, self._loop, self._address(), node)
         self.nodes.append(member)
