@@ -72,7 +72,8 @@ class Apps:
         """The app behind `link`, its swarm joined; hints and `hosts` are places to look."""
         app = self.followed.get(link.app_key)
         if app is None:
-            app = FollowedApp(link, self.library.folder(link.app_key), psk=self.psk)
+            published = is_published(self.home.publishing, link.app_key)
+            app = FollowedApp(link, self.library.folder(link.app_key), psk=self.psk, published=published)
             app.members = await self.swarm.join(app)
             app.members.on_newer = lambda _: self._newer(link.app_key)
             self.followed[link.app_key] = app
@@ -102,7 +103,7 @@ class Apps:
             async with self.locks[app_key]:
                 if app.folder.installed is not None:
                     await self._install(app, silent)
-                elif app.seeding and not is_published(self.home.publishing, app_key):
+                elif app.seeding and not app.published:
                     await obtain(app, self.store, silent)
         except PearrtError as e:
             log.warning("update of %s: %s", encode_key(app_key)[:8], e)
@@ -194,6 +195,7 @@ class Apps:
         """Takes over what was committed to this machine's publication of the app: trusts, seeds and gossips it."""
         publication = await asyncio.to_thread(Publication.open, self.home.publishing / link.key_text)
         app = await self.follow(link)
+        app.published = True
         async with self.locks[link.app_key]:
             app.accept(publication.metadata.encode(), allow_stale=True)
             for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):

@@ -33,12 +33,16 @@ class Pending:
 
 
 class FollowedApp:
-    """State of one app while the daemon runs. `members` is set once the swarm is joined."""
+    """State of one app while the daemon runs. `members` is set once the swarm is joined.
+
+    `published`: its releases are made on this machine, so nobody has to be asked what is current.
+    """
 
     members: Membership
 
-    def __init__(self, link: Link, folder: AppFolder, *, psk: bytes = b"") -> None:
+    def __init__(self, link: Link, folder: AppFolder, *, psk: bytes = b"", published: bool = False) -> None:
         self.link = link
+        self.published = published
         self.folder = folder
         self.topic = topic_of(link.app_key, psk)
         self.trusted = self._load()

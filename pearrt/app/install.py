@@ -20,7 +20,7 @@ from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
 from pearrt.bundle.index import BlockRef, Index
 from pearrt.bundle.unpack import unpack
-from pearrt.errors import PeerTimeout, RemoteError, TrustError, UserError
+from pearrt.errors import NetworkError, PeerTimeout, RemoteError, TrustError, UserError
 from pearrt.link import encode_key
 from pearrt.peer.messages import MAX_BLOCK_BYTES
 from pearrt.store.service import Store
@@ -70,7 +70,12 @@ async def obtain(app: FollowedApp, store: Store, report: Report, *, allow_stale:
 async def newest(app: FollowedApp, report: Report, *, allow_stale: bool) -> Release:
     """The newest release that the app's peers know and its signers vouch for."""
     report(Progress(Stage.FINDING))
-    await catch_up(app, allow_stale=allow_stale)
+    try:
+        if not app.published:
+            await catch_up(app, allow_stale=allow_stale)
+    except NetworkError:
+        if app.trusted is None or app.folder.installed is not None:
+            raise  # else its blocks may all be here: known, but never installed
     release = current_release(app)
     if release is None:
         raise UserError(f"The app has no release in its channel {app.link.channel!r}.")

@@ -55,14 +55,14 @@ class Machine:
 
     def ok(self, *args: str | Path) -> Any:
         """The result of a command that must succeed."""
-        done = self.pearrt(*args, "--json")
+        done = self.pearrt(args[0], *_json_last(args))
         if done.returncode != 0:
             raise CommandFailed(f"{args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}")
         return json.loads(done.stdout)["result"]
 
     def refused(self, *args: str | Path) -> dict[str, str]:
         """The error of a command that must fail."""
-        done = self.pearrt(*args, "--json")
+        done = self.pearrt(args[0], *_json_last(args))
         if done.returncode == 0:
             raise CommandFailed(f"{args} succeeded\n{done.stdout}")
         line = done.stdout.strip() or done.stderr.strip().splitlines()[-1]
@@ -95,6 +95,11 @@ class Machine:
         if self.daemon.running():
             self.daemon.stop()
             wait_for(lambda: not self.daemon.running(), "the daemon to stop")
+
+
+def _json_last(args: tuple[str | Path, ...]) -> list[str | Path]:
+    """The arguments with --json, which must stand before the link for `run`: what follows that is the app's."""
+    return ["--json", *args[1:]] if args[0] == "run" else [*args[1:], "--json"]
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:

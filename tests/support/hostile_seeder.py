@@ -1,0 +1,94 @@
+"""A peer that serves an app but tampers with what it serves: real sockets, real handshake, false bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pearrt.link import Link, topic_of
+from pearrt.peer.service import PeerService
+from pearrt.store.service import Store
+from pearrt.swarm.service import SwarmService
+from pearrt.trust.metadata_set import MetadataSet
+
+Tamper = Callable[[bytes], bytes]
+
+
+class TamperingStore(Store):
+    """Reads blocks that another store wrote, and changes them on the way out."""
+
+    def __init__(self, root: Path, tamper: Callable[[bytes, bytes], bytes]) -> None:
+        super().__init__(root, read_only=True)
+        self.tamper = tamper
+
+    def get(self, block_id: bytes) -> bytes:
+        return self.tamper(block_id, super().get(block_id))
+
+
+class _App:
+    def __init__(self, link: Link, metadata: bytes) -> None:
+        self.topic = topic_of(link.app_key)
+        self.raw = metadata
+        self.decoded = MetadataSet.decode(metadata)
+
+    def timestamp(self) -> bytes | None:
+        return self.decoded.timestamp
+
+    def consider_timestamp(self, raw: bytes) -> bool:
+        return False
+
+    def metadata_from(self, first_root: int) -> bytes | None:
+        return self.raw
+
+
+class HostileSeeder:
+    """A context manager; `host` is what `--host` wants. `bundles` is index digest -> (index blocks, blocks)."""
+
+    def __init__(
+        self,
+        link: str,
+        metadata: bytes,
+        store: Path,
+        bundles: dict[bytes, tuple[list[bytes], list[bytes]]],
+        tamper: Callable[[bytes, bytes], bytes] = lambda _, data: data,
+    ) -> None:
+        self.app = _App(Link.parse(link), metadata)
+        self.store = TamperingStore(store, tamper)
+        self.bundles = bundles
+        self.host = ""
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(30), "the hostile seeder did not start"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        with self.store:
+            swarm = SwarmService(store=self.store)
+            peers = PeerService(
+                identity_seed=os.urandom(32), bind=("127.0.0.1", 0), agent="hostile", on_link=swarm.link_opened
+            )
+            swarm.attach(peers)
+            async with peers, swarm:
+                members = await swarm.join(self.app)
+                for digest, (index_blocks, blocks) in self.bundles.items():
+                    members.set_bundle(digest, blocks, index_blocks=index_blocks)
+                self.host = "{}:{}".format(*peers.address)
+                self._ready.set()
+                await self._stop.wait()
