@@ -23,7 +23,7 @@ _ZSTD_LEVEL = 9
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _MIN_WINDOW_BYTES = 1024
 _XZ_DICTIONARY_BYTES = 4 * 1024 * 1024
-_XZ_MEMORY_BYTES = 16 * 1024 * 1024
+_XZ_MEMORY_BYTES = 6 * 1024 * 1024
 
 
 def default_level(codec: str, raw_bytes: int) -> int:

@@ -110,13 +110,14 @@ class Index:
             codec=codec.decode(),
             frames=tuple(_parse_frames(value[b"frames"])),
         )
-        index.check()
+        index.check_files()
+        index.check_frames()
         return index
 
-    def check(self) -> None:
-        """Checks what single entries cannot show: order, collisions, sums. Raises like `parse`."""
-        if len(self.files) > MAX_FILES or len(self.frames) > MAX_FRAMES:
-            raise LimitExceeded("index: too many files or frames")
+    def check_files(self) -> None:
+        """Checks what single file entries cannot show: order, collisions, sums. Raises like `parse`."""
+        if len(self.files) > MAX_FILES:
+            raise LimitExceeded(f"index: {len(self.files)} files; at most {MAX_FILES} are allowed")
         _check_order(self.files)
         check_paths(file.path for file in self.files)
         if self.tree_bytes > MAX_TREE_BYTES:
@@ -125,7 +126,13 @@ class Index:
         for file in self.files:
             if sizes.setdefault(file.sha256, file.size) != file.size:
                 raise ProtocolViolation(f"index: one digest with two sizes at {shown(file.path)}")
-        if sum(sizes.values()) != self.raw_bytes:
+        _check_manifest(self.manifest, self.files)
+
+    def check_frames(self) -> None:
+        """Checks that the frames hold exactly the files' distinct contents. Raises like `parse`."""
+        if len(self.frames) > MAX_FRAMES:
+            raise LimitExceeded(f"index: {len(self.frames)} frames; at most {MAX_FRAMES} are allowed")
+        if sum(file.size for file in self.contents) != self.raw_bytes:
             raise ProtocolViolation("index: the frames do not hold as many bytes as the files")
         if self.codec == "raw" and not all(frame.is_raw for frame in self.frames):
             raise ProtocolViolation("index: codec raw with a compressed frame")
@@ -133,7 +140,6 @@ class Index:
         for block in self._all_blocks():
             if block_sizes.setdefault(block.id, block.size) != block.size:
                 raise ProtocolViolation("index: one block id with two sizes")
-        _check_manifest(self.manifest, self.files)
 
     def encode(self) -> bytes:
         """The canonical encoding, whose SHA-256 is the index digest."""

@@ -91,8 +91,10 @@ class Manifest:
             raise ProtocolViolation(f"manifest: unknown kind {ascii(self.kind)[:40]}")
         if len(self.platform) > MAX_VERSION_CHARACTERS or not _PLATFORM.fullmatch(self.platform):
             raise ProtocolViolation(f"manifest: {ascii(self.platform)[:80]} is not a platform")
-        if len(self.path) > MAX_PATH_ENTRIES or len(set(self.path)) != len(self.path):
-            raise LimitExceeded("manifest: too many or repeated path entries")
+        if len(self.path) > MAX_PATH_ENTRIES:
+            raise LimitExceeded("manifest: too many path entries")
+        if len(set(self.path)) != len(self.path):
+            raise ProtocolViolation("manifest: a path entry is there twice")
         for folder in self.path:
             if folder != ".":
                 check_path(folder)
