@@ -1,7 +1,7 @@
 """Classes of metadata sets, seeded: the corpus that the verifier and python-tuf are both shown.
 
 A maker takes a `random.Random` and returns a Case. The `valid` ones must be accepted by both verifiers, the
-`broken` ones refused by ours whatever python-tuf says. The name of a class says what it is, or what is wrong with it.
+`broken` ones refused by ours, whatever python-tuf says. The name of a class says what it is or what is wrong.
 """
 
 from __future__ import annotations

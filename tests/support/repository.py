@@ -1,7 +1,7 @@
 """A publisher in memory, written without pearrt's own publishing code: verifier and writer share no bug.
 
-Its plain dicts may be bent in three places: `documents` before signing, `blob_edits` after signing with all that
-hashes them adjusted, and the returned MetadataSet, whose hashes then no longer fit.
+Its plain dicts may be bent in three places: `documents` before signing, `blob_edits` after signing with all
+that hashes them adjusted, and the returned MetadataSet, whose hashes then no longer fit.
 """
 
 from __future__ import annotations
@@ -29,9 +29,19 @@ BlobEdit = Callable[[bytes], bytes]
 
 
 def canonical(value: Any) -> bytes:
-    """OLPC canonical JSON for text without control characters, by other means than the code under test."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.replace("\\n", "\n").encode()
+    """OLPC canonical JSON: what is signed. Raw control characters make it no JSON."""
+    if isinstance(value, dict):
+        return b"{" + b",".join(canonical(key) + b":" + canonical(value[key]) for key in sorted(value)) + b"}"
+    if isinstance(value, list):
+        return b"[" + b",".join(map(canonical, value)) + b"]"
+    if isinstance(value, str):
+        return b'"' + value.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+    return json.dumps(value).encode()
+
+
+def plain(value: Any) -> bytes:
+    """JSON with sorted keys: what travels."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def text_of(seconds: float) -> str:
@@ -67,7 +77,7 @@ def signature(name: str, signed: Document) -> Document:
 
 
 def blob_of(signed: Document, names: list[str]) -> bytes:
-    return canonical({"signatures": [signature(name, signed) for name in names], "signed": signed})
+    return plain({"signatures": [signature(name, signed) for name in names], "signed": signed})
 
 
 def meta_of(version: int, raw: bytes) -> Document:
