@@ -16,6 +16,7 @@ from pearrt.errors import SandboxError, Unsupported
 from pearrt.paths import Home
 from pearrt.sandbox import host as hosts
 from pearrt.sandbox import seccomp, shim
+from pearrt.sandbox.cgroup import Group
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
 from pearrt.sandbox.policy import Permissions
@@ -120,6 +121,18 @@ def _launched_layers(found: tuple[Layer, ...]) -> list[Layer]:
             )
             return [*held, *extra]
     return [Layer("namespaces", False, failure, _namespace_fix(failure)), landlock]
+
+
+def _cgroup_layer() -> Layer:
+    if group := Group.make(Permissions()):
+        group.close()
+        return Layer("cgroup", True, "total memory, processes and processors are bounded")
+    return Layer(
+        "cgroup",
+        False,
+        "no group can be made here: memory is bounded per process",
+        "On a system with cgroup version 2, start pearrt under `systemd-run --user --scope`.",
+    )
 
 
 def _try_launch(layers: tuple[Layer, ...]) -> str:

@@ -18,11 +18,10 @@ import contextlib
 import importlib.machinery
 import marshal
 import os
-import signal
 import socket
 import struct
 import subprocess
-import threading
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import CodeType
@@ -31,19 +30,13 @@ from typing import Any
 from pearrt.errors import SandboxError
 from pearrt.sandbox import host as hosts
 from pearrt.sandbox import layout, seccomp, shim
+from pearrt.sandbox.cgroup import Group
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
+from pearrt.sandbox.storage import Meter
+from pearrt.sandbox.supervise import PASSED_SIGNALS, Watch, signals_held, terminal_kept
 
 START_TIMEOUT_S = 30.0
-PASSED_SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)
-_SI_KERNEL = 0x80
 _UCRED = struct.Struct("=iII")
 
 
@@ -72,13 +65,8 @@ class Sandbox:
     def run(self) -> int:
         """Starts, waits, gives the exit code. Raises SandboxError where a layer could not be set up."""
         prepare_data(self.launch.data, self.who)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_SIGNALS, signal.SIGCHLD})
-        try:
+        with signals_held():
             return self._start_and_wait()
-        finally:
-            while signal.sigtimedwait(set(PASSED_SIGNALS), 0):
-                pass  # Ctrl-C reaches the app and this process; the app has answered it
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _start_and_wait(self) -> int:
         ours, theirs = socket.socketpair()
@@ -88,15 +76,34 @@ class Sandbox:
             with theirs:
                 process = self._spawn(theirs)
             try:
-                app = _await_ready(ours)
-                with _terminal_kept():
+                pid = _await_ready(ours)
+                watch = Watch(process, pid, timeout_s=self.timeout_s, meter=self._meter())
+                with watch, self._group(pid), terminal_kept():
                     ours.send(shim.GO)
-                    code = _wait(process, app, self.timeout_s)
+                    code = watch.wait()
             except BaseException:
                 process.kill()
                 process.wait()
                 raise
         return code if code >= 0 else 128 - code
+
+    def _meter(self) -> Meter | None:
+        if self.task is not Task.RUN:
+            return None
+        return Meter(self.launch.data, self.launch.permissions.storage_bytes, time.monotonic())
+
+    @contextlib.contextmanager
+    def _group(self, pid: int) -> Iterator[None]:
+        """The app in a cgroup of its own while it runs, where this process may make one."""
+        group = Group.make(self.launch.permissions) if "cgroup" in self.layers else None
+        if group is None:
+            yield
+            return
+        try:
+            group.add(pid)
+            yield
+        finally:
+            group.close()
 
     def _spawn(self, status: socket.socket) -> subprocess.Popen[bytes]:
         fds: list[int] = []
@@ -183,7 +190,7 @@ def prepare_data(data: Path, who: layout.Identity) -> None:
 
 
 def _await_ready(status: socket.socket) -> int:
-    """The app's process as a pidfd, once the shim says ready. Raises SandboxError where it does not."""
+    """The app's process id, once the shim says ready. Raises SandboxError where it does not."""
     try:
         message, ancillary, _, _ = status.recvmsg(1024, socket.CMSG_SPACE(_UCRED.size))
     except TimeoutError:
@@ -195,44 +202,5 @@ def _await_ready(status: socket.socket) -> int:
         )
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            return os.pidfd_open(_UCRED.unpack(data[: _UCRED.size])[0])
+            return int(_UCRED.unpack(data[: _UCRED.size])[0])
     raise SandboxError("The kernel did not name the app's process.")
-
-
-def _wait(process: subprocess.Popen[bytes], app: int, timeout_s: float | None) -> int:
-    """Waits and passes signals on; those of the terminal have reached the app by themselves."""
-    try:
-        if timeout_s is not None or threading.current_thread() is not threading.main_thread():
-            return process.wait(timeout_s)
-        while process.poll() is None:
-            info = signal.sigwaitinfo({*PASSED_SIGNALS, signal.SIGCHLD})
-            if info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(app, info.si_signo)
-        return process.returncode
-    except subprocess.TimeoutExpired:
-        raise SandboxError(f"It did not end within {timeout_s:.0f} s.") from None
-    finally:
-        os.close(app)
-
-
-@contextlib.contextmanager
-def _terminal_kept() -> Iterator[None]:
-    """Gives the terminal back as it was: its foreground group and, after a crash, its mode."""
-    import termios
-
-    try:
-        fd = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError:
-        yield
-        return
-    try:
-        group, mode = os.tcgetpgrp(fd), termios.tcgetattr(fd)
-        yield
-        if group == os.getpgrp():
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-            with contextlib.suppress(OSError, termios.error):
-                os.tcsetpgrp(fd, group)
-                termios.tcsetattr(fd, termios.TCSADRAIN, mode)
-    finally:
-        os.close(fd)

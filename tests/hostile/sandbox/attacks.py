@@ -107,7 +107,9 @@ def read_the_password_file(t: dict) -> object:
 
 @attack
 def find_a_home_folder(t: dict) -> object:
-    return [name for name in ("/root", "/home", "/etc/ssh", "/var", "/run", "/work", "/mnt") if os.listdir(name)]
+    return [
+        name for name in ("/root", "/home", "/etc/ssh", "/var", "/run", "/work", "/mnt") if os.listdir(name)
+    ]
 
 
 @attack

@@ -53,7 +53,10 @@ def surroundings(app: sandboxed.AppFolder) -> Iterator[tuple[dict, tuple[int, ..
             "secret": str(secret), "token": token, "victim": victim.pid, "marker": marker,
             "tcp_port": tcp.getsockname()[1], "abstract": f"pearrt-{token}",
         }  # fmt: skip
-        listeners = ((socket.SOCK_STREAM, "\0" + targets["abstract"]), (socket.SOCK_STREAM, f"{app.data}/stream.sock"))
+        listeners = (
+            (socket.SOCK_STREAM, "\0" + targets["abstract"]),
+            (socket.SOCK_STREAM, f"{app.data}/stream.sock"),
+        )
         for kind, address in (*listeners, (socket.SOCK_DGRAM, f"{app.data}/datagram.sock")):
             listener = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
             listener.bind(address)
@@ -70,7 +73,10 @@ def outcome(mode: str, inside: bool) -> dict[str, dict]:
     require("bwrap", "setpriv")
     if mode == "user" and not sandboxed.user_interpreter():
         missing("needs a Python that a plain user can start")
-    with sandboxed.AppFolder({"attacks.py": SOURCE}, mode) as app, surroundings(app) as (targets, leaked, extra):
+    with (
+        sandboxed.AppFolder({"attacks.py": SOURCE}, mode) as app,
+        surroundings(app) as (targets, leaked, extra),
+    ):
         if mode == "user" and os.geteuid() == 0:
             os.chown(app.app / "attacks.py", sandboxed.NOBODY, sandboxed.NOBODY)
         if inside:

@@ -1,0 +1,116 @@
+"""What the launcher does while the app runs: passes signals on, watches its storage, gives the terminal back.
+A shell of the sandbox room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+from pearrt.errors import Denied, SandboxError
+from pearrt.sandbox.policy import format_size
+from pearrt.sandbox.storage import Meter
+
+PASSED_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+_SI_KERNEL = 0x80
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Blocks what is passed on: the app is born with them blocked, and the watch takes them one by one."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_SIGNALS, signal.SIGCHLD})
+    try:
+        yield
+    finally:
+        while signal.sigtimedwait(set(PASSED_SIGNALS), 0):
+            pass  # Ctrl-C reaches the app and this process; the app has answered it
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+class Watch:
+    """A running app and its bounds. A context manager around a pidfd, so that no signal can meet another
+    process.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], pid: int, *, timeout_s: float | None, meter: Meter | None
+    ) -> None:
+        self.process = process
+        self.timeout_s = timeout_s
+        self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self.meter = meter
+        self._app = os.pidfd_open(pid)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._app)
+
+    def wait(self) -> int:
+        """The exit status as subprocess gives it. Raises Denied for too much storage, SandboxError for too
+        long.
+        """
+        by_signal = threading.current_thread() is threading.main_thread()
+        while self.process.poll() is None:
+            (self._pass_signals if by_signal else self._sleep)()
+            if self.meter is not None and self.meter.over():
+                raise Denied(
+                    f"The app was stopped: it keeps more than {format_size(self.meter.limit_bytes)}.",
+                    hint="Its publisher can ask for more with the permission `storage`.",
+                )
+            if self.deadline is not None and time.monotonic() > self.deadline:
+                raise SandboxError(f"The app was stopped: it did not end within {self.timeout_s:.0f} s.")
+        return self.process.returncode
+
+    def _pause_s(self) -> float | None:
+        times = [] if self.deadline is None else [self.deadline]
+        times += [] if self.meter is None else [self.meter.next_check]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _pass_signals(self) -> None:
+        """Waits for a signal and hands it to the app; what the terminal sent has reached it by itself."""
+        waited, pause_s = {*PASSED_SIGNALS, signal.SIGCHLD}, self._pause_s()
+        info = signal.sigwaitinfo(waited) if pause_s is None else signal.sigtimedwait(waited, pause_s)
+        if info is not None and info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._app, info.si_signo)
+
+    def _sleep(self) -> None:
+        """Elsewhere than in the main thread no signal arrives."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(self._pause_s())
+
+
+@contextlib.contextmanager
+def terminal_kept() -> Iterator[None]:
+    """Gives the terminal back as it was: its foreground group and its mode."""
+    import termios
+
+    try:
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        yield
+        return
+    try:
+        group, mode = os.tcgetpgrp(fd), termios.tcgetattr(fd)
+        yield
+        if group == os.getpgrp():
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+            with contextlib.suppress(OSError, termios.error):
+                os.tcsetpgrp(fd, group)
+                termios.tcsetattr(fd, termios.TCSADRAIN, mode)
+    finally:
+        os.close(fd)
