@@ -38,8 +38,6 @@ _REDIRECTS = frozenset({301, 302, 307, 308})
 class NotThere(NetworkError):
     """The mirror does not have it."""
 
-    code = "not-on-mirror"
-
 
 class Mirror:
     """An async context manager. `base` is the http or https URL in front of `/pearrt/v1`."""

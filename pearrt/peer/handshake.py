@@ -59,8 +59,6 @@ class Identity:
 class SelfConnection(ProtocolViolation):
     """The other side is this very peer."""
 
-    code = "self-connection"
-
 
 @dataclass(frozen=True, slots=True)
 class Session:

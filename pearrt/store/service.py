@@ -40,8 +40,6 @@ _FSCK_WORKERS = 4
 class NoSuchBlock(StoreError):
     """The block is not in the store."""
 
-    code = "no-such-block"
-
 
 @dataclass(frozen=True, slots=True)
 class GcReport:
