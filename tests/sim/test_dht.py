@@ -1,14 +1,14 @@
 """A thousand nodes that lose datagrams and leave without a word: lookups still find what was stored.
 
 One network for all tests of this file: 1,000 nodes, 5 % of datagrams lost, 20 % of the nodes replaced per
-hour, 20 minutes of virtual time. Topics and items are stored once at the start and never again, which is
+hour, 15 minutes of virtual time. Topics and items are stored once at the start and never again, which is
 harder than in life.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -22,7 +22,7 @@ from tests.support.sim_dht import SimNode, SimSwarm
 NODES = 1000
 LOSS = 0.05
 CHURN_PER_HOUR = 0.2
-MINUTES = 20
+MINUTES = 15
 TOPICS = 60
 ITEMS = 30
 LOOKUPS = 300
@@ -46,7 +46,7 @@ class Outcome:
 
 
 class Run:
-    """Builds the network and lets the twenty minutes pass."""
+    """Builds the network and lets the time pass."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -126,8 +126,8 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def outcome() -> Iterator[Outcome]:
-    yield Run(seed=2026)()
+def outcome() -> Outcome:
+    return Run(seed=2026)()
 
 
 def mean(numbers: list[float]) -> float:
@@ -145,7 +145,7 @@ def test_lookups_find_peers_and_items_at_5_percent_loss_and_20_percent_churn_per
     items = [each for each in outcome.item_lookups if outcome.askers[each].alive]
     found_peers = sum(outcome.topics[each.target] in each.fresh for each in peers)
     found_items = sum(each.item is not None and each.item.value == b"current" for each in items)
-    assert outcome.replaced > 40
+    assert outcome.replaced > 30
     assert outcome.lost > 0.04 * outcome.sent
     assert found_peers >= 0.99 * len(peers) > 250
     assert found_items >= 0.99 * len(items) > 250
@@ -163,9 +163,9 @@ def test_hops_and_messages_per_lookup_stay_small(
     stored = mean([each.stored for each in outcome.stores])
     with capsys.disabled():
         print(
-            f"\n  {NODES} nodes, {LOSS:.0%} loss, {outcome.replaced} replaced in {MINUTES} min: per lookup {hops:.2f} hops, "
-            f"{queries:.1f} queries (most {max(walk.requests for walk in walks)}); stored at {stored:.1f} nodes; "
-            f"{outcome.sent:,} datagrams"
+            f"\n  {NODES} nodes, {LOSS:.0%} loss, {outcome.replaced} replaced in {MINUTES} min: "
+            f"{hops:.2f} hops and {queries:.1f} queries per lookup (most {max(walk.requests for walk in walks)}); "
+            f"stored at {stored:.1f} nodes; {outcome.sent:,} datagrams"
         )
     assert 1 <= hops <= 4
     assert 8 <= queries <= 16
