@@ -9,8 +9,10 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from pearrt.cli.main import cli
 from tests.support.require import require
 
 ROOT = Path(__file__).parents[2]
@@ -99,16 +101,46 @@ def test_make_targets_that_are_named_exist() -> None:
     assert [target for target in named if not re.search(rf"^{target}:", makefile, re.M)] == []
 
 
-def test_commands_that_are_named_exist() -> None:
-    from pearrt.cli.main import COMMANDS
+def _typed_commands(page: Path) -> Iterator[list[str]]:
+    """What the page tells people to type: words after `pearrt` in code, without variables and comments."""
+    text = page.read_text(encoding="utf-8")
+    lines = [*re.findall(r"^ {4}(.+)$", text, re.MULTILINE), *re.findall(r"`([^`\n]+)`", text)]
+    for line in lines:
+        if match := re.match(r"(?:[A-Z_]+=\S+ )*(?:/usr/bin/)?pearrt (?=[a-z-])(.*)", line.split("  #")[0]):
+            yield match[1].split()
 
-    named = {
-        word
-        for page in PAGES
-        for word in re.findall(r"\bpearrt ([a-z]+)\b(?= [A-Z-]|`| [a-z]+`)", page.read_text())
-    }
-    prose = {"runs", "demo"}
-    assert sorted(named - set(COMMANDS) - prose) == []
+
+def _unknown_words(words: list[str]) -> Iterator[str]:
+    """Subcommands and options of one command line that the command does not have."""
+    command: click.Command = cli
+    context = click.Context(cli, info_name="pearrt")
+    for word in words:
+        name = word.strip("[]").partition("=")[0]
+        if isinstance(command, click.Group) and not name.startswith("-"):
+            found = command.get_command(context, name)
+            if found is None:
+                yield name
+                return
+            command = found
+        elif name.startswith("--"):
+            options = [option for param in command.get_params(context) for option in param.opts]
+            if name not in options:
+                yield name
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name != "reference"], ids=lambda page: page.name
+)
+def test_what_people_are_told_to_type_exists(page: Path) -> None:
+    typed = list(_typed_commands(page))
+    assert [(words, unknown) for words in typed for unknown in _unknown_words(words)] == []
+
+
+def test_commands_are_found_in_pages() -> None:
+    """So that the test above does not pass for want of anything to check."""
+    assert ["stage", "./my-app"] in list(_typed_commands(ROOT / "docs/guides/publisher.md"))
+    assert list(_unknown_words(["rum"])) == ["rum"]
+    assert list(_unknown_words(["run", "LINK", "--fast"])) == ["--fast"]
 
 
 def test_every_decision_is_listed_and_has_its_parts() -> None:
