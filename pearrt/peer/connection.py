@@ -71,6 +71,10 @@ class Connection:
         self._ping_sent: float | None = None
         self._dead_at: float | None = None
 
+    def begin(self, now: float) -> None:
+        """The transport is there: the handshake's time begins."""
+        self._began = self._heard = now
+
     # -- receiving
 
     def room(self) -> memoryview:

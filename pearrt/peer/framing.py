@@ -21,7 +21,8 @@ from pearrt.peer.messages import HEADER_BYTES, Buffer, Message
 LENGTH_BYTES = 2
 MAX_RECORD_BYTES = 65535
 MAX_PLAINTEXT_BYTES = MAX_RECORD_BYTES - TAG_BYTES
-RECEIVE_BUFFER_BYTES = 4 * (LENGTH_BYTES + MAX_RECORD_BYTES)
+FRAME_BYTES = LENGTH_BYTES + MAX_RECORD_BYTES
+BUSY_BUFFER_BYTES = 4 * FRAME_BYTES
 
 
 def seal(cipher: CipherState, head: Buffer, tail: Buffer = b"") -> memoryview:
@@ -109,30 +110,35 @@ class MessageAssembler:
 class RecordReader:
     """The receiving half of a connection: a buffer that the transport fills, and the messages in it.
 
-    Write into `room()`, then tell `received(count)`.
+    Write into `room()`, then tell `received(count)`. The buffer holds one record at first, four once it was
+    full: most connections are idle, and fewer, larger reads are what makes a busy one fast.
     """
 
-    __slots__ = ("_assembler", "_buffer", "_cipher", "_end", "_start", "record_bytes")
+    __slots__ = ("_assembler", "_buffer", "_busy", "_cipher", "_end", "_start", "record_bytes")
 
     def __init__(self, cipher: CipherState) -> None:
         self._cipher = cipher
         self._assembler = MessageAssembler()
-        self._buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self._buffer = memoryview(bytearray(FRAME_BYTES))
+        self._busy = False
         self._start = 0  # of what is not parsed yet
         self._end = 0
         self.record_bytes = 0  # plaintext bytes of whole records in the last call of `received`
 
     def room(self) -> memoryview:
         """The free part of the buffer; never empty."""
-        if len(self._buffer) - self._end < LENGTH_BYTES + MAX_RECORD_BYTES:
-            left = self._end - self._start
-            self._buffer[:left] = bytes(self._buffer[self._start : self._end])
-            self._start, self._end = 0, left
+        if len(self._buffer) - self._end < FRAME_BYTES:
+            left = bytes(self._buffer[self._start : self._end])
+            if self._busy and len(self._buffer) < BUSY_BUFFER_BYTES:
+                self._buffer = memoryview(bytearray(BUSY_BUFFER_BYTES))
+            self._buffer[: len(left)] = left
+            self._start, self._end = 0, len(left)
         return self._buffer[self._end :]
 
     def received(self, count: int) -> Iterator[Message]:
         """The messages that the last `count` bytes complete. Raises ProtocolViolation or LimitExceeded."""
         self._end += count
+        self._busy = self._busy or self._end == len(self._buffer)
         self.record_bytes = 0
         buffer = self._buffer
         while self._end - self._start >= LENGTH_BYTES:

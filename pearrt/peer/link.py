@@ -201,7 +201,9 @@ class PeerLink(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self.address = transport.get_extra_info("peername")[:2]
+        peername = transport.get_extra_info("peername")
+        self.address = peername[:2] if peername else self.address  # None: it has gone again already
+        self._connection.begin(self._loop.time())
         transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
         sock = transport.get_extra_info("socket")
         with contextlib.suppress(OSError, AttributeError):  # not on every system

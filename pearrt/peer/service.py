@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 
+from pearrt.crypto.noise import PSK_BYTES
 from pearrt.errors import NetworkError, PearrtError, PeerTimeout, Unreachable
 from pearrt.peer.admission import Admission
 from pearrt.peer.connection import Connection
@@ -63,6 +64,9 @@ class PeerService:
         self.on_link = on_link
         self._identity = Identity.create(identity_seed, os.urandom(32))
         self._bind = bind if isinstance(bind, list) else [bind]
+        if len(psk) not in {0, PSK_BYTES}:
+            raise ValueError(f"a pre-shared key has {PSK_BYTES} bytes")
+        Hello(agent).body()  # an agent that is too long is refused here, where the fault is
         self._agent = agent
         self._psk = psk
         self._http_factory = http_factory
@@ -99,11 +103,12 @@ class PeerService:
     @property
     def links(self) -> list[PeerLink]:
         """The open links."""
-        return list(self._links.values())
+        return [link for link in self._links.values() if not link.closed]
 
     def link_to(self, peer_id: bytes) -> PeerLink | None:
         """The open link to this peer."""
-        return self._links.get(peer_id)
+        link = self._links.get(peer_id)
+        return None if link is None or link.closed else link
 
     # -- listening
 
@@ -216,7 +221,7 @@ class PeerService:
         known: list[bytes] = []
 
         def approve(peer_id: bytes) -> None:
-            if peer_id in self._links or peer_id in self._dialled:
+            if self.link_to(peer_id) or peer_id in self._dialled:
                 raise _AlreadyLinked(peer_id)
             self._dialled[peer_id] = opened
             known.append(peer_id)
@@ -229,7 +234,7 @@ class PeerService:
         try:
             await self._open_transport(link, address)
             link = await opened
-            return self._links.get(link.peer_id, link)  # another one may be kept by now
+            return self.link_to(link.peer_id) or link  # another one may be kept by now
         except _AlreadyLinked as e:
             return await self._existing(e.peer_id)
         finally:
@@ -252,7 +257,7 @@ class PeerService:
             raise Unreachable(f"Cannot connect to {host} port {port}: {e.strerror or e}.") from e
 
     async def _existing(self, peer_id: bytes) -> PeerLink:
-        link = self._links.get(peer_id)
+        link = self.link_to(peer_id)
         if link is not None:
             link.probe()
             return link
@@ -266,8 +271,8 @@ class PeerService:
     # -- one link per peer
 
     def _opened(self, link: PeerLink) -> None:
-        old = self._links.get(link.peer_id)
-        if old is not None and not old.closed:
+        old = self.link_to(link.peer_id)
+        if old is not None:
             if not self._prefer(link, old):
                 self._settle(link, old)
                 link.close("another connection is kept", code=BYE_DUPLICATE)
