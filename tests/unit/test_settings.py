@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pearrt
 from pearrt.errors import UserError
 from pearrt.link import HostPort
 from pearrt.paths import Home
@@ -195,3 +196,13 @@ def test_the_process_environment_is_the_default_source(
         monkeypatch.delenv(name)
     monkeypatch.setenv("PEARRT_MAX_PEERS", "3")
     assert Settings.load(Home.at(tmp_path)).max_peers == 3
+
+
+def test_every_setting_does_something() -> None:
+    """A setting that nothing reads would be a promise that is not kept."""
+    package = Path(pearrt.__file__).parent
+    code = "\n".join(path.read_text() for path in package.rglob("*.py") if path.name != "settings.py")
+    readers = {"psk_file": "read_psk"}
+    assert [
+        line.name for line in reference() if f"ettings.{readers.get(line.name, line.name)}" not in code
+    ] == []
