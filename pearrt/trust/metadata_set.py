@@ -56,7 +56,7 @@ class MetadataSet:
     def since(self, first_root: int, max_bytes: int) -> MetadataSet:
         """The set with roots from version `first_root` on, as many as fit into `max_bytes` when encoded.
 
-        For a set that begins with root 1. Who needs more roots asks again.
+        For a set that begins with root 1.
         """
         room = max_bytes - len(replace(self, roots=()).encode())
         fitting: list[bytes] = []

@@ -504,7 +504,7 @@ def test_a_forged_or_contradictory_gossip_is_refused(repository: Repository) -> 
 
 
 def test_gossip_across_a_change_of_the_heartbeat(repository: Repository) -> None:
-    """An honest peer that is behind is no liar; one that is ahead can't be judged before its roots are seen."""
+    """An honest peer that is behind is no liar; one ahead can't be judged before its roots are seen."""
     behind, ahead = (
         repository.copy(),
         repository.copy().rotate(("ada", "bob", "cyd"), 2, "hb2").release("2.0"),
