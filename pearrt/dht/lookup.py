@@ -1,8 +1,9 @@
 """One iterative lookup (Kademlia): walk towards a target by asking the closest known nodes for closer ones.
 
-Pure bookkeeping: `next_contacts` says whom to ask now; `answered`, `late` and `failed` report what became of
-it. The lookup has ended when `width` nodes have answered and nobody closer is left to ask or may still answer in time:
-a late node holds nobody up, but counts when it does answer.
+Pure bookkeeping: `next_contacts` says whom to ask now; `answered`, `late`, `overdue` and `failed` report what
+became of it. A late node no longer holds up the next request, and a lookup ends without it once the `width`
+closest others have answered. With fewer than that and nobody left to ask, late nodes are waited for until
+they are overdue; as long as not one node has answered, until they have failed.
 
 Against hostile nodes: one candidate per address, a few per public network prefix, a bound on candidates and
 on requests; a node that answers under another id than we were told is filed under the id it has.
@@ -22,8 +23,13 @@ class _State(Enum):
     NEW = auto()
     ASKED = auto()
     LATE = auto()
+    OVERDUE = auto()
     ANSWERED = auto()
     FAILED = auto()
+
+
+_UNANSWERED = frozenset({_State.ASKED, _State.LATE, _State.OVERDUE})
+_NOT_COUNTED_ON = frozenset({_State.LATE, _State.OVERDUE, _State.FAILED})
 
 
 class _Candidate:
@@ -107,29 +113,31 @@ class Lookup:
                 self._inflight += 1
                 self.requests += 1
                 room -= 1
-            if state is not _State.FAILED and state is not _State.LATE:
+            if state not in _NOT_COUNTED_ON:
                 wanted -= 1
         return chosen
 
     @property
     def finished(self) -> bool:
-        """Whether the closest `width` live nodes have answered, or nobody is left to ask."""
-        wanted = self.width
+        """Whether the closest `width` nodes worth waiting for have answered, or nobody is left to ask."""
+        answered = 0
+        waited_for = overdue = False
         exhausted = self.requests >= self._settings.max_lookup_requests
         for candidate in self._order:
-            if wanted <= 0:
-                break
+            if answered >= self.width:
+                return True
             state = candidate.state
             if state is _State.ASKED or (state is _State.NEW and not exhausted):
                 return False
-            if state is _State.ANSWERED:
-                wanted -= 1
-        return True
+            answered += state is _State.ANSWERED
+            waited_for |= state is _State.LATE
+            overdue |= state is _State.OVERDUE
+        return answered >= self.width or not (waited_for or (overdue and not answered))
 
     def answered(self, address: Address, sender: bytes, token: bytes, contacts: Iterable[Contact]) -> None:
         """The node at `address` answered as `sender` and named `contacts`."""
         candidate = self._by_address.get(address)
-        if candidate is None or candidate.state not in (_State.ASKED, _State.LATE):
+        if candidate is None or candidate.state not in _UNANSWERED:
             return
         self._settle(candidate, _State.ANSWERED)
         candidate.token = token
@@ -149,15 +157,21 @@ class Lookup:
         insort(self._order, candidate)
 
     def late(self, address: Address) -> None:
-        """No answer after the short timeout: another may be asked meanwhile."""
+        """No answer after some round trips: another may be asked meanwhile."""
         candidate = self._by_address.get(address)
         if candidate is not None and candidate.state is _State.ASKED:
             self._settle(candidate, _State.LATE)
 
+    def overdue(self, address: Address) -> None:
+        """No answer after the short timeout: hardly worth waiting for."""
+        candidate = self._by_address.get(address)
+        if candidate is not None and candidate.state is _State.LATE:
+            candidate.state = _State.OVERDUE
+
     def failed(self, address: Address) -> None:
         """No answer at all, or an error."""
         candidate = self._by_address.get(address)
-        if candidate is not None and candidate.state in (_State.ASKED, _State.LATE):
+        if candidate is not None and candidate.state in _UNANSWERED:
             self._settle(candidate, _State.FAILED)
 
     def _settle(self, candidate: _Candidate, state: _State) -> None:

@@ -314,8 +314,7 @@ class DhtNode:
 
     def next_timer(self) -> float:
         """When `handle_timer` wants to be called next."""
-        deadline = self._requests.next_deadline()
-        return self._maintain_at if deadline is None else min(deadline, self._maintain_at)
+        return min(self._requests.next_deadline(), self._maintain_at)
 
     def handle_timer(self, now: float) -> None:
         """Times out requests and does the housekeeping that is due."""
@@ -323,6 +322,11 @@ class DhtNode:
             operation = pending.operation
             if operation is not None and operation.lookup is not None:
                 operation.lookup.late(pending.contact.address)
+                self._advance(operation, now)
+        for pending in self._requests.take_overdue(now):
+            operation = pending.operation
+            if operation is not None and operation.lookup is not None:
+                operation.lookup.overdue(pending.contact.address)
                 self._advance(operation, now)
         for pending in self._requests.take_failed(now):
             self._pinging.discard(pending.contact.address)
@@ -423,7 +427,10 @@ class DhtNode:
         sizes = dict(self.table.buckets())
         period = self.settings.stale_after_s
         for index in range(max(sizes, default=0)):
-            if sizes.get(index, 0) < self.settings.bucket_size and now >= self._filled.get(index, -period) + period:
+            if (
+                sizes.get(index, 0) < self.settings.bucket_size
+                and now >= self._filled.get(index, -period) + period
+            ):
                 self._filled[index] = now
                 self._refresh(index, now)
                 return

@@ -125,7 +125,7 @@ class FindImmutable(Operation):
 
 
 class FindMutable(Operation):
-    """The newest mutable item under a key and salt. `holders` are the nodes that returned any value."""
+    """The newest mutable item under a key and salt. `held` is what seq each node returned."""
 
     def __init__(self, public_key: bytes, salt: bytes) -> None:
         super().__init__(mutable_target(public_key, salt))
@@ -133,18 +133,19 @@ class FindMutable(Operation):
         self.public_key = public_key
         self.salt = salt
         self.item: MutableItem | None = None
-        self.holders: set[Contact] = set()
+        self.held: dict[Contact, int] = {}
 
     def heard(self, contact: Contact, response: Response) -> None:
         item = response.item
         if not isinstance(item, MutableItem) or item.public_key != self.public_key:
             return
         item = replace(item, salt=self.salt) if self.salt else item
-        if self.item is not None and item.seq <= self.item.seq:
-            self.holders.add(contact)
-        elif item.verifies():
+        newer = self.item is None or item.seq > self.item.seq
+        if newer and not item.verifies():
+            return
+        self.held[contact] = item.seq
+        if newer:
             self.item = item
-            self.holders.add(contact)
 
 
 class PutImmutable(FindImmutable):
@@ -181,8 +182,9 @@ class PutMutable(FindMutable):
         self.own = self._sign(self.item)
         if self.own is None:
             return []
-        return [
-            (contact, Put(self.own, token, self._cas if contact in self.holders else None))
-            for contact, token in closest
-            if token
-        ]
+        return [(contact, Put(self.own, token, self._cas_for(contact))) for contact, token in closest if token]
+
+    def _cas_for(self, contact: Contact) -> int | None:
+        """A node that missed an update is held to the seq it has; one without any value is asked for none."""
+        held = self.held.get(contact)
+        return None if self._cas is None or held is None else min(self._cas, held)

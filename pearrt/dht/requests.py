@@ -1,12 +1,14 @@
 """Requests in flight: transaction id -> whom we asked and on whose behalf.
 
 An answer counts only with a transaction id that is open and from the very address that was asked (spoofed
-sources fail both). Ids are 4 random bytes. Every request becomes late after some round trips, at most the short timeout,
-and fails after the full one; both are the same for all, so two queues in order of sending hold the deadlines.
+sources fail both). Ids are 4 random bytes. A lookup's request becomes late after some round trips, overdue
+after the short timeout; every request fails after the full one. Each of these spans is the same for all at
+any time, so queues in order of sending hold the deadlines.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ class Pending:
     """One open request. `operation` is None for the node's own housekeeping. `write` marks announce_peer and
     put."""
 
+    transaction: bytes
     contact: Contact
     operation: Operation | None
     write: bool
@@ -34,18 +37,30 @@ class Pending:
 class Requests:
     """All requests in flight of one node."""
 
-    __slots__ = ("_full_s", "_late", "_max", "_open", "_rng", "_round_trip", "_timeout")
+    __slots__ = (
+        "_full_s",
+        "_late",
+        "_max",
+        "_open",
+        "_overdue",
+        "_rng",
+        "_round_trip",
+        "_short_s",
+        "_timeout",
+    )
 
     def __init__(
         self, *, short_timeout_s: float, full_timeout_s: float, limit: int, rng: random.Random
     ) -> None:
         self._round_trip = RoundTrip(least_s=min(LEAST_LATE_S, short_timeout_s), most_s=short_timeout_s)
+        self._short_s = short_timeout_s
         self._full_s = full_timeout_s
         self._max = limit
         self._rng = rng
         self._open: dict[bytes, Pending] = {}
         self._late: deque[Pending] = deque()
-        self._timeout: deque[tuple[bytes, Pending]] = deque()
+        self._overdue: deque[Pending] = deque()
+        self._timeout: deque[Pending] = deque()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -60,11 +75,12 @@ class Requests:
         transaction = self._rng.getrandbits(32).to_bytes(TRANSACTION_BYTES)
         while transaction in self._open:
             transaction = self._rng.getrandbits(32).to_bytes(TRANSACTION_BYTES)
-        pending = Pending(contact, operation, write, now)
+        pending = Pending(transaction, contact, operation, write, now)
         self._open[transaction] = pending
         if operation is not None and not write:
             self._late.append(pending)
-        self._timeout.append((transaction, pending))
+            self._overdue.append(pending)
+        self._timeout.append(pending)
         return transaction
 
     def close(self, transaction: bytes, source: Address, now: float) -> Pending | None:
@@ -77,36 +93,41 @@ class Requests:
         self._round_trip.measured(now - pending.sent)
         return pending
 
-    def next_deadline(self) -> float | None:
-        """When the next open request becomes late or fails."""
-        late, timeout = self._late, self._timeout
-        while late and not late[0].open:
-            late.popleft()
-        while timeout and not timeout[0][1].open:
-            timeout.popleft()
-        deadlines = [late[0].sent + self._round_trip.late_after_s] if late else []
-        if timeout:
-            deadlines.append(timeout[0][1].sent + self._full_s)
-        return min(deadlines, default=None)
+    def next_deadline(self) -> float:
+        """When the next open request becomes late or overdue, or fails; infinity if none is open."""
+        return min(
+            _first_sent(self._late) + self._round_trip.late_after_s,
+            _first_sent(self._overdue) + self._short_s,
+            _first_sent(self._timeout) + self._full_s,
+        )
 
     def take_late(self, now: float) -> list[Pending]:
         """The open requests that have just become late."""
-        late: list[Pending] = []
-        late_s = self._round_trip.late_after_s
-        while self._late and (not self._late[0].open or self._late[0].sent + late_s <= now):
-            pending = self._late.popleft()
-            if pending.open:
-                late.append(pending)
-        return late
+        return _take(self._late, now - self._round_trip.late_after_s)
+
+    def take_overdue(self, now: float) -> list[Pending]:
+        """The open requests that have just become overdue."""
+        return _take(self._overdue, now - self._short_s)
 
     def take_failed(self, now: float) -> list[Pending]:
         """The requests whose full timeout is over, now closed."""
-        failed: list[Pending] = []
-        queue = self._timeout
-        while queue and (not queue[0][1].open or queue[0][1].sent + self._full_s <= now):
-            transaction, pending = queue.popleft()
-            if pending.open:
-                pending.open = False
-                del self._open[transaction]
-                failed.append(pending)
+        failed = _take(self._timeout, now - self._full_s)
+        for pending in failed:
+            pending.open = False
+            del self._open[pending.transaction]
         return failed
+
+
+def _first_sent(queue: deque[Pending]) -> float:
+    """When the oldest open request in `queue` was sent."""
+    while queue and not queue[0].open:
+        queue.popleft()
+    return queue[0].sent if queue else math.inf
+
+
+def _take(queue: deque[Pending], sent_by: float) -> list[Pending]:
+    """Removes and returns the open requests that were sent by then."""
+    taken: list[Pending] = []
+    while _first_sent(queue) <= sent_by:
+        taken.append(queue.popleft())
+    return taken

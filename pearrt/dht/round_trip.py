@@ -1,7 +1,8 @@
-"""How long this node's requests take to be answered: the estimate that tells a late answer from a slow network.
+"""How long this node's requests take to be answered: the estimate that tells a late answer from a slow
+network.
 
-Jacobson's smoothed mean and deviation (RFC 6298, section 2), over all nodes together: one number is enough to decide
-when a lookup should ask somebody else besides.
+Jacobson's smoothed mean and deviation (RFC 6298, section 2), over all nodes together: one number is enough to
+decide when a lookup should ask somebody else besides.
 """
 
 from __future__ import annotations

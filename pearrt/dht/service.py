@@ -16,16 +16,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import logging
 import os
 import random
-import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Self, TypeVar
 
 from pearrt.crypto import ed25519
 from pearrt.dht import table_file as table_format
@@ -45,6 +43,7 @@ from pearrt.dht.operations import (
 )
 from pearrt.dht.settings import DEFAULT_BOOTSTRAP, DhtSettings
 from pearrt.dht.table_file import SavedTable
+from pearrt.dht.udp import NodeSocket, resolve
 from pearrt.errors import UserError
 from pearrt.link import HostPort
 
@@ -52,11 +51,9 @@ __all__ = ["DEFAULT_BOOTSTRAP", "DhtService", "DhtStats", "PutResult"]
 
 log = logging.getLogger(__name__)
 
-RESOLVE_TIMEOUT_S = 10.0
 RESOLVE_RETRY_S = 30.0
 READY_TIMEOUT_S = 5.0
 OPERATION_TIMEOUT_S = 30.0
-_RECEIVE_BUFFER_BYTES = 1 << 20
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 _O = TypeVar("_O", bound=Operation)
@@ -115,7 +112,7 @@ class DhtService:
         self._settings = settings or DhtSettings()
         # Transaction ids and tokens must not be guessable; a seed is for simulations.
         self._rng = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311
-        self._sockets: list[_Socket] = []
+        self._sockets: list[NodeSocket] = []
         self._waiting: dict[Operation, asyncio.Event] = {}
         self._announced: dict[bytes, tuple[int, float]] = {}
         self._published: dict[bytes, tuple[MutableItem, float]] = {}
@@ -314,18 +311,17 @@ class DhtService:
                 self._end(each, operation)
         return operations
 
-    def _begin(self, each: _Socket, operation: Operation, changed: asyncio.Event) -> None:
+    def _begin(self, each: NodeSocket, operation: Operation, changed: asyncio.Event) -> None:
         self._waiting[operation] = changed
         each.node.start(operation, self._time())
         each.flush()
 
-    def _end(self, each: _Socket, operation: Operation) -> None:
+    def _end(self, each: NodeSocket, operation: Operation) -> None:
         self._waiting.pop(operation, None)
         if not operation.done:
             each.node.cancel(operation)
 
-    def changed(self, operation: Operation) -> None:
-        """A socket's node has news of `operation`."""
+    def _operation_changed(self, operation: Operation) -> None:
         event = self._waiting.get(operation)
         if event is not None:
             event.set()
@@ -354,14 +350,8 @@ class DhtService:
             read_only=self._read_only,
             now=now,
         )
-        loop = asyncio.get_running_loop()
         try:
-            if family is Family.V6:
-                _, each = await loop.create_datagram_endpoint(
-                    lambda: _Socket(self, node), sock=_v6_socket(bind)
-                )
-            else:
-                _, each = await loop.create_datagram_endpoint(lambda: _Socket(self, node), local_addr=bind)
+            each = await NodeSocket.open(node, bind, self._operation_changed)
         except OSError as e:
             if family is Family.V6 and e.errno in _NO_IPV6:
                 raise
@@ -388,7 +378,7 @@ class DhtService:
     async def _resolve_bootstrap(self) -> None:
         pending = list(self._hosts)
         while pending:
-            resolved = await asyncio.gather(*(_resolve(host) for host in pending))
+            resolved = await asyncio.gather(*(resolve(host) for host in pending))
             addresses = [address for found in resolved for address in found]
             self._add_bootstrap(addresses)
             self._ready.set()
@@ -396,6 +386,11 @@ class DhtService:
             if pending:
                 await asyncio.sleep(RESOLVE_RETRY_S)
         self._ready.set()
+
+    async def add_nodes(self, hosts: Iterable[HostPort]) -> None:
+        """Further first nodes, from a link's hints; one that does not resolve is left out."""
+        resolved = await asyncio.gather(*(resolve(host) for host in hosts))
+        self._add_bootstrap([address for found in resolved for address in found])
 
     def _add_bootstrap(self, addresses: list[Address]) -> None:
         for each in self._sockets:
@@ -463,91 +458,6 @@ class DhtService:
             del self._published[target]
         else:
             self._published[target] = (item, self._time() + self._settings.republish_s)
-
-
-class _Socket(asyncio.DatagramProtocol):
-    """One UDP socket and the node behind it."""
-
-    def __init__(self, service: DhtService, node: DhtNode) -> None:
-        self.node = node
-        self.address: Address = ("", 0)
-        self._service = service
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.DatagramTransport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)  # Python 3.11's own is no subclass
-        host, port = transport.get_extra_info("sockname")[:2]
-        self.address = (host, port)
-        if (sock := transport.get_extra_info("socket")) is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.node.receive(data, addr[:2], self._loop.time())
-        self.flush()
-
-    def error_received(self, exc: Exception) -> None:
-        """An unreachable network or a full queue: UDP loses datagrams, and the requests time out."""
-        log.debug("udp: %s", exc)
-
-    def flush(self) -> None:
-        """Sends what the node has to send, tells the waiters, sets the timer."""
-        transport = self._transport
-        if transport is None:
-            return
-        for data, address in self.node.take_datagrams():
-            transport.sendto(data, address)
-        for operation in self.node.take_changed():
-            self._service.changed(operation)
-        due = self.node.next_timer()
-        if self._timer is None or self._timer.when() > due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.node.handle_timer(self._loop.time())
-        self.flush()
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._transport is not None:
-            self._transport.close()
-            self._transport = None
-
-
-def _v6_socket(bind: Address) -> socket.socket:
-    """An IPv6-only socket, so that the IPv4 one can have the same port."""
-    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    try:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
-        sock.bind(bind)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _resolve(host: HostPort) -> list[Address]:
-    """The addresses of a bootstrap host; none if it cannot be resolved now."""
-    try:
-        return [(str(ipaddress.ip_address(host.host)), host.port)]
-    except ValueError:
-        pass
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-            found = await loop.getaddrinfo(host.host, host.port, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError, TimeoutError) as e:
-        log.info("cannot resolve the bootstrap host %s: %s", host, e)
-        return []
-    return [(str(entry[4][0]), int(entry[4][1])) for entry in found]
 
 
 async def _wait_until(event: asyncio.Event, deadline: float) -> bool:
