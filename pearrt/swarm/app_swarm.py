@@ -55,6 +55,7 @@ _OFFENCES = {
 class Member:
     """A peer of this app. `listen` is where others can reach it, as far as known."""
 
+    peer_id: bytes
     channel: int
     host: str
     listen: Address | None
@@ -72,13 +73,14 @@ class Member:
 class AppSwarm(Generic[P]):
     """See the module. `members` and `bundles` are for reading."""
 
-    def __init__(self, app: SwarmApp, rng: Random, uploads: UploadQueue[P]) -> None:
+    def __init__(self, app: SwarmApp, rng: Random, uploads: UploadQueue[P], *, own_id: bytes = b"") -> None:
         self.app = app
         self.topic = app.topic
         self.members: dict[P, Member] = {}
         self.bundles: dict[bytes, BundleState[P]] = {}
         self.ourselves: set[Address] = set()
         self._rng = rng
+        self._own_id = own_id
         self._uploads = uploads
         self._by_ref: dict[int, BundleState[P]] = {}
         self._downloads: list[Download[P]] = []
@@ -91,12 +93,21 @@ class AppSwarm(Generic[P]):
     # -- peers
 
     def joined(
-        self, peer: P, *, channel: int, host: str, listen: Address | None, near: bool, now: float
+        self,
+        peer: P,
+        *,
+        peer_id: bytes,
+        channel: int,
+        host: str,
+        listen: Address | None,
+        near: bool,
+        now: float,
     ) -> None:
         """A peer proved the topic, and we did."""
         if peer in self.members:
             return
         self.members[peer] = Member(
+            peer_id,
             channel,
             host,
             listen,
@@ -112,7 +123,7 @@ class AppSwarm(Generic[P]):
             self._show(peer, bundle)
         for download in self._downloads:
             if download.bundle is None:
-                download.fetch.add_source(peer, None, near=near, now=now)
+                self._add_source(download, peer, None, now)
 
     def left(self, peer: P, now: float) -> None:
         """A peer left the app, or its connection ended."""
@@ -188,15 +199,13 @@ class AppSwarm(Generic[P]):
             self._effects.append(Offended(peer, Offence.VIOLATION))
             return
         if known:
-            self._claimed(peer, member, bundle, held, now)
+            self._claimed(peer, bundle, held, now)
 
-    def _claimed(
-        self, peer: P, member: Member, bundle: BundleState[P], held: HaveSet | None, now: float
-    ) -> None:
+    def _claimed(self, peer: P, bundle: BundleState[P], held: HaveSet | None, now: float) -> None:
         bundle.claimed(peer, held)
         for download in self._downloads:
             if download.bundle is bundle:
-                download.fetch.add_source(peer, bundle.claims[peer], near=member.near, now=now)
+                self._add_source(download, peer, bundle.claims[peer], now)
 
     # -- downloads
 
@@ -217,9 +226,9 @@ class AppSwarm(Generic[P]):
             self._wanted[block_id] = download
             self._attach(job, download)
         if loose:
-            download = self._start(Download(sorted(loose), None, self._rng))
-            for peer, member in self.members.items():
-                download.fetch.add_source(peer, None, near=member.near, now=now)
+            download = self._start(Download(sorted(loose), None, self._rng, self._own_id))
+            for peer in self.members:
+                self._add_source(download, peer, None, now)
             self._wanted.update((block_id, download) for block_id in loose)
             self._attach(job, download)
         return job
@@ -244,10 +253,14 @@ class AppSwarm(Generic[P]):
         for download in self._downloads:
             if download.bundle is bundle:
                 return download
-        download = self._start(Download((), bundle, self._rng))
+        download = self._start(Download((), bundle, self._rng, self._own_id))
         for peer, held in bundle.claims.items():
-            download.fetch.add_source(peer, held, near=self.members[peer].near, now=now)
+            self._add_source(download, peer, held, now)
         return download
+
+    def _add_source(self, download: Download[P], peer: P, held: HaveSet | None, now: float) -> None:
+        member = self.members[peer]
+        download.fetch.add_source(peer, held, peer_id=member.peer_id, near=member.near, now=now)
 
     def _end(self, download: Download[P]) -> None:
         self._emit(download, download.fetch.stop())
@@ -330,14 +343,14 @@ class AppSwarm(Generic[P]):
         if bundle is None:
             member.claims.holds_all(message.index_digest)
         else:
-            self._claimed(peer, member, bundle, None, now)
+            self._claimed(peer, bundle, None, now)
 
     def _on_bitfield(self, peer: P, member: Member, message: wire.Bitfield, now: float) -> None:
         bundle = self.bundles.get(message.index_digest)
         if bundle is None:
             member.claims.holds(message.index_digest, message.bits)
         else:
-            self._claimed(peer, member, bundle, HaveSet.decode(message.bits, len(bundle.ids)), now)
+            self._claimed(peer, bundle, HaveSet.decode(message.bits, len(bundle.ids)), now)
 
     def _on_have(self, peer: P, member: Member, message: wire.Have, now: float) -> None:
         bundle = self._by_ref.get(message.ref)
@@ -351,7 +364,7 @@ class AppSwarm(Generic[P]):
         for download in self._downloads:
             if download.bundle is bundle:
                 if new:
-                    download.fetch.add_source(peer, bundle.claims[peer], near=member.near, now=now)
+                    self._add_source(download, peer, bundle.claims[peer], now)
                 download.fetch.add_have(peer, message.ordinals)
 
     def _on_request(self, peer: P, member: Member, message: wire.Request, now: float) -> None:

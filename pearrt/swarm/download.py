@@ -35,12 +35,16 @@ class Job:
 class Download(Generic[P]):
     """A running fetch and the ids behind its ordinals."""
 
-    def __init__(self, ids: Sequence[bytes], bundle: BundleState[P] | None, rng: Random) -> None:
+    def __init__(
+        self, ids: Sequence[bytes], bundle: BundleState[P] | None, rng: Random, own_id: bytes
+    ) -> None:
         self.bundle = bundle
         self.ids = tuple(ids) if bundle is None else bundle.ids
         self.ordinals = bundle.ordinals if bundle else {block_id: n for n, block_id in enumerate(self.ids)}
         wanted: Iterable[int] = () if bundle else range(len(self.ids))
-        self.fetch: BundleFetch[P] = BundleFetch(len(self.ids), wanted, rng, use_any=bundle is not None)
+        self.fetch: BundleFetch[P] = BundleFetch(
+            len(self.ids), wanted, rng, own_id=own_id, use_any=bundle is not None
+        )
         self.jobs: list[Job] = []
 
     @property

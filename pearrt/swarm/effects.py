@@ -83,7 +83,8 @@ class SwarmApp(Protocol):
         """The newest timestamp metadata trusted here."""
 
     def consider_timestamp(self, raw: bytes) -> bool:
-        """Whether the metadata behind `raw` is worth fetching: newer than what is trusted, or not checkable yet.
+        """Whether the metadata behind `raw` is worth fetching: newer than what is trusted, or not checkable
+        yet.
 
         Raises TrustError where it does not verify. Nothing is adopted here.
         """

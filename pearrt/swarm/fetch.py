@@ -6,6 +6,8 @@ Rules:
 - A source has as many blocks outstanding as its window says (`flow.py`: 2x bandwidth-delay product).
 - A lone seed among several leechers is asked for "any block I lack" (ANY), so that it sends each block once
   before any twice; what it promises is no longer asked of others, and what is promised in vain is cancelled.
+- The machines of a site share the work of fetching from outside: each takes the ordinals that leave its rank
+  among them as remainder, and the others' part only once its own has been done for SHARE_GRACE_S.
 - With nothing free left, a source with room takes over blocks that wait in a longer line elsewhere: the old
   request is cancelled, so this costs a message, not a block. Only a block at the head of a line, probably
   under way, may come twice, and only once it is overdue.
@@ -23,7 +25,7 @@ from typing import Generic, TypeVar
 
 from pearrt.swarm.flow import FlowWindow
 from pearrt.swarm.have import HaveSet
-from pearrt.swarm.picker import Picker
+from pearrt.swarm.picker import WHOLE, Picker, Share
 
 P = TypeVar("P")
 
@@ -34,8 +36,11 @@ MAX_LIES = 3
 MAX_UNASKED = 8
 TRIAL_AFTER_S = 10.0
 MAX_TRIALS = 4
+NEAR_PATIENCE_S = 5.0
+SHARE_GRACE_S = 2.0
 STEAL_GAIN = 2.0
 STEAL_MARGIN_S = 0.05
+STEAL_EVERY_S = 0.05  # looking through all lines costs time
 OVERDUE_INTERVALS = 4.0
 OVERDUE_MIN_S = 1.0
 
@@ -85,12 +90,14 @@ class Arrival(Enum):
 
 class _Source(Generic[P]):
     __slots__ = (
-        "asked", "asked_at", "cancelled", "delivered", "flow", "heard_at", "held", "key", "lies", "near",
-        "pending", "resting_until", "trials", "unasked",
+        "asked", "asked_at", "cancelled", "delivered", "dry_at", "flow", "heard_at",
+        "held", "key", "lies", "near",
+        "peer_id", "pending", "resting_until", "steal_after", "trials", "unasked",
     )  # fmt: skip
 
-    def __init__(self, key: P, held: HaveSet | None, near: bool, now: float) -> None:
+    def __init__(self, key: P, peer_id: bytes, held: HaveSet | None, near: bool, now: float) -> None:
         self.key = key
+        self.peer_id = peer_id
         self.held = held
         self.near = near
         self.flow = FlowWindow()
@@ -104,6 +111,8 @@ class _Source(Generic[P]):
         self.delivered = 0
         self.lies = 0
         self.unasked = 0
+        self.dry_at = -1  # `Picker.changes` when nothing could be asked of it
+        self.steal_after = 0.0
 
     def holds(self, ordinal: int) -> bool:
         return self.held is None or ordinal in self.held
@@ -119,7 +128,9 @@ class BundleFetch(Generic[P]):
     Counters: `remaining` blocks not yet verified, `arrived_twice` blocks that came in vain.
     """
 
-    def __init__(self, total: int, wanted: Iterable[int], rng: Random, *, use_any: bool = True) -> None:
+    def __init__(
+        self, total: int, wanted: Iterable[int], rng: Random, *, own_id: bytes = b"", use_any: bool = True
+    ) -> None:
         ordinals = sorted(set(wanted))
         if ordinals and not 0 <= ordinals[0] <= ordinals[-1] < total:
             raise ValueError("wanted blocks outside the bundle")
@@ -129,6 +140,9 @@ class BundleFetch(Generic[P]):
         self.spare_far = True
         self.arrived_twice = 0
         self._use_any = use_any
+        self._own_id = own_id
+        self._near_heard_at: float | None = None
+        self._share_done_at: float | None = None
         self._rng = rng
         self._picker = Picker(total, ordinals, rng)
         self._sources: dict[P, _Source[P]] = {}
@@ -168,13 +182,15 @@ class BundleFetch(Generic[P]):
 
     # -- sources come, learn and go
 
-    def add_source(self, key: P, held: HaveSet | None, *, near: bool = False, now: float) -> None:
+    def add_source(
+        self, key: P, held: HaveSet | None, *, peer_id: bytes = b"", near: bool = False, now: float
+    ) -> None:
         """A peer that holds `held` (None: everything). The set is copied. Replaces what was known of it."""
         if key in self._sources:
             self.remove_source(key, now)
         if held is not None and held.complete:
             held = None
-        source = _Source(key, held.copy() if held is not None else None, near, now)
+        source = _Source(key, peer_id, held.copy() if held is not None else None, near, now)
         self._sources[key] = source
         if source.held is None:
             self._picker.add_seed(near)
@@ -189,6 +205,7 @@ class BundleFetch(Generic[P]):
             return
         for ordinal in ordinals:
             if source.held.add(ordinal):
+                source.dry_at = -1
                 self._picker.add_copy(ordinal, source.near)
         if source.held.complete:
             self._forget_copies(source)
@@ -258,6 +275,8 @@ class BundleFetch(Generic[P]):
                 self._condemn(source, "sends blocks nobody asked for", now)
             return Arrival.UNASKED
         source.heard_at = now
+        if source.near:
+            self._near_heard_at = now
         source.resting_until = 0.0
         source.trials = 0
         source.delivered += 1
@@ -323,6 +342,7 @@ class BundleFetch(Generic[P]):
 
     def tick(self, now: float) -> None:
         """Call about once a second: silent sources lose what they were asked for."""
+        self._judge_near(now)
         for source in list(self._sources.values()):
             if not source.outstanding:
                 continue
@@ -336,6 +356,18 @@ class BundleFetch(Generic[P]):
             self._call_off_all(source, now)
             source.flow.shrink()
             source.resting_until = now + TRIAL_AFTER_S * 2 ** min(source.trials - 1, 4)
+
+    def _judge_near(self, now: float) -> None:
+        """Far sources are spared as long as the near ones deliver."""
+        if not any(source.near for source in self._sources.values()):
+            self._near_heard_at = None
+            return
+        if self._near_heard_at is None:
+            self._near_heard_at = now
+        spare = now - self._near_heard_at < NEAR_PATIENCE_S
+        if spare != self.spare_far:
+            self.spare_far = spare
+            self._picker.changes += 1
 
     def actions(self, now: float) -> list[Action[P]]:
         """What to send now. Call after each batch of events."""
@@ -368,19 +400,47 @@ class BundleFetch(Generic[P]):
         if room < max(1, window // 4):
             return
         chosen: list[int] = []
-        while len(chosen) < room:
-            ordinal = self._picker.pick(source.held, source.near, spare_far=self.spare_far)
+        while len(chosen) < room and source.dry_at != self._picker.changes:
+            ordinal = self._pick(source, now)
             if ordinal is None:
                 break
             self._claim(source, ordinal, now)
             chosen.append(ordinal)
-        if len(chosen) < room and not chosen and (stolen := self._steal(source, now)) is not None:
-            chosen.append(stolen)
+        if not chosen and now >= source.steal_after:
+            source.steal_after = now + STEAL_EVERY_S
+            if (stolen := self._steal(source, now)) is not None:
+                chosen.append(stolen)
         if chosen:
             self._actions.append(Request(source.key, tuple(chosen)))
 
+    def _pick(self, source: _Source[P], now: float) -> int | None:
+        share = WHOLE if source.near or not self.spare_far else self._share()
+        ordinal = self._picker.pick(source.held, source.near, spare_far=self.spare_far, share=share)
+        if ordinal is not None:
+            if share != WHOLE:
+                self._share_done_at = None
+            return ordinal
+        if share != WHOLE:
+            if self._share_done_at is None or any(s.pending for s in self._sources.values() if not s.near):
+                self._share_done_at = now
+            if now - self._share_done_at < SHARE_GRACE_S:
+                return None
+            ordinal = self._picker.pick(source.held, source.near)
+        if ordinal is None:
+            source.dry_at = self._picker.changes
+        return ordinal
+
+    def _share(self) -> Share:
+        """Our part of what the machines of this site fetch from outside: those that still fetch, by id."""
+        ids = sorted(s.peer_id for s in self._sources.values() if s.near and s.held is not None)
+        if not ids or not self._own_id:
+            return WHOLE
+        return sum(peer_id < self._own_id for peer_id in ids), len(ids) + 1
+
     def _uses_any(self, source: _Source[P]) -> bool:
         if source.held is not None or not self._use_any:
+            return False
+        if not source.near and self.spare_far and self._share() != WHOLE:
             return False
         seeds = self._picker.near_seeds + self._picker.far_seeds
         return seeds <= ANY_MAX_SEEDS and len(self._sources) > seeds
@@ -403,12 +463,14 @@ class BundleFetch(Generic[P]):
         for owner in self._sources.values():
             if owner is source or not owner.pending or (owner.near and not source.near and self.spare_far):
                 continue
+            # Who has been silent for so long will, as far as anybody knows, be silent for as long again.
+            silence = now - max(owner.heard_at, next(iter(owner.pending.values())))
             for position, (ordinal, asked_at) in enumerate(owner.pending.items()):
                 if not source.holds(ordinal) or len(self._owners[ordinal]) > 1 or ordinal in source.cancelled:
                     continue
-                wait = owner.flow.wait(position)
+                wait = max(owner.flow.wait(position), silence * (position + 1))
                 if position == 0:
-                    overdue = now - asked_at - max(OVERDUE_MIN_S, OVERDUE_INTERVALS * wait)
+                    overdue = now - asked_at - max(OVERDUE_MIN_S, OVERDUE_INTERVALS * owner.flow.wait(0))
                     wait = overdue if overdue > 0 else 0.0
                 if wait > STEAL_GAIN * mine + STEAL_MARGIN_S and (best is None or wait > best[0]):
                     best = (wait, ordinal, owner, position > 0)

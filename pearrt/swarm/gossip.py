@@ -1,13 +1,16 @@
 """How news of a release spreads: signed timestamp metadata, told by whoever trusts a newer one.
 
 Rules:
-- Only what the app itself trusts is ever told. A newer timestamp that a peer tells is first a reason to fetch the
-  metadata behind it (`News.NEWER`); once that verified, the app calls `ours_changed` and all peers are told.
-- A newer one goes at once to every peer that is not known to have it; an older one is answered with ours, once.
+- Only what the app itself trusts is ever told. A newer timestamp that a peer tells is first a reason to fetch
+  the metadata behind it (`News.NEWER`); once that verified, the app calls `ours_changed` and all peers are
+  told.
+- A newer one goes at once to every peer that is not known to have it; an older one is answered with ours,
+  once.
 - What was judged before is not judged again (bounded memory), and a peer may cause few judgements per second.
-  A newer one that was not adopted (its teller did not give the metadata) is news again after RETRY_S, or at once
-  from another peer.
-- A peer that withholds the newest cannot hide it: any other peer tells it on joining and whenever it learns it.
+  A newer one that was not adopted (its teller did not give the metadata) is news again after RETRY_S, or at
+  once from another peer.
+- A peer that withholds the newest cannot hide it: any other peer tells it on joining and whenever it learns
+  it.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ METADATA_TIMEOUT_S = 10.0
 METADATA_PEERS = 3
 HAVE_DELAY_S = 0.005
 PATIENCE_S = 60.0
+ALONE_PATIENCE_S = 10.0  # with no peer at all
+PATIENCE_CHECK_S = 1.0
 
 
 class BlockRef(Protocol):
@@ -80,6 +82,7 @@ class _Fetch:
     progress: Callable[[Progress], None] | None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     error: PearrtError | None = None
+    refusal: PearrtError | None = None
     blocks: int = 0
     stored_bytes: int = 0
     bytes_by_peer: Counter[bytes] = field(default_factory=Counter)
@@ -108,7 +111,7 @@ class Membership:
     def __init__(self, service: SwarmService, app: SwarmApp, rng: Random) -> None:
         self.topic = app.topic
         self.app = app
-        self.swarm: AppSwarm[PeerLink] = AppSwarm(app, rng, service.uploads)
+        self.swarm: AppSwarm[PeerLink] = AppSwarm(app, rng, service.uploads, own_id=service.peer_id)
         self.dialer = Dialer(rng, wanted_peers=service.wanted_peers)
         self.on_newer: Callable[[Newer[PeerLink]], Awaitable[None] | None] | None = None
         self.bytes_from: Counter[bytes] = Counter()
@@ -118,6 +121,7 @@ class Membership:
         self._fetches: list[_Fetch] = []
         self._answers: dict[PeerLink, list[asyncio.Future[bytes]]] = {}
         self._changed = asyncio.Event()
+        self._alone_since = time.monotonic()
         self._pump_due = False
         self._have_due = False
         self._newer_tasks: set[asyncio.Task[None]] = set()
@@ -219,7 +223,8 @@ class Membership:
     ) -> None:
         """Returns once every block is in the store, verified. What is there already is not fetched.
 
-        Raises NoPeers where nothing moved for `patience_s`, Full or StoreError where the store can't take it.
+        Raises NoPeers where nothing moved for `patience_s` or nobody is left, DigestMismatch where nobody is left who
+        sends what was signed, Full or StoreError where the store can't take it.
         """
         sizes = {block.id: block.size for block in blocks if not self._service.store.has(block.id)}
         if not sizes:
@@ -240,13 +245,16 @@ class Membership:
             raise fetch.error
 
     async def _patiently(self, fetch: _Fetch, patience_s: float) -> None:
+        """Waits while blocks come, or peers are there to send them. What made peers be dropped is the error to raise."""
         while not fetch.finished.is_set():
-            left = fetch.moved_at + patience_s - time.monotonic()
+            now = time.monotonic()
+            alone_s = 0.0 if self.swarm.members else now - max(self._alone_since, fetch.moved_at)
+            left = min(fetch.moved_at + patience_s - now, ALONE_PATIENCE_S - alone_s)
             if left <= 0:
                 missing = f"{len(fetch.sizes)} of {fetch.total_blocks} blocks are missing"
-                raise NoPeers(f"Nothing came for {patience_s:.0f} s; {missing}.")
+                raise fetch.refusal or NoPeers(f"No peer sent anything for a while; {missing}.")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(min(left, PATIENCE_CHECK_S)):
                     await fetch.finished.wait()
 
     async def leave(self) -> None:
@@ -258,6 +266,7 @@ class Membership:
     def peer_joined(self, link: PeerLink, channel: int, *, near: bool) -> None:
         self.swarm.joined(
             link,
+            peer_id=link.peer_id,
             channel=channel,
             host=link.address[0],
             listen=link.listen_address,
@@ -269,6 +278,7 @@ class Membership:
 
     def peer_left(self, link: PeerLink) -> None:
         self.swarm.left(link, time.monotonic())
+        self._alone_since = time.monotonic()
         for answer in self._answers.pop(link, ()):
             answer.cancel()
         self.pump_soon()
@@ -316,6 +326,8 @@ class Membership:
                 self._stored(link, block_id, size)
             elif isinstance(error, DigestMismatch):
                 self.swarm.rejected(block_id, time.monotonic())
+                for fetch in self._fetches:
+                    fetch.refusal = error
             else:
                 self._fail(error)
             self.pump_soon()

@@ -18,6 +18,8 @@ from random import Random
 from pearrt.swarm.have import HaveSet
 from pearrt.swarm.rarity import RarityBuckets
 
+Share = tuple[int, int]  # (part, of parts): the ordinals that leave `part` when divided by `parts`
+WHOLE: Share = (0, 1)
 SHORT_LIST = 64  # up to so many ordinals it is cheaper to look at all that the source holds
 
 
@@ -28,6 +30,7 @@ class Picker:
         self.total = total
         self.near_seeds = 0
         self.far_seeds = 0
+        self.changes = 0  # grows whenever a source that had nothing to be asked for might have something now
         self._rng = rng
         self._copies = [0] * total
         self._near = [0] * total
@@ -52,6 +55,7 @@ class Picker:
 
     def add_seed(self, near: bool, count: int = 1) -> None:
         """A source that holds everything came (or went: count=-1)."""
+        self.changes += 1
         if near:
             self.near_seeds += count
         else:
@@ -62,30 +66,35 @@ class Picker:
         self._copies[ordinal] += count
         if near:
             self._near[ordinal] += count
+        if count < 0:
+            self.changes += 1
         if self.is_free(ordinal):
             self.release(ordinal)
 
-    def take(self, ordinal: int) -> None:
-        """`ordinal` is no longer free: asked for, or held."""
-        if not self._far_only.remove(ordinal):
-            self._near_held.remove(ordinal)
+    def take(self, ordinal: int) -> bool:
+        """`ordinal` is no longer free: asked for, or held. Says whether it was."""
+        return self._far_only.remove(ordinal) or self._near_held.remove(ordinal)
 
     def release(self, ordinal: int) -> None:
         """`ordinal` is free (again), in the bucket of its present rarity."""
-        self.take(ordinal)
+        if not self.take(ordinal):
+            self.changes += 1
         buckets = self._near_held if self._near[ordinal] else self._far_only
         buckets.add(ordinal, self._copies[ordinal])
 
-    def pick(self, held: HaveSet | None, near: bool, *, spare_far: bool = True) -> int | None:
-        """The rarest free ordinal that a source may be asked for, or None. `held` None: it holds
-        everything.
+    def pick(
+        self, held: HaveSet | None, near: bool, *, spare_far: bool = True, share: Share = WHOLE
+    ) -> int | None:
+        """The rarest free ordinal that a source may be asked for, or None. `held` None: it holds everything.
+
+        `share` narrows what a far source is asked for to our part of the site's work.
         """
         if near:
             return self._first(self._near_held, held) if not self.near_seeds else self._first_of_both(held)
         if spare_far and self.near_seeds:
             return None
         if spare_far:
-            return self._first(self._far_only, held)
+            return self._first(self._far_only, held, share)
         return self._first_of_both(held)
 
     def offers(self, near: bool, *, spare_far: bool = True) -> bool:
@@ -101,12 +110,15 @@ class Picker:
             return near if far is None else far
         return far if self._copies[far] <= self._copies[near] else near
 
-    def _first(self, buckets: RarityBuckets, held: HaveSet | None) -> int | None:
-        if held is None:
+    def _first(self, buckets: RarityBuckets, held: HaveSet | None, share: Share = WHOLE) -> int | None:
+        part, parts = share
+        if held is not None and held.count <= SHORT_LIST:
+            return self._least(n for n in held if n in buckets and n % parts == part)
+        if held is None and parts == 1:
             return next(buckets.rarest_first(), None)
-        if held.count <= SHORT_LIST:
-            return self._least(ordinal for ordinal in held if ordinal in buckets)
-        return next((ordinal for ordinal in buckets.rarest_first() if ordinal in held), None)
+        return next(
+            (n for n in buckets.rarest_first() if n % parts == part and (held is None or n in held)), None
+        )
 
     def _least(self, ordinals: Iterable[int]) -> int | None:
         best = [*ordinals]

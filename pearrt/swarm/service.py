@@ -145,6 +145,12 @@ class SwarmService:
                 self._peer_left(session, membership)
 
     @property
+    def peer_id(self) -> bytes:
+        """Our Ed25519 public key."""
+        assert self._peers is not None
+        return self._peers.peer_id
+
+    @property
     def memberships(self) -> list[Membership]:
         return list(self._memberships.values())
 

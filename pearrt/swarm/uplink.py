@@ -7,6 +7,7 @@ passed it to the socket. A block that the store lost or dropped as damaged is re
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,8 +44,11 @@ class Uplink:
         self._readers = ThreadPoolExecutor(READERS, "uplink")
         self._leaving: dict[PeerLink, deque[int]] = {}
         self._due = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._readers.shutdown(wait=True, cancel_futures=True)
 
     def serve_soon(self) -> None:
@@ -58,7 +62,7 @@ class Uplink:
         sizes = self._leaving.get(link)
         if sizes:
             while sizes:
-                self._queue.sent(link, sizes.popleft())
+                self._queue.sent(link, sizes.popleft(), time.monotonic())
             self.serve_soon()
 
     def link_lost(self, link: PeerLink) -> None:
@@ -68,17 +72,23 @@ class Uplink:
 
     def _serve(self) -> None:
         self._due = False
-        for item in self._queue.serve():
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for item in self._queue.serve(time.monotonic()):
             channel = self._channel_of(item.peer, _topic(item))
             if isinstance(item, Promised):
                 if channel is not None:
                     ordinals = (item.grant.ordinal,) if item.grant and item.grant.ordinal is not None else ()
                     item.peer.send(Promise(channel, item.ref, ordinals))
             elif channel is None:
-                self._queue.sent(item.peer, 0)
+                self._queue.sent(item.peer, 0, time.monotonic())
                 self.serve_soon()
             else:
                 self._read(item, channel)
+        now = time.monotonic()
+        if (again := self._queue.look_again_at(now)) is not None:
+            self._timer = asyncio.get_running_loop().call_later(again - now, self._serve)
 
     def _read(self, grant: Grant[PeerLink], channel: int) -> None:
         loop = asyncio.get_running_loop()
@@ -98,7 +108,7 @@ class Uplink:
             data = result.result()
         except PearrtError:
             link.send(Refuse(channel, NOT_FOUND, (grant.block_id,)))
-            self._queue.sent(link, 0)
+            self._queue.sent(link, 0, time.monotonic())
             self.serve_soon()
             return
         self._leaving.setdefault(link, deque()).append(len(data))

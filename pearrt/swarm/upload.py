@@ -5,6 +5,9 @@ Rules:
   Not just one, though: while a receiver's downlink is busy with others, the uplink would idle (head-of-line
   blocking). In the simulation 1 / 2 / 4 / 8 slots take 2.5 / 1.7 / 1.5 / 1.2 times the fluid limit for 16
   leechers.
+- A block that is in service STALL_FACTOR times longer than is usual here sits in front of a slow receiver: it
+  no longer counts as a slot, or a few slow (or malicious) readers would hold all uploads. That peer gets
+  nothing else meanwhile.
 - Peers take turns by bytes sent: who got least since it joined the queue comes first (a newcomer starts level
   with the least served, so it can neither starve the others nor be starved).
 - The next block is decided and, for ANY, promised one step ahead (`LOOKAHEAD`), so that a cancel can come in
@@ -26,6 +29,9 @@ MAX_LINE = 256
 MAX_ASKS = 64
 MAX_SCOPES_PER_PEER = 64
 LOOKAHEAD = 1
+RECENT = 32
+STALL_FACTOR = 3.0
+STALL_MIN_S = 0.25
 SLOTS = 8
 PER_PEER = 4
 
@@ -56,12 +62,12 @@ Chooser = Callable[[P, Scope, int], tuple[bytes, int] | None]
 
 
 class _Line(Generic[P]):
-    __slots__ = ("asks", "in_service", "requests", "served")
+    __slots__ = ("asks", "began", "requests", "served")
 
     def __init__(self, served: int) -> None:
         self.requests: OrderedDict[tuple[Scope, bytes], None] = OrderedDict()
         self.asks: OrderedDict[tuple[Scope, int], int] = OrderedDict()
-        self.in_service = 0
+        self.began: deque[float] = deque()  # when each block in service began
         self.served = served
 
     @property
@@ -80,11 +86,27 @@ class UploadQueue(Generic[P]):
         self._choose = choose
         self._lines: dict[P, _Line[P]] = {}
         self._next: deque[Grant[P]] = deque()
-        self._in_service = 0
+        self._recent: deque[float] = deque(maxlen=RECENT)
 
     @property
     def in_service(self) -> int:
-        return self._in_service
+        return sum(len(line.began) for line in self._lines.values())
+
+    def _stall_s(self) -> float:
+        usual = sorted(self._recent)[len(self._recent) // 4] if self._recent else 0.0
+        return max(STALL_MIN_S, STALL_FACTOR * usual)
+
+    def _slots_taken(self, now: float) -> int:
+        since = now - self._stall_s()
+        return sum(began > since for line in self._lines.values() for began in line.began)
+
+    def look_again_at(self, now: float) -> float | None:
+        """When a slot may be free without anything else happening, if somebody waits for it."""
+        if not self._next:
+            return None
+        stall_s = self._stall_s()
+        began = [b for line in self._lines.values() for b in line.began if b > now - stall_s]
+        return min(began) + stall_s + 0.001 if began else None
 
     def waiting(self, peer: P) -> int:
         """How many blocks the peer waits for."""
@@ -139,52 +161,54 @@ class UploadQueue(Generic[P]):
 
     def remove(self, peer: P) -> None:
         """The connection is gone."""
-        line = self._lines.pop(peer, None)
-        if line is not None:
-            self._in_service -= line.in_service
+        self._lines.pop(peer, None)
         self._next = deque(grant for grant in self._next if grant.peer != peer)
 
-    def sent(self, peer: P, size: int) -> None:
+    def sent(self, peer: P, size: int, now: float) -> None:
         """A block left for the peer: its slot is free."""
         line = self._lines.get(peer)
-        if line is None or not line.in_service:
+        if line is None or not line.began:
             return
-        line.in_service -= 1
+        self._recent.append(now - line.began.popleft())
         line.served += size
-        self._in_service -= 1
-        if not line.in_service and not line.waiting:
+        if not line.began and not line.waiting:
             line.served = max(line.served, self._least_served())
 
-    def serve(self) -> list[Grant[P] | Promised[P]]:
-        """What to do now: grants to send, in order, and promises to make. Call after every change."""
+    def serve(self, now: float) -> list[Grant[P] | Promised[P]]:
+        """What to do now: grants to send, in order, and promises to make. Call after every change, and
+        sometimes.
+        """
         result: list[Grant[P] | Promised[P]] = []
-        self._look_ahead(result)
-        while self._next and self._in_service < self.slots:
+        self._look_ahead(result, now)
+        room = self.slots - self._slots_taken(now)
+        while self._next and room > 0:
             grant = self._next.popleft()
-            self._lines[grant.peer].in_service += 1
-            self._in_service += 1
+            self._lines[grant.peer].began.append(now)
+            room -= 1
             result.append(grant)
-            self._look_ahead(result)
+            self._look_ahead(result, now)
         return result
 
-    def _look_ahead(self, result: list[Grant[P] | Promised[P]]) -> None:
+    def _look_ahead(self, result: list[Grant[P] | Promised[P]], now: float) -> None:
         while len(self._next) < LOOKAHEAD:
-            peer = self._most_deserving()
+            peer = self._most_deserving(now)
             if peer is None:
                 return
             grant = self._take(peer, result)
             if grant is not None:
                 self._next.append(grant)
 
-    def _most_deserving(self) -> P | None:
+    def _most_deserving(self, now: float) -> P | None:
+        """Who has least in service, then who was sent least; nobody whose reading has stalled."""
         best: P | None = None
-        least = 0
+        least = (0, 0)
+        stalled = now - self._stall_s()
         for peer, line in self._lines.items():
-            if not line.waiting or line.in_service + self._planned(peer) >= self.per_peer:
+            busy = len(line.began) + self._planned(peer)
+            if not line.waiting or busy >= self.per_peer or (line.began and line.began[0] <= stalled):
                 continue
-            rank = line.served + (line.in_service + self._planned(peer)) * (1 << 18)
-            if best is None or rank < least:
-                best, least = peer, rank
+            if best is None or (busy, line.served) < least:
+                best, least = peer, (busy, line.served)
         return best
 
     def _planned(self, peer: P) -> int:

@@ -74,7 +74,7 @@ class SimNode:
         self.uploads: UploadQueue[SimNode] = UploadQueue(
             lambda peer, scope, ref: self.swarm.choose(peer, ref), **net.upload_options
         )
-        self.swarm: AppSwarm[SimNode] = AppSwarm(self.app, self.rng, self.uploads)
+        self.swarm: AppSwarm[SimNode] = AppSwarm(self.app, self.rng, self.uploads, own_id=name.encode())
         self.reputation = Reputation()
         self.peers: set[SimNode] = set()
         self.held: set[bytes] = set()
@@ -86,6 +86,7 @@ class SimNode:
         self.offences: list[tuple[str, Offence]] = []
         self.newer: list[bytes] = []
         self.alive = True
+        self.look_again: float | None = None
 
     def __repr__(self) -> str:
         return self.name
@@ -174,12 +175,16 @@ class SimNode:
             self.net.disconnect(self, peer)
 
     def serve(self) -> None:
-        for item in self.uploads.serve():
+        for item in self.uploads.serve(self.net.now):
             if isinstance(item, Promised):
                 ordinals = (item.grant.ordinal,) if item.grant else ()
                 self.net.deliver(self, item.peer, wire.Promise(CHANNEL, item.ref, ordinals))
             else:
                 self.send_block(item)
+        again = self.uploads.look_again_at(self.net.now)
+        if again is not None and (self.look_again is None or self.look_again <= self.net.now):
+            self.look_again = again
+            self.net.at(again, lambda: self.net.touch(self))
 
     def send_block(self, grant: Grant[SimNode]) -> None:
         self.sent[grant.block_id] += 1
@@ -232,7 +237,15 @@ class SimNet:
         b.peers.add(a)
         near = a.site == b.site
         for x, y in ((a, b), (b, a)):
-            x.swarm.joined(y, channel=CHANNEL, host="127.0.0.1", listen=None, near=near, now=self.now)
+            x.swarm.joined(
+                y,
+                peer_id=y.name.encode(),
+                channel=CHANNEL,
+                host="127.0.0.1",
+                listen=None,
+                near=near,
+                now=self.now,
+            )
             self.touch(x)
 
     def disconnect(self, a: SimNode, b: SimNode) -> None:
@@ -322,7 +335,7 @@ class SimNet:
                 self.now + self.latency_s,
                 lambda f=flow, d=data: f.sink.block_arrived(f.source, f.block_id, d),
             )
-            flow.source.uploads.sent(flow.sink, self.block_bytes)
+            flow.source.uploads.sent(flow.sink, self.block_bytes, self.now)
             self.touch(flow.source)
         self._stale = True
 
