@@ -1,7 +1,7 @@
-"""The trust vectors in `tests/vectors/trust/`, from fixed keys, which `python -m tests.support.trust_vectors` makes.
+"""The trust vectors in `tests/vectors/trust/`, made from fixed keys by `python -m tests.support.trust_vectors`.
 
-Each file is a story: an app key, its link, and steps that a verifier takes in order. A step is a metadata set,
-the time, and what must come of it: the `release` version and freshness, or the code of the error.
+Each file is a story: an app key, its link, and steps that a verifier takes in order. A step is a metadata
+set, the time, and what must come of it: the `release` version and freshness, or the code of the error.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ step = story["steps"][0]
 roots = tuple(root.encode() for root in step["roots"])
 metadata = MetadataSet(roots, *(step[role].encode() for role in ("timestamp", "snapshot", "targets")))
 trusted = TrustedApp.first(bytes.fromhex(story["app_key"]), metadata, step["now"])
-foreign = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"pearrt", "__main__"}
-print(trusted.release().version, sorted(foreign))
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(trusted.release().version, sorted(loaded - set(sys.stdlib_module_names) - {"pearrt", "__main__"}))
 """
 
 
