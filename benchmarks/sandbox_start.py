@@ -1,9 +1,10 @@
-"""What the sandbox costs at start: from the launcher's call to the app's first line, beside a plain `python3 -I`.
+"""What the sandbox costs at start: from the launcher's call to the app's first line, beside a plain `python3
+-I`.
 
     python benchmarks/sandbox_start.py [--rounds N] [--json]
 
-Figures are milliseconds; the interpreter and the app (one `print`) are the same on both sides, bytecode is warm, rounds
-alternate. Goal: the full profile adds at most 20 ms to the median.
+Figures are milliseconds; the interpreter and the app (one `print`) are the same on both sides, bytecode is
+warm, rounds alternate. Goal: the full profile adds at most 20 ms to the median.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def measure(folder: Path, rounds: int) -> dict[str, float | str]:
     plain = [host.inspect().interpreter, "-I", str(app / "main.py")]
     starts: dict[str, Callable[[], object]] = {
         "plain": lambda: subprocess.run(plain, check=True),
+        "plain_no_site": lambda: subprocess.run([plain[0], "-S", *plain[1:]], check=True),
         "sandboxed": lambda: service.run(launch, runtime=folder),
     }
     first: dict[str, list[float]] = {name: [] for name in starts}
@@ -76,7 +78,9 @@ def measure(folder: Path, rounds: int) -> dict[str, float | str]:
 
 
 def _timed(start: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds to the app's first line and to its end; the app prints the clock that all processes share."""
+    """Milliseconds to the app's first line and to its end; the app prints the clock that all processes
+    share.
+    """
     reader, writer = os.pipe()
     kept = os.dup(1)
     os.dup2(writer, 1)

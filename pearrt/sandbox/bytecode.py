@@ -15,10 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pearrt.errors import SandboxError
-from pearrt.sandbox import layout
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
-from pearrt.sandbox.process import Sandbox, prepare_data
+from pearrt.sandbox.process import Sandbox, identity, prepare_data
 
 COMPILE_TIMEOUT_S = 300.0
 
@@ -37,6 +36,7 @@ def _of_this_interpreter(folder: Path) -> Path:
 def compile_release(launch: Launch, layers: Collection[str]) -> bool:
     """`service.prepare`. The folder appears by rename, whole or not at all, and belongs to the person
     again.
+
     """
     if launch.bytecode is None:
         return False
@@ -46,7 +46,7 @@ def compile_release(launch: Launch, layers: Collection[str]) -> bool:
     done.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=done.parent) as work, open(os.devnull, "w") as quiet:
         made, data = Path(work, "made"), Path(work, "data")
-        who = layout.identity_of(launch.app_key, as_root=os.geteuid() == 0)
+        who = identity(launch.app_key)
         prepare_data(made, who)
         task = replace(launch, bytecode=made, data=data, channel_fd=None)
         try:

@@ -27,7 +27,8 @@ _TAKEN = ("/app", "/data", "/proc", "/dev")
 @dataclass(frozen=True, slots=True)
 class Host:
     """Paths of this machine, links resolved. `links` are (target, path) pairs to make again inside; `hidden`
-    are folders inside `shown` ones that hold the machine's other Python packages."""
+    are folders inside `shown` ones that hold the machine's other Python packages; `uids` is how many user ids
+    exist, from 0 on."""
 
     machine: str
     bubblewrap: str | None
@@ -35,6 +36,7 @@ class Host:
     shown: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
     hidden: tuple[str, ...]
+    uids: int = 1 << 32
     fault: str = ""
 
 
@@ -72,8 +74,18 @@ def inspect() -> Host:
         shown=tuple(dict.fromkeys(shown)),
         links=tuple(dict.fromkeys(links)),
         hidden=tuple(path for path in hidden if os.path.isdir(path) and _inside(path, shown)),
+        uids=_user_ids(),
         fault=f"Python lies under {prefix}" if prefix.startswith(tuple(f"{t}/" for t in _TAKEN)) else "",
     )
+
+
+def _user_ids() -> int:
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as lines:
+            first, _, number = (int(word) for word in lines.readline().split())
+    except (OSError, ValueError):
+        return 0
+    return number if first == 0 else 0
 
 
 def _libraries() -> tuple[list[str], list[tuple[str, str]]]:

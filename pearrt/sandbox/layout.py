@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pearrt.errors import UserError
+from pearrt.errors import Unsupported, UserError
 from pearrt.sandbox.host import Host
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
@@ -32,6 +32,7 @@ SHARED_MEMORY_BYTES = 256 << 20
 OPEN_FILES = 4096
 # systemd's UIDS-GIDS.md leaves 0x70000000-0x7FFFFFFF to nobody: one stable uid per app when started as root.
 FIRST_APP_UID, APP_UIDS = 0x70000000, 0x08000000
+FEW_UIDS = (40_000, 20_000)  # first and number, in a container with the usual 65,536
 
 _PASSED_ON = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TZ")
 _HARMLESS = re.compile(r"[A-Za-z0-9_+./,:@-]{1,64}")
@@ -58,13 +59,23 @@ class Identity:
     outside_uid: int
 
 
-def identity_of(app_key: bytes, *, as_root: bool) -> Identity:
+def identity_of(app_key: bytes, *, as_root: bool, uids: int = 1 << 32) -> Identity:
     """Started by root: a uid of the app's own, derived from its key. Else the person's uid, seen as 1000
-    inside."""
+    inside. `uids` is how many there are: fewer in a container, where two apps may then share one.
+
+    Raises Unsupported where root has no other uid than its own.
+
+    """
     if not as_root:
         return Identity(INSIDE_UID, 0)
+    first, number = (FIRST_APP_UID, APP_UIDS) if uids > FIRST_APP_UID + APP_UIDS else FEW_UIDS
+    if uids < first + number:
+        raise Unsupported(
+            "Root has no unprivileged user id to run an app under.",
+            hint="Start this container with 65536 user ids, or run pearrt as a plain user.",
+        )
     drawn = int.from_bytes(hashlib.sha256(b"pearrt-app-uid-v1\0" + app_key).digest()[:4], "big")
-    uid = FIRST_APP_UID + drawn % APP_UIDS
+    uid = first + drawn % number
     return Identity(uid, uid)
 
 
@@ -75,11 +86,13 @@ def bubblewrap_arguments(
     *,
     no_new_namespaces: bool,
     file_fds: Mapping[str, int],
+    filter_fd: int,
     task: Task,
 ) -> list[str]:
-    """bubblewrap's options. `file_fds` maps paths inside to descriptors of their content."""
+    """bubblewrap's options. `file_fds` maps paths inside to descriptors of their content, `filter_fd` holds
+    the wider system call filter."""
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
-    options += ["--hostname", HOSTNAME, "--die-with-parent"]
+    options += ["--hostname", HOSTNAME, "--die-with-parent", "--seccomp", str(filter_fd)]
     if who.outside_uid:
         options += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:

@@ -81,6 +81,7 @@ class Permissions:
 
         Raises UserError for an unknown key, a value of the wrong type or out of bounds, or a key given twice.
 
+
         """
         found: dict[str, Any] = {}
         for key, value in _flatten(table):

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pearrt import __version__
 from pearrt.bundle.manifest import Entry, Manifest
 from pearrt.errors import SandboxError, Unsupported
 from pearrt.paths import Home
@@ -35,15 +36,26 @@ def probe(*, runtime: Path | None = None, fresh: bool = False) -> Report:
 
     `runtime` is the private directory of the cache (default: this user's). `fresh` probes again.
 
+
     """
-    cache = (runtime or Home.from_environment().runtime) / "sandbox.json"
+    cache = _cache(runtime)
     stamp = _stamp()
-    if not fresh and (known := _read_cache(cache, stamp)):
+    if stamp and not fresh and (known := _read_cache(cache, stamp)):
         return known
     report = _probe()
-    if report.tier.contains:
+    if stamp and report.tier.contains:
         _write_cache(cache, stamp, report)
     return report
+
+
+def forget(*, runtime: Path | None = None) -> None:
+    """Drops the cached report: the next `probe` looks again."""
+    with contextlib.suppress(OSError):
+        _cache(runtime).unlink()
+
+
+def _cache(runtime: Path | None) -> Path:
+    return (runtime or Home.from_environment().runtime) / "sandbox.json"
 
 
 def _stamp() -> list[Any]:
@@ -53,15 +65,15 @@ def _stamp() -> list[Any]:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         changed = os.stat(host.bubblewrap).st_mtime_ns if host.bubblewrap else 0
     except OSError:
-        boot, changed = "", 0
+        return []  # never cached
     source = os.stat(str(shim.__file__)).st_mtime_ns
-    return [boot, changed, source, host.interpreter, sys.version, os.geteuid()]
+    return [__version__, boot, changed, source, host.interpreter, sys.version, os.geteuid()]
 
 
 def _read_cache(cache: Path, stamp: list[Any]) -> Report | None:
     try:
         value = json.loads(cache.read_text())
-        return Report.from_dict(value["report"]) if value["stamp"] == stamp and stamp[0] else None
+        return Report.from_dict(value["report"]) if value["stamp"] == stamp else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

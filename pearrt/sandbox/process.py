@@ -56,7 +56,7 @@ class Sandbox:
         stdout and stderr; stdin is empty then. After `timeout_s` it is killed."""
         self.launch = launch
         self.host = hosts.inspect()
-        self.who = layout.identity_of(launch.app_key, as_root=os.geteuid() == 0)
+        self.who = identity(launch.app_key)
         self.layers = layers
         self.task = task
         self.output = output
@@ -109,9 +109,10 @@ class Sandbox:
         fds: list[int] = []
         try:
             files = {path: _memory_file(data, fds) for path, data in layout.etc_files(self.who).items()}
+            filter_fd = _memory_file(seccomp.build(self.host.machine, setting_up=True), fds)
             options = layout.bubblewrap_arguments(
                 self.host, self.launch, self.who,
-                no_new_namespaces="disable-userns" in self.layers, file_fds=files,
+                no_new_namespaces="disable-userns" in self.layers, file_fds=files, filter_fd=filter_fd,
                 task=self.task,
             )  # fmt: skip
             options_fd = _memory_file(b"\0".join(os.fsencode(option) for option in options) + b"\0", fds)
@@ -154,6 +155,11 @@ class Sandbox:
             call_filter=seccomp.build(self.host.machine), landlock="landlock" in self.layers,
             status_fd=status_fd, signals=[int(number) for number in PASSED_SIGNALS], task=self.task,
         )  # fmt: skip
+
+
+def identity(app_key: bytes) -> layout.Identity:
+    """Under which uid this process starts that app."""
+    return layout.identity_of(app_key, as_root=os.geteuid() == 0, uids=hosts.inspect().uids)
 
 
 def _shim_code() -> CodeType:

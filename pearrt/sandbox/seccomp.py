@@ -7,6 +7,9 @@ What the program does, in this order:
     REFUSED                                        EPERM
     all else, also calls this table does not know  ENOSYS
 
+There are two: bubblewrap installs a wider one, under which its own process 1 stays and the shim starts; the
+shim adds the narrow one, under which the app runs. The kernel takes the stricter verdict of both.
+
 Only registers can be checked, never what they point to; so whatever hides its danger behind a pointer is
 refused as a whole (clone3, socket addresses). `kill(0, …)` is refused because the caller's process group,
 unlike every process id, reaches beyond its namespace: the group is the terminal job of the person, whose
@@ -108,10 +111,13 @@ def _checks() -> dict[str, list[Instruction]]:
     }
 
 
-@lru_cache(maxsize=2)
-def build(machine: str) -> bytes:
-    """The filter as an array of `struct sock_filter`. Raises Unsupported for other machines than the two
-    known."""
+@lru_cache(maxsize=4)
+def build(machine: str, *, setting_up: bool = False) -> bytes:
+    """The filter as an array of `struct sock_filter`. With `setting_up` the wider one that bubblewrap
+    installs: it holds for the sandbox's first process and lets the shim close its doors, then the narrow one
+    is added. Raises Unsupported for other machines than the two known.
+
+    """
     if machine not in _AUDIT_ARCH:
         raise Unsupported(
             f"The sandbox has no system call filter for {ascii(machine)[:40]} machines.",
@@ -126,12 +132,13 @@ def build(machine: str) -> bytes:
     ]
     if machine == "x86_64":
         program += [(_JGE, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
-    for number in sorted(syscalls.allowed(machine).values()):
-        program += [(_JEQ, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
+    passing = set(syscalls.allowed(machine)) | (syscalls.SETTING_UP if setting_up else set())
+    for name in sorted(passing, key=known.__getitem__):
+        program += [(_JEQ, 0, 1, known[name]), (_RETURN, 0, 0, _ALLOW)]
     for name, block in _checks().items():
-        if name in known:
+        if name in known and name not in passing:
             program += [(_JEQ, 0, len(block), known[name]), *block]
-    for name in sorted(syscalls.REFUSED & known.keys()):
+    for name in sorted((syscalls.REFUSED & known.keys()) - passing):
         program += [(_JEQ, 0, 1, known[name]), (_RETURN, 0, 0, _EPERM)]
     program.append((_RETURN, 0, 0, _ENOSYS))
     assert len(program) <= MAX_INSTRUCTIONS

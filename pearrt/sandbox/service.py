@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pearrt.errors import Denied, Unsupported
+from pearrt.errors import Denied, SandboxError, Unsupported
 from pearrt.sandbox.bytecode import compile_release, with_compiled
 from pearrt.sandbox.launch import Launch
-from pearrt.sandbox.probe import probe
+from pearrt.sandbox.probe import forget, probe
 from pearrt.sandbox.process import Sandbox
 from pearrt.sandbox.report import Report, Tier
 from pearrt.sandbox.uncontained import run_in_the_open
@@ -23,6 +23,7 @@ def run(launch: Launch, *, runtime: Path | None = None) -> int:
 
     `runtime` is where the probe's outcome is cached. Raises Unsupported where this machine cannot contain the
     app, SandboxError where the sandbox could not be set up.
+
     """
     if launch.manifest.kind != "python":
         raise Unsupported(
@@ -31,13 +32,19 @@ def run(launch: Launch, *, runtime: Path | None = None) -> int:
     report = probe(runtime=runtime)
     if not report.tier.contains:
         raise refusal(report)
-    return Sandbox(with_compiled(launch), report.held).run()
+    try:
+        return Sandbox(with_compiled(launch), report.held).run()
+    except SandboxError as e:
+        if not isinstance(e, Denied):
+            forget(runtime=runtime)  # the machine is not what it was when it was probed
+        raise
 
 
 def prepare(launch: Launch, *, runtime: Path | None = None) -> bool:
     """Compiles the release's modules into `launch.bytecode`, inside the sandbox and without running any of
     them, so that every later start finds them. Gives whether they are there now; a start without them is only
     slower.
+
     """
     report = probe(runtime=runtime)
     return report.tier.contains and compile_release(launch, report.held)
@@ -55,6 +62,7 @@ def run_unsandboxed(launch: Launch, *, runtime: Path | None = None) -> int:
 
     For the one app that `pearrt demo` makes and signs itself, on a machine without any tier; the demo says so
     loudly. Raises Denied where this machine could have contained it.
+
     """
     if probe(runtime=runtime).tier.contains:
         raise Denied("This machine has a sandbox: nothing is run without it.")

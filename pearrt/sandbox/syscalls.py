@@ -108,6 +108,14 @@ setuid setxattr socket swapoff swapon syslog umount2 unshare userfaultfd vhangup
 """
 )
 
+# What the shim needs to close the doors, and nobody afterwards.
+SETTING_UP = _names(
+    """
+capset landlock_add_rule landlock_create_ruleset landlock_restrict_self prctl sched_setaffinity setgroups
+setresgid setresuid
+"""
+)
+
 # Nothing breaks when these pretend to be missing: libc falls back to clone, to a file in /dev/shm and so on.
 ABSENT = frozenset(
     [

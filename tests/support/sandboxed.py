@@ -1,7 +1,7 @@
 """Small apps in the real sandbox, started by a process of their own: as root, or as a user without rights.
 
-As a module: `AppFolder` makes an app and starts it. As a program (`python sandboxed.py SPEC`, SPEC in JSON): the
-launcher, what `pearrt run` is to an app.
+As a module: `AppFolder` makes an app and starts it. As a program (`python sandboxed.py SPEC`, SPEC in JSON):
+the launcher, what `pearrt run` is to an app.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def available_modes() -> list[str]:
 
 
 def user_interpreter() -> str:
-    """A Python that a user without rights can start: this one, or the system's where this one is root's own."""
+    """A Python that a user without rights can start: this one, or the system's where this one is root's
+    own.
+    """
     own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     if os.geteuid() != 0:
         return sys.executable
@@ -99,8 +101,8 @@ class AppFolder:
     ) -> subprocess.CompletedProcess[bytes]:
         """Starts the launcher, waits for its end."""
         return subprocess.run(
-            self.command(**changes), env=self.environ(), input=stdin, capture_output=True, timeout=RUN_TIMEOUT_S,
-            check=False, pass_fds=pass_fds,
+            self.command(**changes), env=self.environ(), input=stdin, capture_output=True, pass_fds=pass_fds,
+            timeout=RUN_TIMEOUT_S, check=False,
         )  # fmt: skip
 
     def start(self, **changes: Any) -> subprocess.Popen[bytes]:

@@ -1,9 +1,10 @@
+# ruff: noqa: SIM115 - an attack ends with its process
 """The attacks: what a hostile app tries. Standard library only; runs outside and inside alike.
 
     python attacks.py TARGETS.json       (or `main()` as a sandboxed app, the JSON as its only argument)
 
-Each attack runs in a forked child and gives what it gained as text, or raises. One JSON line per attack goes to
-stdout: {"name", "gained"} or {"name", "refused"}. No attack does lasting harm where it succeeds.
+Each attack runs in a forked child and gives what it gained as text, or raises. One JSON line per attack goes
+to stdout: {"name", "gained"} or {"name", "refused"}. No attack does lasting harm where it succeeds.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def checked(result: int) -> int:
     return result
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files
+# ---------------------------------------------------------------------------------------------------------
 
 
 @attack
@@ -255,7 +257,8 @@ def refuse(why: str) -> object:
     raise PermissionError(why)
 
 
-# --- processes -----------------------------------------------------------------------------------------------------
+# --- processes
+# -----------------------------------------------------------------------------------------------------
 
 
 @attack
@@ -362,7 +365,8 @@ def be_dumped(t: dict) -> object:
     return resource.getrlimit(resource.RLIMIT_CORE)[1] > 1 or refuse("no core")
 
 
-# --- terminal and network ------------------------------------------------------------------------------------------
+# --- terminal and network
+# ------------------------------------------------------------------------------------------
 
 
 @attack
@@ -454,7 +458,8 @@ def serve_a_socket(t: dict) -> object:
     return "listening"
 
 
-# --- the kernel's doors --------------------------------------------------------------------------------------------
+# --- the kernel's doors
+# --------------------------------------------------------------------------------------------
 
 
 @attack
@@ -573,7 +578,8 @@ def call_by_int_80(t: dict) -> object:
     return ctypes.CFUNCTYPE(ctypes.c_int)(address)() == os.getpid() or refuse("another number")
 
 
-# --- running them --------------------------------------------------------------------------------------------------
+# --- running them
+# --------------------------------------------------------------------------------------------------
 
 
 def _child(name: str, targets: dict, writer: int) -> None:

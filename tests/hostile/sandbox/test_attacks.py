@@ -1,7 +1,9 @@
-"""The attack corpus: each attack is first shown to succeed outside the sandbox on this kernel, then to fail inside.
+"""The attack corpus: each attack is first shown to succeed outside the sandbox on this kernel, then to fail
+inside.
 
-`attacks.py` holds the attacks. They run once per world (outside, inside) and launcher (root, a plain user); the tests
-below judge one attack each. An attack that fails outside as well says nothing and is reported as not applicable.
+`attacks.py` holds the attacks. They run once per world (outside, inside) and launcher (root, a plain user);
+the tests below judge one attack each. An attack that fails outside as well says nothing and is reported as
+not applicable.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ ALLOWED: dict[str, str] = {}
 
 @contextlib.contextmanager
 def surroundings(app: sandboxed.AppFolder) -> Iterator[tuple[dict, tuple[int, ...], dict[str, str]]]:
-    """A victim process, listening sockets, a secret file, leaked descriptors and a secret environment variable."""
+    """A victim process, listening sockets, a secret file, leaked descriptors and a secret environment
+    variable.
+    """
     token = f"secret-{secrets.token_hex(8)}"
     home = app.folder / "home" / ".ssh"
     home.mkdir(parents=True)
@@ -88,8 +92,8 @@ def outcome(mode: str, inside: bool) -> dict[str, dict]:
             python = sandboxed.user_interpreter() if prefix else sys.executable
             command = [*prefix, python, "-B", str(app.app / "attacks.py"), json.dumps(told)]
         done = subprocess.run(
-            command, env=app.environ() | extra, capture_output=True, pass_fds=leaked, timeout=120, check=False,
-            stdin=subprocess.DEVNULL,
+            command, env=app.environ() | extra, capture_output=True, pass_fds=leaked, timeout=120,
+            stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()
         found = [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,4 +1,6 @@
-"""Apps that take all they can get: memory, processes, disk. Each is stopped by a bound, and the launcher lives on."""
+"""Apps that take all they can get: memory, processes, disk. Each is stopped by a bound, and the launcher
+lives on.
+"""
 
 from __future__ import annotations
 

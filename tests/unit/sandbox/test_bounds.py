@@ -17,7 +17,9 @@ BOUNDS = Permissions.parse({"memory": "256 MiB", "processes": 32, "cpu": 2})
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A control group tree that hands memory and pids down to `app.slice`, where this process runs in `own.scope`."""
+    """A control group tree that hands memory and pids down to `app.slice`, where this process runs in
+    `own.scope`.
+    """
     own = tmp_path / "fs" / "user.slice" / "app.slice" / "own.scope"
     own.mkdir(parents=True)
     (own.parent / "cgroup.subtree_control").write_text("cpu memory pids\n")

