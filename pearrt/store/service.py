@@ -246,8 +246,8 @@ class Store:
         for folder in (self.root, self._layout.blocks, self._layout.temporary, self._layout.pins):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_file.acquire()
-        for prefix in PREFIXES:
-            (self._layout.blocks / prefix).mkdir(mode=0o700, exist_ok=True)
+        for prefix in set(PREFIXES).difference(os.listdir(self._layout.blocks)):
+            (self._layout.blocks / prefix).mkdir(mode=0o700)
         for folder in (self._layout.temporary, self._layout.pins):
             for entry in folder.iterdir():
                 if folder == self._layout.temporary or entry.name.startswith("."):

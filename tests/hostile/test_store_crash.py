@@ -1,0 +1,36 @@
+"""kill -9 at every write of the store: reopened it shows old or new, never mixed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def survive(folder: Path, how: str) -> int:
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.store_crash", str(folder), how],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: needs fork")
+def test_killed_at_every_system_call_the_store_is_old_or_new(tmp_path: Path) -> None:
+    assert survive(tmp_path, "calls") >= 60
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: needs fork")
+def test_killed_at_forty_random_moments_the_store_is_old_or_new(tmp_path: Path) -> None:
+    assert survive(tmp_path, "moments") >= 30
