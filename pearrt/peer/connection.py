@@ -21,7 +21,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from pearrt.errors import PeerTimeout, ProtocolViolation
-from pearrt.peer.framing import RecordReader
+from pearrt.peer.framing import BodyPool, RecordReader
 from pearrt.peer.handshake import Handshake, Session
 from pearrt.peer.limits import MessageMeter, PeerLimits
 from pearrt.peer.messages import Block, Bye, Hello, Message, Ping, Pong
@@ -49,9 +49,19 @@ Event: TypeAlias = Opened | Message
 
 
 class Connection:
-    """See the module's rules. `rtt_s` is the round trip of the last PING, or None."""
+    """See the module's rules. `rtt_s` is the round trip of the last PING, or None.
 
-    def __init__(self, handshake: Handshake, hello: Hello, limits: PeerLimits, now: float) -> None:
+    `pool` lends the memory of received BLOCKs; the connections of one thread share one.
+    """
+
+    def __init__(
+        self,
+        handshake: Handshake,
+        hello: Hello,
+        limits: PeerLimits,
+        now: float,
+        pool: BodyPool | None = None,
+    ) -> None:
         self.state = State.HANDSHAKE
         self.session: Session | None = None
         self.hello: Hello | None = None
@@ -60,6 +70,7 @@ class Connection:
         self._handshake = handshake
         self._our_hello = hello
         self._limits = limits
+        self._pool = pool or BodyPool()
         self._meter = MessageMeter(limits, now)
         self._buffer = memoryview(bytearray(HANDSHAKE_BUFFER_BYTES))
         self._reader: RecordReader | None = None
@@ -101,7 +112,7 @@ class Connection:
         self.state = State.HELLO
         self.outbox = Outbox(session.send, self._limits.max_control_queue_bytes)
         self.outbox.put(self._our_hello)
-        self._reader = RecordReader(session.receive)
+        self._reader = RecordReader(session.receive, self._pool)
         rest = self._handshake.rest
         self._reader.room()[: len(rest)] = rest
         yield from self._record_bytes(len(rest), now)

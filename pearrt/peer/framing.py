@@ -11,6 +11,7 @@ nothing is refused: it would cost us work and the sender no message.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import getrefcount
 
 from pearrt.crypto.aead import TAG_BYTES
 from pearrt.crypto.noise import CipherState
@@ -23,6 +24,11 @@ MAX_RECORD_BYTES = 65535
 MAX_PLAINTEXT_BYTES = MAX_RECORD_BYTES - TAG_BYTES
 FRAME_BYTES = LENGTH_BYTES + MAX_RECORD_BYTES
 BUSY_BUFFER_BYTES = 4 * FRAME_BYTES
+
+POOLED_BODY_BYTES = messages.Block.MAX_BODY_BYTES
+MAX_POOLED_BODIES = 64
+POOL_TRIES = 8
+ONLY_THE_POOL = 2  # what getrefcount tells of an object that is in one list: that, and its own argument
 
 
 def seal(cipher: CipherState, head: Buffer, tail: Buffer = b"") -> memoryview:
@@ -46,15 +52,44 @@ def seal(cipher: CipherState, head: Buffer, tail: Buffer = b"") -> memoryview:
     return out
 
 
+class BodyPool:
+    """Memory for the bodies of BLOCKs, used again once nobody holds a view of it.
+
+    Fresh memory of this size comes from the system page by page, which costs as much as decrypting into it.
+    A bytearray that is referred to by this pool alone cannot have a view left, since views refer to what
+    they show.
+    """
+
+    __slots__ = ("_buffers", "_next")
+
+    def __init__(self) -> None:
+        self._buffers: list[bytearray] = []
+        self._next = 0
+
+    def take(self, size: int) -> memoryview:
+        """`size` bytes that nobody else can see; their content is undefined."""
+        if not POOLED_BODY_BYTES // 2 <= size <= POOLED_BODY_BYTES:
+            return memoryview(bytearray(size))
+        for _ in range(min(POOL_TRIES, len(self._buffers))):
+            self._next = (self._next + 1) % len(self._buffers)
+            if getrefcount(self._buffers[self._next]) <= ONLY_THE_POOL:
+                return memoryview(self._buffers[self._next])[:size]
+        fresh = bytearray(POOLED_BODY_BYTES)
+        if len(self._buffers) < MAX_POOLED_BODIES:
+            self._buffers.append(fresh)
+        return memoryview(fresh)[:size]
+
+
 class MessageAssembler:
     """Turns stretches of the plaintext stream into messages.
 
     Raises ProtocolViolation or LimitExceeded as soon as a header or a body is wrong.
     """
 
-    __slots__ = ("_body", "_filled", "_header", "_type")
+    __slots__ = ("_body", "_filled", "_header", "_pool", "_type")
 
-    def __init__(self) -> None:
+    def __init__(self, pool: BodyPool) -> None:
+        self._pool = pool
         self._header = b""
         self._body: memoryview | None = None
         self._filled = 0
@@ -103,7 +138,7 @@ class MessageAssembler:
                 yield messages.decode(self._type, bytes(data[at : at + length]))
                 at += length
             else:
-                self._body = memoryview(bytearray(length))
+                self._body = self._pool.take(length)
                 self._filled = 0
 
 
@@ -116,9 +151,9 @@ class RecordReader:
 
     __slots__ = ("_assembler", "_buffer", "_busy", "_cipher", "_end", "_start", "record_bytes")
 
-    def __init__(self, cipher: CipherState) -> None:
+    def __init__(self, cipher: CipherState, pool: BodyPool) -> None:
         self._cipher = cipher
-        self._assembler = MessageAssembler()
+        self._assembler = MessageAssembler(pool)
         self._buffer = memoryview(bytearray(FRAME_BYTES))
         self._busy = False
         self._start = 0  # of what is not parsed yet
@@ -127,9 +162,10 @@ class RecordReader:
 
     def room(self) -> memoryview:
         """The free part of the buffer; never empty."""
-        if len(self._buffer) - self._end < FRAME_BYTES:
+        grow = self._busy and len(self._buffer) < BUSY_BUFFER_BYTES
+        if grow or len(self._buffer) - self._end < FRAME_BYTES:
             left = bytes(self._buffer[self._start : self._end])
-            if self._busy and len(self._buffer) < BUSY_BUFFER_BYTES:
+            if grow:
                 self._buffer = memoryview(bytearray(BUSY_BUFFER_BYTES))
             self._buffer[: len(left)] = left
             self._start, self._end = 0, len(left)

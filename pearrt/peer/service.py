@@ -21,6 +21,7 @@ from pearrt.errors import NetworkError, PearrtError, PeerTimeout, Unreachable
 from pearrt.peer.admission import Admission
 from pearrt.peer.connection import Connection
 from pearrt.peer.doorway import Doorway
+from pearrt.peer.framing import BodyPool
 from pearrt.peer.handshake import Handshake, Identity
 from pearrt.peer.limits import PeerLimits
 from pearrt.peer.link import PeerLink
@@ -74,6 +75,7 @@ class PeerService:
         if max_links is not None:
             self._limits = replace(self._limits, max_connections=max_links)
         self._admission = Admission(self._limits)
+        self._pool = BodyPool()
         self._servers: list[asyncio.Server] = []
         self._doorways: set[Doorway] = set()
         self._all: set[PeerLink] = set()  # in whatever state
@@ -186,7 +188,8 @@ class PeerService:
 
         addresses = self.addresses
         hello = Hello(self._agent, addresses[0][1] if addresses else 0)
-        connection = Connection(handshake, hello, self._limits, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        connection = Connection(handshake, hello, self._limits, now, self._pool)
         link = PeerLink(connection, self._limits, on_open=self._opened, on_end=ended)
         self._all.add(link)
         return link
