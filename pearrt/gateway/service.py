@@ -1,8 +1,8 @@
 """The read-only HTTP view of what this peer seeds: a mirror that any HTTP client can use.
 
-    GET /pearrt/v1/<55-letter key>/metadata?root=N    bencoded metadata set, roots from version N (default
-    1) on GET /pearrt/v1/<key>/timestamp.json               likewise snapshot.json, targets.json,
-    N.root.json: signed blobs GET /pearrt/v1/block/<64 hex digits>              the stored bytes of a block
+    GET /pearrt/v1/<55-letter key>/metadata?root=N   bencoded metadata set, roots from version N (1) on
+    GET /pearrt/v1/<key>/timestamp.json              a signed blob; so snapshot, targets, N.root
+    GET /pearrt/v1/block/<64 hex digits>             the stored bytes of a block
 
 HEAD answers the same without a body. Everything else is 404, with the same words, whether or not something
 is there: who does not know a key or a digest learns nothing. There is no listing and nothing is taken in.
