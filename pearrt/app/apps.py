@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from pearrt.app.record import Grant, Installed, Wish
 from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
 from pearrt.bundle.verify import verify_tree
+from pearrt.dht.service import DhtService
 from pearrt.errors import Denied, NoSuchApp, PearrtError
 from pearrt.lan.hosts import HostsFinder
-from pearrt.link import HostPort, Link, encode_key
+from pearrt.link import Link, encode_key
 from pearrt.paths import Home
 from pearrt.publish.publication import Publication, is_published, publications
 from pearrt.sandbox.policy import Permissions
@@ -41,12 +42,20 @@ class Apps:
     """Opened inside a task group, which background updates run in."""
 
     def __init__(
-        self, home: Home, store: Store, swarm: SwarmService, tasks: asyncio.TaskGroup, *, psk: bytes = b""
+        self,
+        home: Home,
+        store: Store,
+        swarm: SwarmService,
+        tasks: asyncio.TaskGroup,
+        *,
+        dht: DhtService | None = None,
+        psk: bytes = b"",
     ) -> None:
         self.home = home
         self.store = store
         self.swarm = swarm
         self.tasks = tasks
+        self.dht = dht
         self.psk = psk
         self.library = Library(home.apps)
         self.followed: dict[bytes, FollowedApp] = {}
@@ -68,8 +77,8 @@ class Apps:
             except PearrtError as e:
                 log.warning("%s is not followed: %s", encode_key(folder.app_key)[:8], e)
 
-    async def follow(self, link: Link, hosts: Iterable[HostPort] = ()) -> FollowedApp:
-        """The app behind `link`, its swarm joined; hints and `hosts` are places to look."""
+    async def follow(self, link: Link) -> FollowedApp:
+        """The app behind `link`, its swarm joined; the link's nodes are DHT nodes and peers to try."""
         app = self.followed.get(link.app_key)
         if app is None:
             published = is_published(self.home.publishing, link.app_key)
@@ -80,7 +89,9 @@ class Apps:
             self.locks[link.app_key] = asyncio.Lock()
             for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
                 advertise(app, digest, index_blocks, index)
-        async for address in HostsFinder([*link.nodes, *hosts]).find(app.topic):
+        if link.nodes and self.dht is not None:
+            await self.dht.add_nodes(link.nodes)
+        async for address in HostsFinder(link.nodes).find(app.topic):
             app.members.add_peer(address)
         return app
 
@@ -124,11 +135,9 @@ class Apps:
 
     # -- what the local API offers -------------------------------------------------------------------------------
 
-    async def install(
-        self, link: Link, report: Report, *, update: bool, allow_stale: bool, hosts: Iterable[HostPort]
-    ) -> dict[str, Any]:
+    async def install(self, link: Link, report: Report, *, update: bool, allow_stale: bool) -> dict[str, Any]:
         """Brings the app here; with `update`, also when some release of it is here already."""
-        app = await self.follow(link, hosts)
+        app = await self.follow(link)
         async with self.locks[link.app_key]:
             installed = app.folder.installed
             if installed is None or update:
@@ -178,9 +187,9 @@ class Apps:
             asking.append((await asyncio.to_thread(installed_index, installed, self.store)).manifest)
         return asking
 
-    async def seed(self, link: Link, report: Report, *, allow_stale: bool, hosts: Iterable[HostPort]) -> dict[str, Any]:
+    async def seed(self, link: Link, report: Report, *, allow_stale: bool) -> dict[str, Any]:
         """Brings the newest release's blocks here, not installed, and seeds the app without end."""
-        app = await self.follow(link, hosts)
+        app = await self.follow(link)
         async with self.locks[link.app_key]:
             release = await obtain(app, self.store, report, allow_stale=allow_stale)
             app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
@@ -202,7 +211,7 @@ class Apps:
                 advertise(app, digest, index_blocks, index)
             app.members.timestamp_changed()
             app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
-        return await self.info(link.app_key)
+        return await self.info(link)
 
     async def beat(self) -> None:
         """Re-signs, for every app published from here, that its newest release is current, when that is due."""
@@ -248,7 +257,9 @@ class Apps:
         if trusted is None:
             raise NoSuchApp(f"Nothing is known of {encode_key(app_key)} yet.")
         blobs = {f"{version}.root.json": raw for version, raw in enumerate(trusted.metadata.roots, 1)}
-        blobs |= {name + ".json": getattr(trusted.metadata, name) for name in ("timestamp", "snapshot", "targets")}
+        blobs |= {
+            name + ".json": getattr(trusted.metadata, name) for name in ("timestamp", "snapshot", "targets")
+        }
         return {name: raw.decode() for name, raw in blobs.items()}
 
     async def gc(self, *, fsck: bool, dry_run: bool) -> dict[str, Any]:
@@ -269,19 +280,21 @@ class Apps:
 
     def summaries(self) -> list[dict[str, Any]]:
         """A few facts of every app, by name."""
-        found = [summary(app, self.running(key)) for key, app in self.followed.items() if app.trusted is not None]
+        found = [
+            summary(app, self.running(key)) for key, app in self.followed.items() if app.trusted is not None
+        ]
         return sorted(found, key=lambda fields: (fields["name"], fields["link"]))
 
-    async def info(self, app_key: bytes) -> dict[str, Any]:
+    async def info(self, link: Link) -> dict[str, Any]:
         """All about one app. For one that is not here, what its peers' metadata says."""
-        app = self.followed.get(app_key) or await self.follow(Link(app_key))
+        app = self.followed.get(link.app_key) or await self.follow(link)
         if app.trusted is None:
             await catch_up(app, allow_stale=True)
         assert app.trusted is not None
         permissions: list[str] = []
         for manifest in await self._asking(app) or await self._offered(app):
             permissions = Permissions.parse(manifest.permissions).describe()
-        return details(app, app.trusted, self.running(app_key)) | {"permissions": permissions}
+        return details(app, app.trusted, self.running(link.app_key)) | {"permissions": permissions}
 
     async def _offered(self, app: FollowedApp) -> list[Manifest]:
         """The manifest of the newest release, which is not installed: only its index is fetched."""
@@ -310,7 +323,9 @@ class Apps:
 def _widens(app: FollowedApp, manifest: Manifest) -> bool:
     """Whether the manifest asks for more than the person approved."""
     grant = app.folder.grant
-    return grant is None or Permissions.parse(manifest.permissions).widens(Permissions.parse(grant.permissions))
+    return grant is None or Permissions.parse(manifest.permissions).widens(
+        Permissions.parse(grant.permissions)
+    )
 
 
 def _may_switch(app: FollowedApp, index: Index) -> bool:

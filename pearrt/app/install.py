@@ -101,7 +101,9 @@ async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
     if accepted:
         app.members.timestamp_changed()
     else:
-        raise refusal or PeerTimeout("No peer answered with the app's metadata.", hint="Try again in a while.")
+        raise refusal or PeerTimeout(
+            "No peer answered with the app's metadata.", hint="Try again in a while."
+        )
 
 
 async def fetch(app: FollowedApp, store: Store, release: Release, report: Report) -> Index:
@@ -136,7 +138,9 @@ def _index_blocks(release: Release) -> list[BlockRef]:
     """The index is cut into blocks of full size, but for the last one."""
     last = len(release.index_blocks) - 1
     return [
-        BlockRef(block_id, MAX_BLOCK_BYTES if position < last else release.index_size - last * MAX_BLOCK_BYTES)
+        BlockRef(
+            block_id, MAX_BLOCK_BYTES if position < last else release.index_size - last * MAX_BLOCK_BYTES
+        )
         for position, block_id in enumerate(release.index_blocks)
     ]
 

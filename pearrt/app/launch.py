@@ -48,7 +48,11 @@ class Launchable:
         if self.pending_manifest is None:
             return None
         return replace(
-            self, version=self.pending_version, manifest=self.pending_manifest, pending_manifest=None, granted=False
+            self,
+            version=self.pending_version,
+            manifest=self.pending_manifest,
+            pending_manifest=None,
+            granted=False,
         )
 
     @property

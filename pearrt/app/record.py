@@ -37,7 +37,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What this machine is asked to do for the app beyond having it: seed without end, found through `hosts`."""
+    """What this machine is asked to do for the app beyond having it: seed without end; its link with the hints in it."""
 
     link: str
     seed: bool = False
@@ -57,4 +57,6 @@ def load(kind: Callable[..., T], data: bytes, what: str) -> T:
             raise TypeError("not an object")
         return kind(**fields)
     except (ValueError, TypeError) as e:
-        raise Corrupt(f"{what} is damaged: {e}.", hint="`pearrt uninstall` the app, then run it again.") from e
+        raise Corrupt(
+            f"{what} is damaged: {e}.", hint="`pearrt uninstall` the app, then run it again."
+        ) from e

@@ -1,6 +1,6 @@
 """Staging: a prepared folder becomes blocks in the store and an index that a release can name.
 
-    staged/<index digest>.json    what was staged: manifest, sizes, the index's blocks; pinned until released or removed
+staged/<index digest>.json    what was staged: manifest, sizes, the index's blocks; pinned until released or removed
 """
 
 from __future__ import annotations
@@ -48,16 +48,22 @@ def _stage(folder: Path, manifest: Manifest, store: Store, home: Home, report: R
     store.pin(f"staged-{record['digest']}", [*staged.index_blocks, *(b.id for b in staged.index.blocks)])
     store.sync()
     (home.data / "staged").mkdir(mode=0o700, exist_ok=True)
-    write_file(home.data / "staged" / f"{record['digest']}.json", json.dumps(record, indent=1).encode() + b"\n")
+    write_file(
+        home.data / "staged" / f"{record['digest']}.json", json.dumps(record, indent=1).encode() + b"\n"
+    )
     return record
 
 
 def staged(home: Home, digest: str) -> dict[str, Any]:
     """The record of what was staged under this digest, or under the only one that begins with it. Raises UserError."""
     folder = home.data / "staged"
-    found = [path for path in folder.glob("*.json") if path.stem.startswith(digest)] if digest.isalnum() else []
+    found = (
+        [path for path in folder.glob("*.json") if path.stem.startswith(digest)] if digest.isalnum() else []
+    )
     if len(found) != 1:
         what = "Nothing is" if not found else f"{len(found)} trees are"
-        raise UserError(f"{what} staged as {digest[:64]!r}.", hint="`pearrt stage` prints the digest to release.")
+        raise UserError(
+            f"{what} staged as {digest[:64]!r}.", hint="`pearrt stage` prints the digest to release."
+        )
     record: dict[str, Any] = json.loads(found[0].read_bytes())
     return record

@@ -24,7 +24,9 @@ def command() -> None:
 
 @speaking(name="new")
 @click.option(
-    "--signers", multiple=True, help="Public keys, .pub files or key names, separated by commas; may be repeated."
+    "--signers",
+    multiple=True,
+    help="Public keys, .pub files or key names, separated by commas; may be repeated.",
 )
 @click.option("--threshold", type=int, help="How many signers a release takes.")
 @click.option("--solo", is_flag=True, help="One signer, who signs alone: the one --key.")
@@ -57,11 +59,15 @@ def new(
     from pearrt.publish.keys import find_public
     from pearrt.publish.publication import Publication, new_heartbeat
 
-    names = keys if solo else tuple(name.strip() for part in signers for name in part.split(",") if name.strip())
+    names = (
+        keys if solo else tuple(name.strip() for part in signers for name in part.split(",") if name.strip())
+    )
     if solo and (signers or threshold or len(keys) != 1):
         raise UserError("A solo app has one --key and no --signers or --threshold.")
     if not names or not (solo or threshold):
-        raise UserError("Name the signers and their threshold.", hint="--signers a.pub,b.pub,c.pub --threshold 2")
+        raise UserError(
+            "Name the signers and their threshold.", hint="--signers a.pub,b.pub,c.pub --threshold 2"
+        )
     home = Home.from_environment()
     home.prepare()
     public = [find_public(home.keys, name) for name in names]
@@ -79,7 +85,8 @@ def new(
     publication = Publication.create(home.publishing, app, roots, targets, heartbeat, now)
     link = str(Link(app.app_key))
     output.result(
-        {"link": link, "threshold": publication.trusted.threshold, "signers": [str(key) for key in public]}, link
+        {"link": link, "threshold": publication.trusted.threshold, "signers": [str(key) for key in public]},
+        link,
     )
     output.say(
         f"{publication.trusted.threshold} of {len(public)} signers control it. Next: `pearrt stage`, then "
@@ -100,7 +107,9 @@ def list_(output: Output) -> None:
                 "link": str(Link(decode_key(folder.name))),
                 "signers": [signer.name for signer in trusted.signers],
                 "threshold": trusted.threshold,
-                "releases": {release.path: f"{release.name} {release.version}" for release in trusted.releases},
+                "releases": {
+                    release.path: f"{release.name} {release.version}" for release in trusted.releases
+                },
             }
         )
     output.result(found, lambda: "\n".join(_line(app) for app in found) or "None yet: `pearrt app new`.")

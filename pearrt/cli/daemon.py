@@ -48,7 +48,9 @@ def stop(output: Output) -> None:
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while daemon.running():
         if time.monotonic() > deadline:
-            raise PeerTimeout(f"The daemon is still there after {STOP_TIMEOUT_S:.0f} s.", hint="Its log may tell why.")
+            raise PeerTimeout(
+                f"The daemon is still there after {STOP_TIMEOUT_S:.0f} s.", hint="Its log may tell why."
+            )
         time.sleep(0.02)
     output.result({"stopped": True}, "The daemon has stopped.")
 

@@ -38,7 +38,9 @@ def _bootstrap_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def _with_node(bootstrap: tuple[HostPort, ...], work: Callable[[DhtService], Awaitable[T]], port: int = 0) -> T:
+def _with_node(
+    bootstrap: tuple[HostPort, ...], work: Callable[[DhtService], Awaitable[T]], port: int = 0
+) -> T:
     """Runs `work` on a node that joins, does it and leaves; one that others cannot count on, so read-only (BEP 43)."""
     from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
 
@@ -117,7 +119,9 @@ def announce(output: Output, target: str, port: int, bootstrap: tuple[HostPort, 
 
 @speaking(name="put")
 @click.argument("value")
-@click.option("--seed-file", type=click.Path(path_type=Path), help="32-byte Ed25519 seed in hex: a mutable item.")
+@click.option(
+    "--seed-file", type=click.Path(path_type=Path), help="32-byte Ed25519 seed in hex: a mutable item."
+)
 @click.option("--salt", default="", help="Tells several items of one key apart.")
 @click.option("--seq", type=int, help="Sequence number; by default one more than the newest.")
 @click.option("--cas", type=int, help="Store only where the newest has this sequence number.")

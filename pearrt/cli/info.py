@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pearrt.cli.options import link_argument, network_options, open_daemon
+from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
 from pearrt.cli.output import Output, ago, printable, size, speaking
 from pearrt.link import HostPort, Link
 
@@ -17,7 +17,7 @@ def command(
     output: Output, link: Link, bootstrap: tuple[HostPort, ...], hosts: tuple[HostPort, ...], no_dht: bool
 ) -> None:
     """Show who signs an app, its versions, peers and permissions."""
-    info = open_daemon(bootstrap, hosts, no_dht).info(link)
+    info = open_daemon(bootstrap, hosts, no_dht).info(with_nodes(link, *bootstrap, *hosts))
     output.result(info, lambda: _text(info))
 
 

@@ -23,7 +23,9 @@ def command() -> None:
 @click.argument("name")
 @click.option("--comment", default="", help="How others see the key; the name where it is left out.")
 @click.option("--password-file", type=click.Path(path_type=Path), help="Password on its first line.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to put the files, instead of pearrt's own.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where to put the files, instead of pearrt's own."
+)
 def new(output: Output, name: str, comment: str, password_file: Path | None, folder: Path | None) -> None:
     """Make a signing key, encrypted with a password (Argon2id, XSalsa20-Poly1305)."""
     from pearrt.publish.keys import SUFFIX, new_key, read_password
@@ -38,7 +40,9 @@ def new(output: Output, name: str, comment: str, password_file: Path | None, fol
     public = new_key(folder, name, password, comment)
     path = folder / (name + SUFFIX)
     output.result({"file": str(path), "public": str(public)}, f"{public}")
-    output.say(f"The key is in {path}. Keep a copy offline: whoever loses it and the password cannot sign again.")
+    output.say(
+        f"The key is in {path}. Keep a copy offline: whoever loses it and the password cannot sign again."
+    )
 
 
 @speaking(name="list")
@@ -49,7 +53,9 @@ def list_(output: Output, folder: Path | None) -> None:
 
     keys = list_keys(folder or Home.from_environment().keys)
     found = [{"file": str(path), "public": str(public)} for path, public in keys.items()]
-    output.result(found, lambda: "\n".join(printable(f"{k['file']}  {k['public']}") for k in found) or "No keys yet.")
+    output.result(
+        found, lambda: "\n".join(printable(f"{k['file']}  {k['public']}") for k in found) or "No keys yet."
+    )
 
 
 @speaking(name="show")

@@ -18,4 +18,6 @@ def command(output: Output) -> None:
 def _line(app: dict[str, Any]) -> str:
     marks = [word for word in ("running", "seeding") if app[word]]
     version = app["version"] or "not installed"
-    return printable(f"{app['name']:<20} {version:<12} {app['freshness']:<8} {app['link']}  {' '.join(marks)}").rstrip()
+    return printable(
+        f"{app['name']:<20} {version:<12} {app['freshness']:<8} {app['link']}  {' '.join(marks)}"
+    ).rstrip()

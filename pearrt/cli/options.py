@@ -52,7 +52,10 @@ def network_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Where to look for peers. They configure a daemon that this command starts, and reach one that runs already."""
     options = (
         click.option(
-            "--bootstrap", type=HostPortType(), multiple=True, help="First DHT node, instead of the public ones."
+            "--bootstrap",
+            type=HostPortType(),
+            multiple=True,
+            help="First DHT node, instead of the public ones.",
         ),
         click.option("--host", "hosts", type=HostPortType(), multiple=True, help="A peer to ask first."),
         click.option("--no-dht", is_flag=True, help="Do not use the DHT (for a daemon that this starts)."),
@@ -79,18 +82,24 @@ def open_daemon(
     return Daemon(Home.from_environment(), environ=environ)
 
 
-def with_nodes(link: Link, bootstrap: tuple[HostPort, ...]) -> Link:
-    """The link with these nodes as hints too, which is how they reach a daemon that runs already."""
+def with_nodes(link: Link, *nodes: HostPort) -> Link:
+    """The link with these nodes as hints too, which is how they reach a daemon that runs already.
+
+    A hint is tried as a DHT node and as a peer: both listen on one port.
+    """
     from dataclasses import replace
 
-    return replace(link, nodes=tuple(dict.fromkeys([*bootstrap, *link.nodes]))) if bootstrap else link
+    return replace(link, nodes=tuple(dict.fromkeys([*nodes, *link.nodes]))) if nodes else link
 
 
 def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The signing keys at hand and where their passwords are."""
     options = (
         click.option(
-            "--key", "keys", multiple=True, help="A key file that signs, or the name of one in `pearrt keys list`."
+            "--key",
+            "keys",
+            multiple=True,
+            help="A key file that signs, or the name of one in `pearrt keys list`.",
         ),
         click.option(
             "--password-file",

@@ -16,7 +16,9 @@ from pearrt.paths import Home
 @speaking(name="release")
 @link_argument
 @click.argument("bundle")
-@click.option("--channel", default=DEFAULT_CHANNEL, show_default=True, help="The line of releases that it heads.")
+@click.option(
+    "--channel", default=DEFAULT_CHANNEL, show_default=True, help="The line of releases that it heads."
+)
 @click.option("--version", help="Its version, where it is not the bundle's own.")
 @click.option("--notes", default="", help="What changed, for people.")
 @key_options

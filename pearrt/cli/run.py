@@ -25,7 +25,9 @@ from pearrt.link import HostPort, Link
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--yes", is_flag=True, help="Approve what the app asks for, without a question.")
 @click.option("--update", is_flag=True, help="Wait for the newest release instead of starting what is here.")
-@click.option("--allow-stale", is_flag=True, help="Install although the publisher has not confirmed it for long.")
+@click.option(
+    "--allow-stale", is_flag=True, help="Install although the publisher has not confirmed it for long."
+)
 @network_options
 def command(
     output: Output,
@@ -46,7 +48,7 @@ def command(
     stderr.
     """
     daemon = open_daemon(bootstrap, hosts, no_dht)
-    link = with_nodes(link, bootstrap)
+    link = with_nodes(link, *bootstrap, *hosts)
     with ProgressBar(shown=not output.as_json) as bar:
 
         def start(stale: bool) -> int:

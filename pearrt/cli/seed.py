@@ -29,10 +29,10 @@ def command(
     Fetches the app if it is not here, without installing it, follows its releases, and keeps the daemon running.
     """
     daemon = open_daemon(bootstrap, hosts, no_dht)
-    link = with_nodes(link, bootstrap)
+    link = with_nodes(link, *bootstrap, *hosts)
     if stop:
         output.result(daemon.stop_seeding(link), "No longer seeding without end.")
         return
     with ProgressBar(shown=not output.as_json) as bar:
-        seeding = daemon.seed(link, bar, allow_stale=allow_stale, hosts=hosts)
+        seeding = daemon.seed(link, bar, allow_stale=allow_stale)
     output.result(seeding, printable(f"Seeding {link}, version {seeding['version']}."))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @speaking(name="stage")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--pypi", metavar="NAME==VERSION", help="A PyPI package with its dependencies, instead of a folder.")
+@click.option(
+    "--pypi", metavar="NAME==VERSION", help="A PyPI package with its dependencies, instead of a folder."
+)
 @click.option("--name", help="The app's name, for a folder without [tool.pearrt].")
 @click.option("--version", help="Its version.")
 @click.option("--entry", help="What starts it: package.module:function, package.module or path/to/main.py.")
@@ -41,9 +43,10 @@ def command(
     --entry. Prints the digest that `pearrt release` wants; the same files give the same digest on any machine.
     """
     table = _read_permissions(permissions) if permissions else None
-    with ProgressBar(shown=not output.as_json) as bar, _prepare(
-        folder, pypi, name, version, entry, table, pure
-    ) as prepared:
+    with (
+        ProgressBar(shown=not output.as_json) as bar,
+        _prepare(folder, pypi, name, version, entry, table, pure) as prepared,
+    ):
         record = open_daemon().stage(prepared.folder.absolute(), prepared.manifest.encode(), bar)
     output.result(record, record["digest"])
     output.say(
@@ -66,7 +69,9 @@ def _prepare(
     from pearrt.publish import stage
 
     if (folder is None) == (pypi is None):
-        raise UserError("Name a folder, or a package with --pypi.", hint="pearrt stage . or --pypi black==24.8.0")
+        raise UserError(
+            "Name a folder, or a package with --pypi.", hint="pearrt stage . or --pypi black==24.8.0"
+        )
     if pypi is not None:
         if version:
             raise UserError("The version of a package is part of --pypi NAME==VERSION.")

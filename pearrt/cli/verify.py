@@ -19,7 +19,11 @@ def command(output: Output, link: Link) -> None:
     if found["differences"]:
         shown = ", ".join(found["differences"][:5])
         raise DigestMismatch(
-            printable(f"{len(found['differences'])} files of {found['name']} are not what was signed: {shown}."),
+            printable(
+                f"{len(found['differences'])} files of {found['name']} are not what was signed: {shown}."
+            ),
             hint="Uninstall it and run it again.",
         )
-    output.result(found, printable(f"{found['name']} {found['version']}: {found['files']} files are what was signed."))
+    output.result(
+        found, printable(f"{found['name']} {found['version']}: {found['files']} files are what was signed.")
+    )

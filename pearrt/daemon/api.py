@@ -5,11 +5,11 @@ Each connection's peer credentials are checked before anything is read from its 
 
     GET    /v1/status                    the daemon, its addresses, DHT and store
     GET    /v1/apps                      a line per app
-    GET    /v1/apps/{key}                all about one
-    POST   /v1/apps/{key}/install        {link, update, allow_stale, hosts}      streams
+    GET    /v1/apps/{key}?link=…         all about one
+    POST   /v1/apps/{key}/install        {link, update, allow_stale}             streams
     POST   /v1/apps/{key}/launch         {link}
     POST   /v1/apps/{key}/grant          {digest}
-    POST   /v1/apps/{key}/seed           {link, on, allow_stale, hosts}          streams
+    POST   /v1/apps/{key}/seed           {link, on, allow_stale}                 streams
     POST   /v1/apps/{key}/publish        {link}
     POST   /v1/apps/{key}/verify
     GET    /v1/apps/{key}/metadata       the signed metadata, by file name
@@ -38,11 +38,12 @@ from pearrt.app.stage import stage
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.events import stream
 from pearrt.errors import Denied, PearrtError, UserError
-from pearrt.link import HostPort, Link, decode_key
+from pearrt.link import Link, decode_key
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 1 << 20
+OTHER_APP = "The link in the request is not of the app in its path."
 _UCRED = struct.Struct("3i")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,7 +53,12 @@ class Api:
     """The handlers. `status` describes the daemon, `stop` ends it."""
 
     def __init__(
-        self, apps: Apps, channels: Channels, *, status: Callable[[], dict[str, Any]], stop: Callable[[], None]
+        self,
+        apps: Apps,
+        channels: Channels,
+        *,
+        status: Callable[[], dict[str, Any]],
+        stop: Callable[[], None],
     ) -> None:
         self.apps = apps
         self.channels = channels
@@ -81,7 +87,10 @@ class Api:
         return _ok(self.apps.summaries())
 
     async def get_app(self, request: web.Request) -> web.Response:
-        return _ok(await self.apps.info(_key(request)))
+        link = Link.parse(request.query["link"]) if "link" in request.query else Link(_key(request))
+        if link.app_key != _key(request):
+            raise UserError(OTHER_APP)
+        return _ok(await self.apps.info(link))
 
     async def delete_app(self, request: web.Request) -> web.Response:
         await self.apps.uninstall(_key(request), keep_data=request.query.get("keep_data") == "1")
@@ -97,7 +106,6 @@ class Api:
                 report,
                 update=_flag(body, "update"),
                 allow_stale=_flag(body, "allow_stale"),
-                hosts=_hosts(body),
             )
 
         return await stream(request, work)
@@ -118,10 +126,8 @@ class Api:
         if not _flag(body, "on"):
             self.apps.stop_seeding(link.app_key)
             return _ok({"link": str(link), "seeding": False})
-        stale, hosts = _flag(body, "allow_stale"), _hosts(body)
-        return await stream(
-            request, lambda report: self.apps.seed(link, report, allow_stale=stale, hosts=hosts)
-        )
+        stale = _flag(body, "allow_stale")
+        return await stream(request, lambda report: self.apps.seed(link, report, allow_stale=stale))
 
     async def publish(self, request: web.Request) -> web.Response:
         return _ok(await self.apps.publish(_link(request, await _body(request))))
@@ -211,7 +217,7 @@ def _key(request: web.Request) -> bytes:
 def _link(request: web.Request, body: dict[str, Any]) -> Link:
     link = Link.parse(_text(body, "link"))
     if link.app_key != _key(request):
-        raise UserError("The link in the request is not of the app in its path.")
+        raise UserError(OTHER_APP)
     return link
 
 
@@ -234,10 +240,3 @@ def _flag(body: dict[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise UserError(f"{name!r} in the request is not true or false.")
     return value
-
-
-def _hosts(body: dict[str, Any]) -> list[HostPort]:
-    hosts = body.get("hosts", [])
-    if not isinstance(hosts, list):
-        raise UserError("'hosts' in the request is not a list.")
-    return [HostPort.parse(str(host)) for host in hosts]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from pearrt.app.launch import Launchable
 from pearrt.app.progress import Progress, Report, Stage, silent
 from pearrt.daemon.client import Client
 from pearrt.errors import Denied, NoSuchApp
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 from pearrt.sandbox.policy import Permissions
 
 
@@ -26,16 +27,17 @@ class Daemon(Client):
         *,
         update: bool = False,
         allow_stale: bool = False,
-        hosts: Sequence[HostPort] = (),
     ) -> dict[str, Any]:
         """Brings the app here, or up to date where `update`; see app/install.py for what it raises."""
-        body = {"link": str(link), "update": update, "allow_stale": allow_stale, "hosts": [str(h) for h in hosts]}
+        body = {"link": str(link), "update": update, "allow_stale": allow_stale}
         return dict(self.follow("POST", f"/v1/apps/{link.key_text}/install", body, event=_reporter(report)))
 
     def launch(self, link: Link) -> Launchable | None:
         """The installed release, ready to start; None where the app is not installed."""
         try:
-            return Launchable.from_dict(self.call("POST", f"/v1/apps/{link.key_text}/launch", {"link": str(link)}))
+            return Launchable.from_dict(
+                self.call("POST", f"/v1/apps/{link.key_text}/launch", {"link": str(link)})
+            )
         except NoSuchApp:
             return None
 
@@ -56,13 +58,12 @@ class Daemon(Client):
         return list(self.call("GET", "/v1/apps"))
 
     def info(self, link: Link) -> dict[str, Any]:
-        return dict(self.call("GET", f"/v1/apps/{link.key_text}"))
+        """All about one app; one that is not here is looked for."""
+        return dict(self.call("GET", f"/v1/apps/{link.key_text}?{urlencode({'link': str(link)})}"))
 
-    def seed(
-        self, link: Link, report: Report = silent, *, allow_stale: bool = False, hosts: Sequence[HostPort] = ()
-    ) -> dict[str, Any]:
+    def seed(self, link: Link, report: Report = silent, *, allow_stale: bool = False) -> dict[str, Any]:
         """Brings the app's blocks here and seeds them without end."""
-        body = {"link": str(link), "on": True, "allow_stale": allow_stale, "hosts": [str(h) for h in hosts]}
+        body = {"link": str(link), "on": True, "allow_stale": allow_stale}
         return dict(self.follow("POST", f"/v1/apps/{link.key_text}/seed", body, event=_reporter(report)))
 
     def stop_seeding(self, link: Link) -> dict[str, Any]:

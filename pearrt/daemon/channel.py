@@ -34,7 +34,9 @@ MAX_CHANNELS = 256
 class Channels:
     """All open channels of a daemon. `about(app_key)` answers an app's question who it is."""
 
-    def __init__(self, socket: Path, *, about: Callable[[bytes], dict[str, Any]], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, socket: Path, *, about: Callable[[bytes], dict[str, Any]], changed: Callable[[], None]
+    ) -> None:
         self.socket = socket
         self.about = about
         self.changed = changed
@@ -98,7 +100,9 @@ class Channels:
         app_key, expiry = self.tokens.pop(token, (None, 0.0))
         return app_key if expiry >= time.monotonic() else None
 
-    async def _converse(self, app_key: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(
+        self, app_key: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         while True:
             call = _parse(await _read_frame(reader))
             try:
@@ -117,7 +121,9 @@ class Channels:
 async def _read_frame(reader: asyncio.StreamReader) -> bytes:
     length = int.from_bytes(await reader.readexactly(4))
     if length > MAX_FRAME_BYTES:
-        raise ProtocolViolation(f"An app sent a frame of {length} bytes; at most {MAX_FRAME_BYTES} are allowed.")
+        raise ProtocolViolation(
+            f"An app sent a frame of {length} bytes; at most {MAX_FRAME_BYTES} are allowed."
+        )
     return await reader.readexactly(length)
 
 
@@ -134,5 +140,3 @@ def _parse(frame: bytes) -> dict[str, Any]:
 def _write(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
     data = json.dumps(message).encode()
     writer.write(len(data).to_bytes(4) + data)
-
-

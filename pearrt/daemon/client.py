@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from pearrt.errors import PearrtError, PeerTimeout, StoreError, Unreachable, from_dict
 from pearrt.paths import Home
@@ -86,7 +85,9 @@ class Client:
                 raise Unreachable("The daemon does not start.", hint=_log_end(self.home.log))
             if time.monotonic() > deadline:
                 process.terminate()
-                raise PeerTimeout(f"The daemon did not answer in {START_TIMEOUT_S:.0f} s.", hint=_log_end(self.home.log))
+                raise PeerTimeout(
+                    f"The daemon did not answer in {START_TIMEOUT_S:.0f} s.", hint=_log_end(self.home.log)
+                )
             time.sleep(0.01)
 
     # -- requests ------------------------------------------------------------------------------------------------
@@ -118,13 +119,15 @@ class Client:
         try:
             connection.request(
                 method,
-                quote(path, safe="/?=&"),
+                path,
                 body=None if body is None else json.dumps(body),
                 headers={"Content-Type": "application/json"},
             )
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as e:
-            raise Unreachable(f"The daemon does not answer: {e}.", hint="`pearrt daemon status` tells more.") from e
+            raise Unreachable(
+                f"The daemon does not answer: {e}.", hint="`pearrt daemon status` tells more."
+            ) from e
         finally:
             connection.close()
 

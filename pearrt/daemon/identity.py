@@ -33,7 +33,9 @@ class Identity:
             identity = cls(os.urandom(32), random.SystemRandom().randint(FIRST_PORT, LAST_PORT))
             identity.save(path)
         except (ValueError, KeyError, TypeError) as e:
-            raise Corrupt(f"{path} is damaged: {e}.", hint="Remove it; this machine then gets a new peer id.") from e
+            raise Corrupt(
+                f"{path} is damaged: {e}.", hint="Remove it; this machine then gets a new peer id."
+            ) from e
         return identity
 
     def save(self, path: Path) -> None:

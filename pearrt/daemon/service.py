@@ -94,7 +94,7 @@ class Daemon:
         self.store = self._parts.enter_context(Store(self.home.store))  # and the lock: one daemon per home
         await self._open_network(psk)
         tasks = await self._parts.enter_async_context(asyncio.TaskGroup())
-        self.apps = Apps(self.home, self.store, self.swarm, tasks, psk=psk)
+        self.apps = Apps(self.home, self.store, self.swarm, tasks, dht=self.dht, psk=psk)
         self._parts.callback(self.apps.close)
         await self.apps.restore()
         heartbeat = tasks.create_task(self._beat(), name="heartbeat")
@@ -185,7 +185,6 @@ class Daemon:
             "apps": len(self.apps.followed),
             "running_apps": len(self.channels.open),
         }
-
 
 
 def _dht_stats(dht: DhtService) -> dict[str, Any]:

@@ -79,7 +79,9 @@ class _Demo:
         return made
 
     async def publish(self) -> Machine:
-        self.screen.act(f"A private DHT of {NODES} nodes. Five signers; any {THRESHOLD} of them make a release.")
+        self.screen.act(
+            f"A private DHT of {NODES} nodes. Five signers; any {THRESHOLD} of them make a release."
+        )
         seeder = await self.add("seeder")
         self.team = await asyncio.to_thread(found, seeder)
         self.screen.note(f"signers {', '.join(SIGNERS)}; the app is {self.team.link}")
@@ -89,7 +91,9 @@ class _Demo:
             self.screen.note(f"signed by two only: refused. {e.message}")
         await asyncio.to_thread(self.team.release, "1.0", example(), self.root)
         seeder.state = "seeds 1.0"
-        self.screen.note(f"guestbook 1.0, {PICTURES_BYTES >> 20} MiB, signed by alice, bob and carol: published")
+        self.screen.note(
+            f"guestbook 1.0, {PICTURES_BYTES >> 20} MiB, signed by alice, bob and carol: published"
+        )
         return seeder
 
     async def run_in_office(self) -> list[Machine]:
@@ -108,7 +112,9 @@ class _Demo:
         each.state = "ran, seeds"
 
     async def update(self, office: list[Machine]) -> None:
-        self.screen.act("Version 2.0 is signed and published at the seeder. Nobody in the office does anything.")
+        self.screen.act(
+            "Version 2.0 is signed and published at the seeder. Nobody in the office does anything."
+        )
         await asyncio.to_thread(self.team.release, "2.0", example(), self.root)
         published = time.monotonic()
 
@@ -121,7 +127,9 @@ class _Demo:
         await self.watched(everywhere())
         self.spread_s = time.monotonic() - published
         await self.run(office[0])
-        self.screen.note(f"all {len(office)} have 2.0 after {self.spread_s:.1f} s; office 1 says: {_last(office[0])}")
+        self.screen.note(
+            f"all {len(office)} have 2.0 after {self.spread_s:.1f} s; office 1 says: {_last(office[0])}"
+        )
 
     async def lose_seeder(self, seeder: Machine) -> None:
         self.screen.act("The seeder is killed. A ninth machine runs the app by its key all the same.")
@@ -159,5 +167,3 @@ class _Demo:
 
 def _last(each: Machine) -> str:
     return each.said.splitlines()[-1] if each.said else "nothing"
-
-

@@ -156,7 +156,9 @@ def test_kill_9_of_the_daemon_loses_nothing(new_machine: Callable[..., Machine],
     assert machine.ok("verify", team.link)["differences"] == []
 
 
-def test_a_file_changed_on_disk_is_found_by_verify(new_machine: Callable[..., Machine], tmp_path: Path) -> None:
+def test_a_file_changed_on_disk_is_found_by_verify(
+    new_machine: Callable[..., Machine], tmp_path: Path
+) -> None:
     machine = new_machine()
     team = Team(machine, tmp_path, threshold=1)
     team.release(team.stage(write_app(tmp_path / "app")), "alice")
@@ -212,7 +214,8 @@ def test_many_commands_race_to_start_one_daemon(new_machine: Callable[..., Machi
     machine = new_machine()
     command = [*PEARRT, "daemon", "start", "--json"]
     racers = [
-        subprocess.Popen(command, env=machine.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)
+        subprocess.Popen(command, env=machine.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(4)
     ]
     outputs = [racer.communicate(timeout=60)[0] for racer in racers]
     pids = {json.loads(output)["result"]["pid"] for output in outputs}

@@ -82,7 +82,10 @@ class HostileSeeder:
         with self.store:
             swarm = SwarmService(store=self.store)
             peers = PeerService(
-                identity_seed=os.urandom(32), bind=("127.0.0.1", 0), agent="hostile", on_link=swarm.link_opened
+                identity_seed=os.urandom(32),
+                bind=("127.0.0.1", 0),
+                agent="hostile",
+                on_link=swarm.link_opened,
             )
             swarm.attach(peers)
             async with peers, swarm:

@@ -1,7 +1,8 @@
 """libtorrent DHT nodes on loopback, to test against.
 
-What it takes for libtorrent to run a DHT on one address: no bootstrap routers but `add_dht_node`, no limits per IP
-address in the routing table, and no rate limits. LSD, UPnP and NAT-PMP are off, so that nothing leaves loopback.
+What it takes for libtorrent to run a DHT on one address: no bootstrap routers but `add_dht_node`, no limits
+per IP address in the routing table, and no rate limits. LSD, UPnP and NAT-PMP are off, so that nothing leaves
+loopback.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class LibtorrentNode:
                 "dht_enforce_node_id": False,
                 "dht_block_ratelimit": 1_000_000,
                 "dht_upload_rate_limit": 10**7,
-                "alert_mask": category.dht_notification | category.dht_operation_notification | category.stats_notification,
+                "alert_mask": category.dht_notification
+                | category.dht_operation_notification
+                | category.stats_notification,
                 "alert_queue_size": 100_000,
             }
         )
@@ -129,4 +132,6 @@ class LibtorrentNode:
 
     async def get_immutable(self, target: bytes) -> Any:
         self.session.dht_get_immutable_item(self.lt.sha1_hash(target))
-        return await self.wait_for("dht_immutable_item_alert", lambda alert: alert.target.to_bytes() == target)
+        return await self.wait_for(
+            "dht_immutable_item_alert", lambda alert: alert.target.to_bytes() == target
+        )

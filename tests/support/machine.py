@@ -29,7 +29,9 @@ class Machine:
 
     def __init__(self, home: Home, bootstrap: str = "", **settings: str) -> None:
         self.home = home
-        self.environ = {key: value for key, value in os.environ.items() if not key.startswith("PEARRT_LISTEN")}
+        self.environ = {
+            key: value for key, value in os.environ.items() if not key.startswith("PEARRT_LISTEN")
+        }
         self.environ |= {
             "PEARRT_HOME": str(home.data),
             "PEARRT_LISTEN": "127.0.0.1:0",
@@ -57,7 +59,9 @@ class Machine:
         """The result of a command that must succeed."""
         done = self.pearrt(args[0], *_json_last(args))
         if done.returncode != 0:
-            raise CommandFailed(f"{args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}")
+            raise CommandFailed(
+                f"{args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}"
+            )
         return json.loads(done.stdout)["result"]
 
     def refused(self, *args: str | Path) -> dict[str, str]:
@@ -73,7 +77,9 @@ class Machine:
         """What the app printed; it must end with 0."""
         done = self.pearrt("run", *options, link, *args, stdin=stdin)
         if done.returncode != 0:
-            raise CommandFailed(f"run ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}")
+            raise CommandFailed(
+                f"run ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}"
+            )
         return done.stdout
 
     def info(self, link: str) -> dict[str, Any]:

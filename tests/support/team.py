@@ -23,7 +23,13 @@ class Team:
         self.password_file.write_text(PASSWORD + "\n")
         for name in NAMES:
             new_key(machine.home.keys, name, PASSWORD, cost=CHEAP)
-        options = ["--signers", ",".join(NAMES), "--threshold", str(threshold), *self.keys(*NAMES[:threshold])]
+        options = [
+            "--signers",
+            ",".join(NAMES),
+            "--threshold",
+            str(threshold),
+            *self.keys(*NAMES[:threshold]),
+        ]
         self.link: str = machine.ok("app", "new", *options)["link"]
 
     def keys(self, *names: str) -> list[str]:
