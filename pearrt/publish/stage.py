@@ -25,7 +25,7 @@ from pearrt.bundle.manifest import Entry, Manifest
 from pearrt.bundle.stage import walk
 from pearrt.errors import LimitExceeded, ProtocolViolation, UserError
 from pearrt.publish.stage_globs import Globs
-from pearrt.publish.stage_pip import Installed, install, parse_pin
+from pearrt.publish.stage_pip import Installed, install, normal_name, parse_pin
 from pearrt.publish.stage_project import Project, read_project
 from pearrt.publish.stage_tags import Support, join
 
@@ -109,8 +109,8 @@ def from_pypi(
 ) -> Iterator[Prepared]:
     """A package from the index that pip is set up for, with its dependencies, started by its console script.
 
-    `requirement` is NAME==VERSION, extras allowed; `pure` takes wheels for every platform only. Raises
-    UserError.
+    `requirement` is NAME==VERSION, extras allowed. `entry` names a console script or module:function where
+    the obvious one is not meant. `pure` takes wheels for every platform only. Raises UserError.
     """
     pin = parse_pin(requirement)
     with temporary_folder() as folder:
@@ -120,7 +120,7 @@ def from_pypi(
             manifest = Manifest(
                 name=name or main.name,
                 version=main.version,
-                entry=Entry.parse(entry or _script_of(installed, pin.name)),
+                entry=Entry.parse(_target(installed, pin.name, entry)),
                 requires_python=installed.support.requires_python,
                 platform=installed.support.platform,
                 permissions=permissions or {},
@@ -128,12 +128,18 @@ def from_pypi(
         yield Prepared(folder / "tree", manifest)
 
 
+def _target(installed: Installed, name: str, entry: str) -> str:
+    """What to start: the entry that was chosen, which may name a console script, else the obvious one."""
+    if entry:
+        return installed.distribution(name).scripts.get(entry, entry)
+    return _script_of(installed, name)
+
+
 def _script_of(installed: Installed, name: str) -> str:
     """The one console script that starts the project. Raises UserError when that is unclear."""
     scripts = installed.distribution(name).scripts
-    wanted = name.lower().replace("_", "-")
     for script, target in scripts.items():
-        if script.lower().replace("_", "-") == wanted:
+        if normal_name(script) == normal_name(name):
             return target
     if len(scripts) == 1:
         return next(iter(scripts.values()))
@@ -166,10 +172,19 @@ def _selected(folder: Path, globs: Globs, *, copy: bool = False) -> Iterator[Pat
     """`folder` itself when all of it is wanted and nothing will be added, else a copy of what is."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder.")
-    wanted = [path for path in walk(folder, skip=globs.excludes_folder) if globs.wants(path)]
+    skipped = []
+
+    def skip(path: str) -> bool:
+        if globs.excludes_folder(path):
+            skipped.append(path)
+            return True
+        return False
+
+    found = list(walk(folder, skip=skip))
+    wanted = [path for path in found if globs.wants(path)]
     if not wanted:
         raise UserError(f"Nothing in {folder} belongs to the app.", hint="Look at include and exclude.")
-    if not copy and len(wanted) == sum(1 for _ in walk(folder)):
+    if not copy and not skipped and len(wanted) == len(found):
         yield folder
         return
     with temporary_folder() as temporary:

@@ -58,7 +58,7 @@ class Installed:
     def distribution(self, name: str) -> Distribution:
         """The package of that name, however it is spelled. Raises UserError."""
         for found in self.distributions:
-            if _normal(found.name) == _normal(name):
+            if normal_name(found.name) == normal_name(name):
                 return found
         raise UserError(f"pip installed no package named {name}.")
 
@@ -172,6 +172,6 @@ def _this_platform() -> str:
     return f"{system}-{platform.machine().lower()}"
 
 
-def _normal(name: str) -> str:
+def normal_name(name: str) -> str:
     """The normalised form of a project's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
