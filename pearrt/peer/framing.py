@@ -28,7 +28,6 @@ BUSY_BUFFER_BYTES = 4 * FRAME_BYTES
 POOLED_BODY_BYTES = messages.Block.MAX_BODY_BYTES
 MAX_POOLED_BODIES = 64
 POOL_TRIES = 8
-ONLY_THE_POOL = 2  # what getrefcount tells of an object that is in one list: that, and its own argument
 
 
 def seal(cipher: CipherState, head: Buffer, tail: Buffer = b"") -> memoryview:
@@ -52,6 +51,14 @@ def seal(cipher: CipherState, head: Buffer, tail: Buffer = b"") -> memoryview:
     return out
 
 
+def _references(buffers: list[bytearray], number: int) -> int:
+    return getrefcount(buffers[number])
+
+
+# What an unused buffer counts: measured, since it is not promised to stay the same in other Pythons.
+_UNUSED = _references([bytearray(1)], 0)
+
+
 class BodyPool:
     """Memory for the bodies of BLOCKs, used again once nobody holds a view of it.
 
@@ -72,7 +79,7 @@ class BodyPool:
             return memoryview(bytearray(size))
         for _ in range(min(POOL_TRIES, len(self._buffers))):
             self._next = (self._next + 1) % len(self._buffers)
-            if getrefcount(self._buffers[self._next]) <= ONLY_THE_POOL:
+            if _references(self._buffers, self._next) <= _UNUSED:
                 return memoryview(self._buffers[self._next])[:size]
         fresh = bytearray(POOLED_BODY_BYTES)
         if len(self._buffers) < MAX_POOLED_BODIES:

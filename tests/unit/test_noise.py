@@ -34,8 +34,8 @@ def side(vector: Any, name: str, suite: Suite) -> HandshakeState:
 
 @pytest.mark.parametrize("vector", vectors(), ids=lambda vector: vector["protocol_name"])
 def test_official_vectors_with_their_transport_messages(vector: Any) -> None:
-    # `handshake_hash` in this edition of the vectors was taken inside the last message, so it is not compared;
-    # the last payload is authenticated with the true one up to its own ciphertext.
+    # `handshake_hash` in this edition of the vectors was taken inside the last message, so it is not
+    # compared; the last payload is authenticated with the true one up to its own ciphertext.
     suite = SUITES[vector["protocol_name"]]
     if not suite.cipher.available:
         pytest.skip("this CPU has no AES instructions")
