@@ -1,10 +1,11 @@
 """Links: what people paste.
 
-    pearrt://<z-base-32 of 32-byte app key + 2-byte checksum>[/path][?node=host:port&mirror=https://…&channel=…][#fragment]
+    pearrt://<z-base-32 of key + checksum>[/path][?node=host:port&mirror=https://…&channel=…][#fragment]
 
-The app key is SHA-256("pearrt-app-v1" NUL canonical(signed part of root 1)): self-certifying, unchanged when signers
-rotate. The checksum, the first two bytes of SHA-256("pearrt-link-v1" NUL key), turns a typo into an immediate error.
-Hints (`node`, `mirror`) are first places to look and are never trusted. A bare key is accepted where a link is.
+The app key is SHA-256("pearrt-app-v1" NUL canonical(signed part of root 1)): self-certifying, unchanged when
+signers rotate. The checksum, the first two bytes of SHA-256("pearrt-link-v1" NUL key), turns a typo into an
+immediate error. Hints (`node`, `mirror`) are first places to look and are never trusted. A bare key is
+accepted where a link is.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class HostPort:
         match = _HOST_PORT.fullmatch(text)
         port = int(match["port"]) if match else 0
         if match is None or not 0 < port < 65536:
-            raise BadLink(f"{text[:80]!r} is not host:port", hint="Write it like 192.0.2.7:6881 or [2001:db8::7]:6881.")
+            raise BadLink(
+                f"{text[:80]!r} is not host:port", hint="Write it like 192.0.2.7:6881 or [2001:db8::7]:6881."
+            )
         return cls(match["host"].strip("[]"), port)
 
     def __str__(self) -> str:

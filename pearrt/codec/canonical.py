@@ -64,7 +64,7 @@ def _write(value: Any, out: list[str]) -> None:
 
 
 def as_json(canonical: bytes) -> bytes:
-    """Canonical JSON as plain JSON, which `parse` reads: control characters, raw in the former, are escaped."""
+    """Canonical JSON as plain JSON, which `parse` reads: control characters, raw there, are escaped."""
     return _CONTROL.sub(lambda match: b"\\u%04x" % match[0][0], canonical)
 
 
