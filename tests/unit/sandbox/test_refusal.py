@@ -1,0 +1,59 @@
+"""No run without a sandbox: where nothing contains, nothing is started; where something does, nothing escapes it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from pearrt.errors import Denied, Unsupported
+from pearrt.sandbox import service
+from pearrt.sandbox.report import Layer, Report, Tier
+
+FIX = "apt install bubblewrap"
+
+
+def _launch(kind: str = "python") -> Any:
+    return SimpleNamespace(manifest=SimpleNamespace(kind=kind))
+
+
+def _never(*_: object, **__: object) -> NoReturn:
+    raise AssertionError("something was started")
+
+
+@pytest.fixture(autouse=True)
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "Sandbox", _never)
+    monkeypatch.setattr(service, "run_in_the_open", _never)
+
+
+def _machine(monkeypatch: pytest.MonkeyPatch, tier: Tier) -> None:
+    report = Report(
+        tier, (Layer("bubblewrap", tier.contains, "" if tier.contains else "not installed", FIX),)
+    )
+    monkeypatch.setattr(service, "probe", lambda runtime=None: report)
+
+
+@pytest.mark.parametrize("tier", [tier for tier in Tier if not tier.contains])
+def test_an_app_is_refused_where_nothing_contains_it(monkeypatch: pytest.MonkeyPatch, tier: Tier) -> None:
+    _machine(monkeypatch, tier)
+    with pytest.raises(Unsupported, match="not installed") as caught:
+        service.run(_launch())
+    assert caught.value.hint == FIX
+
+
+@pytest.mark.parametrize("kind", ["native", "wasi", "web"])
+def test_an_app_of_a_kind_without_a_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    _machine(monkeypatch, Tier.A)
+    with pytest.raises(Unsupported, match=kind):
+        service.run(_launch(kind))
+
+
+@pytest.mark.parametrize("tier", [tier for tier in Tier if tier.contains])
+def test_nothing_runs_in_the_open_where_there_is_a_sandbox(
+    monkeypatch: pytest.MonkeyPatch, tier: Tier
+) -> None:
+    _machine(monkeypatch, tier)
+    with pytest.raises(Denied):
+        service.run_unsandboxed(_launch())
