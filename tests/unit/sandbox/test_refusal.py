@@ -1,7 +1,9 @@
-"""No run without a sandbox: where nothing contains, nothing is started; where something does, nothing escapes it."""
+"""No run without a sandbox: where nothing contains, nothing is started, and nothing goes around it."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -25,7 +27,9 @@ def _never(*_: object, **__: object) -> NoReturn:
 @pytest.fixture(autouse=True)
 def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "Sandbox", _never)
-    monkeypatch.setattr(service, "run_in_the_open", _never)
+    monkeypatch.setattr(subprocess, "Popen", _never)
+    for name in ("fork", "posix_spawn", "execve", "execv"):
+        monkeypatch.setattr(os, name, _never)
 
 
 def _machine(monkeypatch: pytest.MonkeyPatch, tier: Tier) -> None:
