@@ -8,7 +8,6 @@ app.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Collection
 from dataclasses import replace
@@ -17,30 +16,18 @@ from pathlib import Path
 from pearrt.errors import SandboxError
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
-from pearrt.sandbox.process import Sandbox, identity, prepare_data
+from pearrt.sandbox.process import Sandbox, identity, of_this_interpreter, prepare_data
 
 COMPILE_TIMEOUT_S = 300.0
-
-
-def with_compiled(launch: Launch) -> Launch:
-    """The launch with `bytecode` narrowed to what this interpreter can use."""
-    if launch.bytecode is None:
-        return launch
-    return replace(launch, bytecode=_of_this_interpreter(launch.bytecode))
-
-
-def _of_this_interpreter(folder: Path) -> Path:
-    return folder / (sys.implementation.cache_tag or "none")
 
 
 def compile_release(launch: Launch, layers: Collection[str]) -> bool:
     """`service.prepare`. The folder appears by rename, whole or not at all, and belongs to the person
     again.
-
     """
     if launch.bytecode is None:
         return False
-    done = _of_this_interpreter(launch.bytecode)
+    done = of_this_interpreter(launch.bytecode)
     if done.exists():
         return True
     done.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -19,7 +19,6 @@ class Launch:
     (`os.fsdecode`d). `env` may hold `PEARRT_APP_…` names only. `channel_fd` is a connected stream socket to
     the daemon, or None. `bytecode` is a folder for the release's compiled modules, one per release and never
     inside `folder`: `service.prepare` fills it, `run` uses what it finds there.
-
     """
 
     app_key: bytes

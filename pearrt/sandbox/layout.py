@@ -24,6 +24,7 @@ from pearrt.sandbox.policy import Permissions
 
 APP, DATA, BYTECODE = "/app", "/data", "/bytecode"
 CHANNEL_FD = 3
+READY, FAILED, GO = b"+", b"-", b"!"  # between the shim and the launcher
 HOSTNAME = "pearrt"
 USER = "app"
 INSIDE_UID = 1000
@@ -64,7 +65,6 @@ def identity_of(app_key: bytes, *, as_root: bool, uids: int = 1 << 32) -> Identi
     inside. `uids` is how many there are: fewer in a container, where two apps may then share one.
 
     Raises Unsupported where root has no other uid than its own.
-
     """
     if not as_root:
         return Identity(INSIDE_UID, 0)
@@ -215,6 +215,9 @@ def shim_settings(
         "status_fd": status_fd,
         "channel_fd": launch.channel_fd,
         "signals": signals,
+        "ready": READY,
+        "failed": FAILED,
+        "go": GO,
         "folder": APP,
         "home": DATA,
         "path": search_path(launch),

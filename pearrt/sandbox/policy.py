@@ -26,8 +26,6 @@ values out.
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -80,8 +78,6 @@ class Permissions:
         keys.
 
         Raises UserError for an unknown key, a value of the wrong type or out of bounds, or a key given twice.
-
-
         """
         found: dict[str, Any] = {}
         for key, value in _flatten(table):
@@ -160,6 +156,8 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
 
 
 def _suggestion(key: str) -> str:
+    import difflib
+
     close = difflib.get_close_matches(key[:80], _KEYS, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known permissions: {', '.join(_KEYS)}."
 
@@ -213,6 +211,8 @@ def _hosts(key: str, value: Any) -> tuple[str, ...]:
 def _host(key: str, text: str) -> str:
     """`host:port` in lower case; a public DNS name or a public IP address, never this machine or its
     network."""
+    import ipaddress
+
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise UserError(f"Permission {key}: {ascii(text)[:80]} is not host:port.")

@@ -21,21 +21,24 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from pearrt.errors import SandboxError
 from pearrt.sandbox import host as hosts
-from pearrt.sandbox import layout, seccomp, shim
+from pearrt.sandbox import layout, seccomp
 from pearrt.sandbox.cgroup import Group
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
 from pearrt.sandbox.storage import Meter
 from pearrt.sandbox.supervise import PASSED_SIGNALS, Watch, signals_held, terminal_kept
 
+SHIM = Path(__file__).with_name("shim.py")  # read, not imported: its imports would cost the launcher too
 START_TIMEOUT_S = 30.0
 _UCRED = struct.Struct("=iII")
 
@@ -79,7 +82,7 @@ class Sandbox:
                 pid = _await_ready(ours)
                 watch = Watch(process, pid, timeout_s=self.timeout_s, meter=self._meter())
                 with watch, self._group(pid), terminal_kept():
-                    ours.send(shim.GO)
+                    ours.send(layout.GO)
                     code = watch.wait()
             except BaseException:
                 process.kill()
@@ -157,6 +160,18 @@ class Sandbox:
         )  # fmt: skip
 
 
+def with_compiled(launch: Launch) -> Launch:
+    """The launch with `bytecode` narrowed to what this interpreter can use."""
+    if launch.bytecode is None:
+        return launch
+    return replace(launch, bytecode=of_this_interpreter(launch.bytecode))
+
+
+def of_this_interpreter(folder: Path) -> Path:
+    """The part of a bytecode folder that this interpreter made."""
+    return folder / (sys.implementation.cache_tag or "none")
+
+
 def identity(app_key: bytes) -> layout.Identity:
     """Under which uid this process starts that app."""
     return layout.identity_of(app_key, as_root=os.geteuid() == 0, uids=hosts.inspect().uids)
@@ -164,7 +179,7 @@ def identity(app_key: bytes) -> layout.Identity:
 
 def _shim_code() -> CodeType:
     """The shim compiled: from the package's bytecode cache where there is one."""
-    loader = importlib.machinery.SourceFileLoader("shim", str(shim.__file__))
+    loader = importlib.machinery.SourceFileLoader("shim", str(SHIM))
     code = loader.get_code("shim")
     assert code is not None
     return code
@@ -201,7 +216,7 @@ def _await_ready(status: socket.socket) -> int:
         message, ancillary, _, _ = status.recvmsg(1024, socket.CMSG_SPACE(_UCRED.size))
     except TimeoutError:
         raise SandboxError(f"The sandbox did not start within {START_TIMEOUT_S:.0f} s.") from None
-    if message != shim.READY:
+    if message != layout.READY:
         reason = message[1:].decode(errors="replace") if message else "bubblewrap or Python failed, see above"
         raise SandboxError(
             f"The sandbox could not be set up: {reason}.", hint="`pearrt doctor` examines each layer."

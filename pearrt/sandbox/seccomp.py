@@ -116,7 +116,6 @@ def build(machine: str, *, setting_up: bool = False) -> bytes:
     """The filter as an array of `struct sock_filter`. With `setting_up` the wider one that bubblewrap
     installs: it holds for the sandbox's first process and lets the shim close its doors, then the narrow one
     is added. Raises Unsupported for other machines than the two known.
-
     """
     if machine not in _AUDIT_ARCH:
         raise Unsupported(

@@ -8,12 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pearrt.errors import Denied, SandboxError, Unsupported
-from pearrt.sandbox.bytecode import compile_release, with_compiled
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.probe import forget, probe
-from pearrt.sandbox.process import Sandbox
+from pearrt.sandbox.process import Sandbox, with_compiled
 from pearrt.sandbox.report import Report, Tier
-from pearrt.sandbox.uncontained import run_in_the_open
 
 __all__ = ["Launch", "Report", "Tier", "prepare", "probe", "refusal", "run", "run_unsandboxed"]
 
@@ -23,7 +21,6 @@ def run(launch: Launch, *, runtime: Path | None = None) -> int:
 
     `runtime` is where the probe's outcome is cached. Raises Unsupported where this machine cannot contain the
     app, SandboxError where the sandbox could not be set up.
-
     """
     if launch.manifest.kind != "python":
         raise Unsupported(
@@ -44,8 +41,9 @@ def prepare(launch: Launch, *, runtime: Path | None = None) -> bool:
     """Compiles the release's modules into `launch.bytecode`, inside the sandbox and without running any of
     them, so that every later start finds them. Gives whether they are there now; a start without them is only
     slower.
-
     """
+    from pearrt.sandbox.bytecode import compile_release
+
     report = probe(runtime=runtime)
     return report.tier.contains and compile_release(launch, report.held)
 
@@ -62,8 +60,9 @@ def run_unsandboxed(launch: Launch, *, runtime: Path | None = None) -> int:
 
     For the one app that `pearrt demo` makes and signs itself, on a machine without any tier; the demo says so
     loudly. Raises Denied where this machine could have contained it.
-
     """
+    from pearrt.sandbox.uncontained import run_in_the_open
+
     if probe(runtime=runtime).tier.contains:
         raise Denied("This machine has a sandbox: nothing is run without it.")
     return run_in_the_open(launch)

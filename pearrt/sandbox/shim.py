@@ -22,14 +22,16 @@ import ctypes
 import errno
 import os
 import resource
-import signal
 import stat
 import sys
-from typing import Any, NoReturn
 
-READY = b"+"
-GO = b"!"
-FAILED = b"-"
+TYPE_CHECKING = False  # `typing` costs a start milliseconds, and so does `signal`, which builds enums
+if TYPE_CHECKING:
+    import signal
+    from typing import Any, NoReturn
+else:
+    import _signal as signal
+
 SETUP_EXIT_CODE = 125
 CHANNEL_FD = 3
 
@@ -257,7 +259,7 @@ def _report(settings: dict[str, Any], message: bytes) -> None:
     """Tells the launcher and waits for its word; when it is gone, so is the reason to go on."""
     fd = settings["status_fd"]
     try:
-        if os.write(fd, message) != len(message) or os.read(fd, 1) != GO:
+        if os.write(fd, message) != len(message) or os.read(fd, 1) != settings["go"]:
             os._exit(SETUP_EXIT_CODE)
         os.close(fd)
     except OSError:
@@ -341,7 +343,7 @@ def main(settings: dict[str, Any]) -> None:
         close_doors(settings)
     except (SetupFailed, OSError) as e:
         _fail(settings, f"{e}" if isinstance(e, SetupFailed) else f"{type(e).__name__}: {e}")
-    _report(settings, READY)
+    _report(settings, settings["ready"])
     for number in settings["signals"]:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -363,5 +365,5 @@ def _run(settings: dict[str, Any]) -> None:
 
 
 def _fail(settings: dict[str, Any], text: str) -> NoReturn:
-    _report(settings, FAILED + text.encode(errors="replace")[:500])
+    _report(settings, settings["failed"] + text.encode(errors="replace")[:500])
     os._exit(SETUP_EXIT_CODE)

@@ -43,7 +43,6 @@ def used_bytes(folder: Path, *, max_entries: int = MAX_ENTRIES) -> int:
 class Meter:
     """Says when to measure next, and whether the last measurement was too much. Times are
     `time.monotonic()`.
-
     """
 
     def __init__(self, folder: Path, limit_bytes: int, now: float) -> None:

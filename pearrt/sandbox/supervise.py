@@ -42,7 +42,6 @@ def signals_held() -> Iterator[None]:
 class Watch:
     """A running app and its bounds. A context manager around a pidfd, so that no signal can meet another
     process.
-
     """
 
     def __init__(
@@ -63,7 +62,6 @@ class Watch:
     def wait(self) -> int:
         """The exit status as subprocess gives it. Raises Denied for too much storage, SandboxError for too
         long.
-
         """
         by_signal = threading.current_thread() is threading.main_thread()
         while self.process.poll() is None:
