@@ -38,6 +38,7 @@ class Case:
 Maker = Callable[[random.Random], Case]
 VALID: dict[str, Maker] = {}
 BROKEN: dict[str, Maker] = {}
+EITHER: dict[str, Maker] = {}
 
 
 def valid(make: Maker) -> Maker:
@@ -47,6 +48,11 @@ def valid(make: Maker) -> Maker:
 
 def broken(make: Maker) -> Maker:
     BROKEN[make.__name__.replace("_", " ")] = make
+    return make
+
+
+def either(make: Maker) -> Maker:
+    EITHER[make.__name__.replace("_", " ")] = make
     return make
 
 

@@ -113,7 +113,8 @@ class Repository:
         self.set_keys(signers, threshold, heartbeat)
         self.roots: list[bytes] = []
         self.blob_edits: dict[str, BlobEdit] = {}
-        self.link_edits: dict[str, Edit] = {}  # bend the `meta` that names snapshot or targets
+        self.link_edits: dict[str, Edit] = {}  # bend the entry that names snapshot or targets
+        self.signed_edits: dict[str, Edit] = {}  # bend what is signed, at the last moment
         self.commit_root()
 
     def _common(self, role: str, version: int, expires: float) -> Document:
@@ -194,15 +195,20 @@ class Repository:
     def metadata(self) -> MetadataSet:
         """The signed set, every hash fitting the blob that it names."""
         blobs: dict[str, bytes] = {}
-        for role, names in (("targets", None), ("snapshot", "targets"), ("timestamp", "snapshot")):
-            document = self[role]
-            if names is not None:
-                entry = meta_of(self[names]["version"], blobs[names])
-                if edit := self.link_edits.get(names):
+        below = ""  # the role that this one names
+        version: Any = 1
+        for role in ("targets", "snapshot", "timestamp"):
+            document = copy.deepcopy(self[role])
+            if below:
+                entry = meta_of(version, blobs[below])
+                if edit := self.link_edits.get(below):
                     edit(entry)
-                document["meta"][f"{names}.json"] = entry
+                document["meta"][f"{below}.json"] = entry
+            if edit := self.signed_edits.get(role):
+                edit(document)
             raw = blob_of(document, self.names[role])
             blobs[role] = self.blob_edits.get(role, bytes)(raw)
+            below, version = role, document.get("version")
         roots = (*self.roots[:-1], self.blob_edits.get("root", bytes)(self.roots[-1]))
         return MetadataSet(roots, blobs["timestamp"], blobs["snapshot"], blobs["targets"])
 
