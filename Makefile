@@ -26,10 +26,10 @@ test: $(VENV)/.dev ## Build the wheel, install it, run all tests against it
 	exit $$failed
 
 check: $(VENV)/.dev ## Lint, formatting, types, layers
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	@failed=0; \
+	for each in "ruff check ." "ruff format --check ." mypy lint-imports; do \
+	  echo "== $$each"; $(BIN)/$$each || failed=1; \
+	done; exit $$failed
 
 bench: $(VENV)/.dev ## Measure, each figure beside the programs it is compared with
 	$(BIN)/python benchmarks/run.py
