@@ -51,7 +51,7 @@ class Doorway(asyncio.Protocol):
         self._transport = transport
         peername = transport.get_extra_info("peername")
         self.host = peername[0] if peername else "0.0.0.0"  # gone already; nothing will be read  # noqa: S104
-        self._admitted = self._admission.admit(self.host)
+        self._admitted = self._admission.admit(self.host, asyncio.get_running_loop().time())
         if not self._admitted:
             transport.abort()
             return
@@ -99,7 +99,7 @@ class Doorway(asyncio.Protocol):
             self._transport.write(NOT_FOUND)
             self._transport.close()
             return
-        self._http_admitted = self._admission.admit(self.host, http=True)
+        self._http_admitted = self._admission.admit_http(self.host)
         if not self._http_admitted:
             self._transport.abort()
             return

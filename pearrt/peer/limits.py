@@ -17,6 +17,8 @@ class PeerLimits:
 
     max_connections: int = 400
     max_connections_per_address: int = 64
+    connections_per_s_and_address: float = 30.0
+    connection_burst_per_address: int = 300
     max_http_connections: int = 64
     max_http_connections_per_address: int = 16
     connect_timeout_s: float = 10.0

@@ -78,24 +78,32 @@ async def test_one_byte_and_silence_is_dropped_in_time() -> None:
 
 
 async def test_a_thousand_connections_from_one_address_are_bounded_and_harmless() -> None:
-    """Places per address are few: an attacker fills its own and nobody else's."""
-    limits = PeerLimits(max_connections_per_address=20, handshake_timeout_s=0.5)
+    """Places per address are few: an attacker fills its own and nobody else's, and pays for hanging up."""
+    limits = PeerLimits(
+        max_connections_per_address=20, connection_burst_per_address=100, connections_per_s_and_address=0
+    )
     async with peer(limits=limits) as service:
         writers = []
         most = 0
         for _ in range(1000):
-            _, writer = await asyncio.open_connection(*service.address)
+            _, writer = await asyncio.open_connection(*service.address, local_addr=("127.0.0.2", 0))
             writers.append(writer)
             most = max(most, len(service._doorways))
         async with asyncio.timeout(5):
             while len(service._doorways) > 20:
                 await asyncio.sleep(0)
         assert most < 200  # those being turned away included
+        await honest_peer_gets_in(service)
         for writer in writers:
             writer.transport.abort()
         async with asyncio.timeout(5):
             while service._doorways:
                 await asyncio.sleep(0)
+        with suppress(ConnectionError):  # the ration of that address is used up
+            reader, writer = await asyncio.open_connection(*service.address, local_addr=("127.0.0.2", 0))
+            writer.write(PREAMBLE)
+            assert await reader.read() == b""
+        writer.close()
         await honest_peer_gets_in(service)
 
 

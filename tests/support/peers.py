@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from pearrt.crypto.noise import AESGCM_SHA256
 from pearrt.errors import PearrtError
 from pearrt.peer.connection import Connection, Event
 from pearrt.peer.handshake import Handshake, Identity
@@ -17,6 +20,8 @@ from pearrt.peer.messages import Hello, Message
 from pearrt.peer.service import PeerService
 
 LOOPBACK = ("127.0.0.1", 0)
+HAS_AES = AESGCM_SHA256.cipher.available
+needs_aes = pytest.mark.skipif(not HAS_AES, reason="not applicable: this CPU has no AES instructions")
 
 
 class Recorder:
@@ -74,7 +79,7 @@ class Lines:
         self,
         *,
         psks: tuple[bytes, bytes] = (b"", b""),
-        aes: tuple[bool, bool] = (True, True),
+        aes: tuple[bool, bool] = (HAS_AES, HAS_AES),
         seeds: tuple[bytes, bytes] = (b"a" * 32, b"b" * 32),
         limits: PeerLimits | None = None,
     ) -> None:

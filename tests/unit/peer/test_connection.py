@@ -24,7 +24,7 @@ from pearrt.peer.messages import (
     Ping,
     Pong,
 )
-from tests.support.peers import Lines
+from tests.support.peers import Lines, needs_aes
 
 PSK = b"k" * 32
 
@@ -58,6 +58,7 @@ def test_both_sides_open_with_each_others_id_and_the_same_handshake_hash(step: i
     assert second.hello == Hello("pure", 4001)
 
 
+@needs_aes
 @pytest.mark.parametrize("psk", [b"", PSK])
 @pytest.mark.parametrize(
     ("aes", "cipher"),

@@ -115,7 +115,7 @@ async def test_one_block_at_a_time_by_the_ready_signal() -> None:
                 ready.send(queue.pop())
                 most = max(most, ready.queued_blocks)
 
-        ours.link_ready = next_block  # type: ignore[method-assign]
+        ours.link_ready = next_block  # type: ignore[assignment,method-assign]
         next_block(link)
         await theirs.wait(lambda: len(theirs.messages) == 50)
         assert most == 1
