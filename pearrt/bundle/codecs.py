@@ -17,7 +17,7 @@ from typing import Any
 from pearrt.errors import ProtocolViolation, UserError
 
 _LEVELS = {"xz": 9, "zlib": 9, "raw": 0}
-_SMALL_TREE_BYTES = 48 * 1024 * 1024
+_SMALL_TREE_BYTES = 32 * 1024 * 1024
 _SMALL_TREE_ZSTD_LEVEL = 17
 _ZSTD_LEVEL = 9
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"

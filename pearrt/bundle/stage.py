@@ -74,7 +74,7 @@ def stage_tree(
         frames = []
         done, total = 0, sum(file.size for file in index.contents)
         packer = _Packer(folder, codec, default_level(codec, total) if level is None else level)
-        for raw_size, stored in _in_order(executor, packer.pack, plan_frames(index.contents), 2 * count):
+        for raw_size, stored in _in_order(executor, packer.pack, plan_frames(index.contents), count + 1):
             frames.append(Frame(raw_size, len(stored), tuple(_put_blocks(stored, put_block))))
             done += raw_size
             if progress:
@@ -184,22 +184,22 @@ class _Packer:
         codec: Codec | None = getattr(self.local, "codec", None)
         if codec is None:
             codec = self.local.codec = Codec(self.codec, self.level)
-        raw = b"".join(self._read(span) for span in spans)
+        parts = [self._read(span) for span in spans]
+        raw = parts[0] if len(parts) == 1 else b"".join(parts)
+        del parts
         return len(raw), codec.pack(raw)
 
     def _read(self, span: Span) -> bytes:
         path = span.file.path
         with _readable(path), _open(self.folder, path) as fd:
             os.lseek(fd, span.offset, os.SEEK_SET)
-            data = bytearray()
-            while len(data) < span.size and (part := os.read(fd, span.size - len(data))):
-                data += part
+            data = os.read(fd, span.size)
         whole = span.size == span.file.size
         if len(data) != span.size or (whole and sha256(data) != span.file.sha256):
             raise UserError(
                 f"{shown(path)} changed while it was staged.", hint="Stage again when nothing writes there."
             )
-        return bytes(data)
+        return data
 
 
 def _in_order(

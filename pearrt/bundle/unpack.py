@@ -147,8 +147,8 @@ class _Unpacker:
         self.failures: list[BaseException] = []
 
     def run(self, progress: Progress | None, workers: int) -> None:
-        """Writes all files. At most two frames per worker are under way."""
-        window = threading.Semaphore(2 * workers)
+        """Writes all files. At most one frame more than there are workers is under way."""
+        window = threading.Semaphore(workers + 1)
         done, total = 0, self.index.raw_bytes
         try:
             self._create_empty_files()

@@ -179,6 +179,14 @@ def test_file_that_changes_meanwhile_is_noticed(tmp_path: Path, monkeypatch: pyt
         bundle(tmp_path)
 
 
+def test_protocol_page_shows_the_first_vector() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "protocol" / "bundle.md").read_text()
+    vector = json.loads((VECTORS / "bundles.json").read_text())[0]
+    assert vector["index_digest"] in page
+    assert vector["tree_digest"] in page
+    assert f"{len(vector['index']) // 2} bytes long" in page
+
+
 @pytest.mark.parametrize(
     "vector", json.loads((VECTORS / "bundles.json").read_text()), ids=lambda v: v["about"]
 )
