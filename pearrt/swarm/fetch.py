@@ -43,6 +43,8 @@ STEAL_MARGIN_S = 0.05
 STEAL_EVERY_S = 0.05  # looking through all lines costs time
 OVERDUE_INTERVALS = 4.0
 OVERDUE_MIN_S = 1.0
+MIN_DOUBLED = 2
+DOUBLED_ONE_IN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class BundleFetch(Generic[P]):
         self.arrived_twice = 0
         self._use_any = use_any
         self._own_id = own_id
+        self._doubled = 0
         self._near_heard_at: float | None = None
         self._share_done_at: float | None = None
         self._rng = rng
@@ -458,29 +461,35 @@ class BundleFetch(Generic[P]):
 
     def _steal(self, source: _Source[P], now: float) -> int | None:
         """Takes over the block that would wait longest elsewhere, if `source` brings it much sooner."""
-        mine = source.flow.wait(source.outstanding)
+        least = STEAL_GAIN * source.flow.wait(source.outstanding) + STEAL_MARGIN_S
         best: tuple[float, int, _Source[P], bool] | None = None
         for owner in self._sources.values():
             if owner is source or not owner.pending or (owner.near and not source.near and self.spare_far):
                 continue
             # Who has been silent for so long will, as far as anybody knows, be silent for as long again.
             silence = now - max(owner.heard_at, next(iter(owner.pending.values())))
-            for position, (ordinal, asked_at) in enumerate(owner.pending.items()):
+            for position, ordinal in enumerate(owner.pending):
                 if not source.holds(ordinal) or len(self._owners[ordinal]) > 1 or ordinal in source.cancelled:
                     continue
-                wait = max(owner.flow.wait(position), silence * (position + 1))
-                if position == 0:
-                    overdue = now - asked_at - max(OVERDUE_MIN_S, OVERDUE_INTERVALS * owner.flow.wait(0))
-                    wait = overdue if overdue > 0 else 0.0
-                if wait > STEAL_GAIN * mine + STEAL_MARGIN_S and (best is None or wait > best[0]):
+                wait = max(owner.flow.wait(position) - silence, silence * (position + 1))
+                if position == 0 and not self._may_come_twice(owner, silence):
+                    continue
+                if wait > least and (best is None or wait > best[0]):
                     best = (wait, ordinal, owner, position > 0)
         if best is None:
             return None
         _, ordinal, owner, waiting = best
         if waiting:
             self._call_off(owner, ordinal, now)
+        else:
+            self._doubled += 1
         self._claim(source, ordinal, now)
         return ordinal
+
+    def _may_come_twice(self, owner: _Source[P], silence: float) -> bool:
+        """Whether the block at the head of a line, probably under way, may be asked of another one too."""
+        overdue = silence > max(OVERDUE_MIN_S, OVERDUE_INTERVALS * owner.flow.wait(0))
+        return overdue or self._doubled < max(MIN_DOUBLED, self.total // DOUBLED_ONE_IN)
 
     # -- bookkeeping
 

@@ -223,8 +223,8 @@ class Membership:
     ) -> None:
         """Returns once every block is in the store, verified. What is there already is not fetched.
 
-        Raises NoPeers where nothing moved for `patience_s` or nobody is left, DigestMismatch where nobody is left who
-        sends what was signed, Full or StoreError where the store can't take it.
+        Raises NoPeers where nothing moved for `patience_s` or nobody is left, DigestMismatch where nobody is
+        left who sends what was signed, Full or StoreError where the store can't take it.
         """
         sizes = {block.id: block.size for block in blocks if not self._service.store.has(block.id)}
         if not sizes:
@@ -245,7 +245,9 @@ class Membership:
             raise fetch.error
 
     async def _patiently(self, fetch: _Fetch, patience_s: float) -> None:
-        """Waits while blocks come, or peers are there to send them. What made peers be dropped is the error to raise."""
+        """Waits while blocks come, or peers are there to send them. What made peers be dropped is the error
+        to raise.
+        """
         while not fetch.finished.is_set():
             now = time.monotonic()
             alone_s = 0.0 if self.swarm.members else now - max(self._alone_since, fetch.moved_at)

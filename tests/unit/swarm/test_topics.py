@@ -1,0 +1,99 @@
+"""Topic proofs both ways, and claims about bundles that are not known yet."""
+
+from __future__ import annotations
+
+import pytest
+
+from pearrt.errors import LimitExceeded, ProtocolViolation
+from pearrt.swarm.claims import MAX_DIGESTS, UnknownClaims
+from pearrt.swarm.have import HaveSet
+from pearrt.swarm.topics import MAX_UNMATCHED, Joined, LinkTopics
+
+HASH = b"h" * 32
+TOPIC = b"t" * 32
+
+
+def ends() -> tuple[LinkTopics, LinkTopics]:
+    return LinkTopics(HASH, initiator=True), LinkTopics(HASH, initiator=False)
+
+
+def test_both_sides_join_what_both_prove_on_one_channel() -> None:
+    a, b = ends()
+    from_a, none = a.offer([TOPIC, b"x" * 32])
+    assert none == []
+    from_b, _ = b.offer([TOPIC, b"y" * 32])
+    (joined_b,) = b.proofs(from_a)
+    (joined_a,) = a.proofs(from_b)
+    assert joined_a == joined_b
+    assert joined_a.topic == TOPIC
+
+
+def test_a_topic_joined_later_meets_the_proof_that_came_before() -> None:
+    a, b = ends()
+    proofs, _ = a.offer([TOPIC])
+    assert b.proofs(proofs) == []
+    _, joined = b.offer([TOPIC])
+    assert [j.topic for j in joined] == [TOPIC]
+
+
+def test_an_echoed_proof_joins_nothing() -> None:
+    a, _ = ends()
+    proofs, _ = a.offer([TOPIC])
+    assert a.proofs(proofs) == []
+
+
+def test_a_proof_of_another_connection_joins_nothing() -> None:
+    a, _ = ends()
+    a.offer([TOPIC])
+    proofs, _ = LinkTopics(b"other" * 6 + b"!!", initiator=False).offer([TOPIC])
+    assert a.proofs(proofs) == []
+
+
+def test_unbounded_topics_are_refused() -> None:
+    a, _ = ends()
+    with pytest.raises(LimitExceeded):
+        a.proofs(n.to_bytes(32) for n in range(MAX_UNMATCHED + 1))
+
+
+def test_leaving_ends_the_channel_and_joining_again_opens_it() -> None:
+    a, b = ends()
+    from_a, _ = a.offer([TOPIC])
+    b.offer([TOPIC])
+    (joined,) = b.proofs(from_a)
+    assert b.withdraw(TOPIC) == joined.channel
+    assert b.withdraw(TOPIC) is None
+    _, again = b.offer([TOPIC])
+    assert again == []
+    assert b.proofs(from_a) == [Joined(TOPIC, joined.channel)]
+
+
+def test_claims_wait_in_bounded_space() -> None:
+    claims = UnknownClaims()
+    for n in range(100):
+        claims.holds_all(n.to_bytes(32))
+    assert len(claims.digests) == MAX_DIGESTS
+    claims.holds(b"d" * 32, bytes(1 << 20))
+    assert b"d" * 32 not in claims.digests
+    claims.holds(b"e" * 32, HaveSet(16, [1]).encode())
+    for _ in range(100):
+        claims.announced(int.from_bytes(b"eeee"), list(range(1000)))
+    assert sum(len(c.ordinals) for c in claims._claims.values()) <= 1 << 15
+
+
+def test_claims_are_checked_once_the_bundle_is_known() -> None:
+    claims = UnknownClaims()
+    digest = b"e" * 32
+    claims.holds(digest, HaveSet(16, [1]).encode())
+    claims.announced(int.from_bytes(b"eeee"), [2])
+    known, held = claims.resolve(digest, 16)
+    assert known
+    assert held is not None
+    assert set(held) == {1, 2}
+    assert claims.resolve(digest, 16) == (False, None)
+    claims.holds(digest, b"\xff")
+    with pytest.raises(ProtocolViolation):
+        claims.resolve(digest, 16)
+    claims.holds(digest, b"\xff\xff")
+    claims.announced(int.from_bytes(b"eeee"), [16])
+    with pytest.raises(ProtocolViolation):
+        claims.resolve(digest, 16)
