@@ -141,7 +141,7 @@ class TrustedApp:
             _check_same(self.timestamp, offered)
             return Verdict.SAME
         if not allow_expired and max(now, self.time_floor) >= offered.expires:
-            raise _expired(offered)
+            raise Expired(f"A newer timestamp is offered, but it expired at {time_text(offered.expires)}.")
         return Verdict.NEWER
 
     def _signed_elsewhere(self, envelope: Envelope) -> Verdict:
@@ -193,18 +193,33 @@ class TrustedApp:
             now=max(now, self.time_floor),
         )
 
+    def check_expiry(self, now: float) -> None:
+        """Raises Expired where a role is out of date.
+
+        For a first install out of metadata that is trusted already: it takes the person's yes all the same.
+        """
+        clock = max(now, self.time_floor)
+        for role in self._roles():
+            if clock >= role.expires:
+                raise Expired(
+                    f"The {role.envelope.role} metadata expired at {time_text(role.expires)},"
+                    f" and was last confirmed at {time_text(self.timestamp.signed_at)};"
+                    " a newer release may exist.",
+                    hint="Look for a peer with newer metadata, or say that you want it all the same.",
+                )
+
     def _roles(self) -> tuple[Signed, ...]:
         return self.root, self.timestamp, self.snapshot, self.targets
 
     def _at(self, now: float, allow_expired: bool) -> TrustedApp:
         """Itself, with the floor of time raised where nothing is expired. Raises Expired."""
-        clock = max(now, self.time_floor)
-        expired = next((role for role in self._roles() if clock >= role.expires), None)
-        if expired is None:
-            return replace(self, time_floor=clock)
-        if not allow_expired:
-            raise _expired(expired)
-        return self
+        try:
+            self.check_expiry(now)
+        except Expired:
+            if allow_expired:
+                return self
+            raise
+        return replace(self, time_floor=max(now, self.time_floor))
 
     def _check_floors(self, root: Root, timestamp: Timestamp, snapshot: Snapshot, targets: Targets) -> None:
         """Rule 3. What the new root's keys no longer vouch for sets no floor."""
@@ -286,10 +301,3 @@ def _check_same(trusted: Signed, offered: Signed) -> None:
 def _check_version(name: str, trusted: Meta, offered: Meta) -> None:
     if offered.version < trusted.version:
         raise Rollback(f"The offered metadata names {name} {offered.version}, {trusted.version} is trusted.")
-
-
-def _expired(role: Signed) -> Expired:
-    return Expired(
-        f"The {role.envelope.role} metadata expired at {time_text(role.expires)}; a newer release may exist.",
-        hint="Look for a peer with newer metadata, or say that you want it nevertheless.",
-    )

@@ -64,7 +64,7 @@ def test_we_never_accept_what_python_tuf_rejects_and_both_accept_all_that_is_val
         print(
             f"\n{total} metadata sets, {len(VALID)} valid, {len(BROKEN)} broken, {len(EITHER)} random classes"
         )
-        stricter = sum(count for (*_, accepted, said), count in rows.items() if accepted and said != "accepts")
+        stricter = sum(n for (*_, accepted, said), n in rows.items() if accepted and said != "accepts")
         print(f"{stricter} sets are accepted by python-tuf and refused here")
         for (kind, name, accepted, said), count in rows.items():
             theirs_said = "accepts" if accepted else "rejects"

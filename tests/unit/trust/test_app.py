@@ -146,6 +146,17 @@ def test_an_update_to_newer_but_expired_metadata_takes_the_persons_yes_too(repos
     assert version(trusted.update(newer, late, allow_expired=True)) == "2.0"
 
 
+def test_metadata_that_was_looked_at_but_never_installed_is_no_yes_to_install_it(
+    repository: Repository,
+) -> None:
+    late = NOW + 40 * DAY
+    seen = TrustedApp.first(repository.app_key, repository.metadata(), late, allow_expired=True)
+    again = seen.update(repository.metadata(), late)
+    with pytest.raises(Expired, match="last confirmed at 2030-03-17"):
+        again.check_expiry(late)
+    again.check_expiry(NOW + DAY)
+
+
 def test_the_yes_is_to_staleness_and_to_nothing_else(repository: Repository) -> None:
     trusted = install(repository.copy().release("2.0"))
     with pytest.raises(Rollback):
