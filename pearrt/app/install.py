@@ -76,6 +76,8 @@ async def newest(app: FollowedApp, report: Report, *, allow_stale: bool) -> Rele
     except NetworkError:
         if app.trusted is None or app.folder.installed is not None:
             raise  # else its blocks may all be here: known, but never installed
+    if app.trusted is not None and app.folder.installed is None and not allow_stale:
+        app.trusted.check_expiry(time.time())  # looking at it before was no yes
     release = current_release(app)
     if release is None:
         raise UserError(f"The app has no release in its channel {app.link.channel!r}.")
