@@ -3,9 +3,11 @@ the sandbox room. Versions are never asked, only tried."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from pearrt.bundle.manifest import Entry, Manifest
@@ -26,6 +28,15 @@ _SWITCHES = {
 }
 
 
+_NO_LANDLOCK = Layer(
+    "landlock", False, "not in this kernel", "Boot a kernel >= 5.13 with landlock in its lsm= list."
+)
+_NAMESPACES_AND_FILTER = (
+    Layer("namespaces", True, "mount, process, network, IPC, host name, control group"),
+    Layer("filter", True, "seccomp allowlist, tried from inside"),
+)
+
+
 def examine() -> Report:
     """Starts nothing but the shim, with as many layers as the machine takes, and says what held."""
     layers = list(_static_layers())
@@ -44,36 +55,45 @@ def _static_layers() -> list[Layer]:
     except Unsupported as e:
         machine = Layer("machine", False, host.machine, e.hint)
     return [
-        Layer("system", linux and not host.fault, host.fault or sys.platform, "" if linux else "Use Linux."),
+        Layer("system", linux and not host.fault, host.fault or sys.platform, _system_fix(host.fault)),
         machine,
         Layer(
             "bubblewrap",
             host.bubblewrap is not None,
             host.bubblewrap or "bwrap is not installed",
-            "" if host.bubblewrap else "Install bubblewrap, such as with apt install bubblewrap.",
+            "" if host.bubblewrap else "Install it: apt install bubblewrap, or dnf install bubblewrap.",
         ),
     ]
 
 
+def _system_fix(fault: str) -> str:
+    if sys.platform != "linux":
+        return "Run pearrt on Linux: other systems have no sandbox in this version."
+    return "Install Python outside of /app, /data, /proc and /dev." if fault else ""
+
+
 def _launched_layers(found: tuple[Layer, ...]) -> list[Layer]:
-    """Starts nothing but the shim, with as many layers as the kernel takes."""
+    """Tries the strictest set of layers first, then with one or two fewer."""
     abi = shim.landlock_abi()
-    landlock = Layer(
-        "landlock", abi > 0, f"ABI {abi}" if abi else "not in this kernel",
-        "" if abi else "Boot a kernel >= 5.13 with landlock in its lsm= list.",
-    )  # fmt: skip
-    hardened = Layer("disable-userns", True, "bubblewrap forbids nested user namespaces")
-    attempts = [(landlock,)] if os.geteuid() == 0 else [(landlock, hardened), (landlock,)]
-    failure = ""
-    for extra in attempts:
-        failure = _try_launch((*found, *extra))
-        if not failure:
-            held = (
-                Layer("namespaces", True, "user, mount, process, network, IPC"),
-                Layer("filter", True, "seccomp allowlist"),
-            )
-            return [*held, *extra]
+    landlock = Layer("landlock", True, f"ABI {abi}") if abi else _NO_LANDLOCK
+    optional = [landlock] if abi else []
+    if os.geteuid() != 0:
+        optional.append(Layer("disable-userns", True, "nested user namespaces are forbidden"))
+    failure = first_failure = ""
+    for number in range(len(optional), -1, -1):
+        for extra in itertools.combinations(optional, number):
+            failure = _try_launch((*found, *extra))
+            if not failure:
+                judged = [layer if layer in extra else _lost(layer, first_failure) for layer in optional]
+                judged += [] if abi else [landlock]
+                return [*_NAMESPACES_AND_FILTER, *judged, _cgroup_layer()]
+            first_failure = first_failure or failure
     return [Layer("namespaces", False, failure, _namespace_fix(failure)), landlock]
+
+
+def _lost(layer: Layer, failure: str) -> Layer:
+    """An optional layer with which no launch succeeded."""
+    return replace(layer, ok=False, detail=failure, fix="Update bubblewrap (0.8 or later) and the kernel.")
 
 
 def _cgroup_layer() -> Layer:

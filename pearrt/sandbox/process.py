@@ -57,7 +57,7 @@ class Sandbox:
     ) -> None:
         """`layers` names what the probe found. `output`, where given, replaces the terminal as
         stdout and stderr; stdin is empty then. After `timeout_s` it is killed."""
-        self.launch = launch
+        self.launch = replace(launch, folder=launch.folder.absolute(), data=launch.data.absolute())
         self.host = hosts.inspect()
         self.who = identity(launch.app_key)
         self.layers = layers
