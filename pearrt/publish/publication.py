@@ -29,7 +29,7 @@ from pearrt.publish.draft import Draft, Signature, combine
 from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
 from pearrt.publish.rotation import Rotation
 from pearrt.trust.app import TrustedApp
-from pearrt.trust.metadata import key_id
+from pearrt.trust.metadata import Signed, key_id
 from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
 
 METADATA = "metadata.benc"
@@ -97,12 +97,14 @@ class Publication:
     def commit(self, draft: Draft, signatures: Iterable[Signature], now: float) -> Publication:
         """Publishes a release: checked as everyone else will check it, then written atomically.
 
-        Raises ThresholdNotMet with the names of the missing, BadSignature, or Rollback and Equivocation where
-        another release was committed since the draft was made.
+        Raises ThresholdNotMet with the names of the missing, BadSignature, or UserError where another release
+        was published since the draft was made.
         """
+        blob = combine(draft, signatures)
         with self._locked():
             current = self._reopened()
-            return current._replace(current.metadata.roots, combine(draft, signatures), now)
+            _check_next(current.trusted.targets, draft)
+            return current._replace(current.metadata.roots, blob, now)
 
     def commit_rotation(
         self,
@@ -116,9 +118,12 @@ class Publication:
         root, targets = combine(rotation.root, root_signatures), combine(rotation.targets, targets_signatures)
         with self._locked():
             current = self._reopened()
+            _check_next(current.trusted.root, rotation.root)
+            _check_next(current.trusted.targets, rotation.targets)
             _write_heartbeat(self.folder, heartbeat)
             handed_over = Publication(self.folder, current.trusted, heartbeat)
-            made = handed_over._replace((*current.metadata.roots, root), targets, now)
+            known = current.metadata.roots[: rotation.root.version - 1]
+            made = handed_over._replace((*known, root), targets, now)
             if heartbeat.seed != current.heartbeat.seed:
                 _heartbeat_file(self.folder, current.heartbeat).unlink(missing_ok=True)
             return made
@@ -181,6 +186,15 @@ def publications(publishing: Path) -> list[Path]:
     """The folders of all apps published from here, in order of their keys."""
     found = sorted(publishing.glob("[a-z0-9]*")) if publishing.is_dir() else []
     return [folder for folder in found if (folder / METADATA).is_file()]
+
+
+def _check_next(current: Signed, draft: Draft) -> None:
+    """A draft is the next version, or what was published already: an interrupted commit may be repeated."""
+    if draft.version != current.version + 1 and draft.payload != current.envelope.payload:
+        raise UserError(
+            f"This is {draft.role} {draft.version}, but {draft.role} {current.version} is published already.",
+            hint="Draft it anew from what is published now, and have that signed.",
+        )
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -13,7 +13,6 @@ from pearrt.crypto import ed25519
 from pearrt.errors import (
     BadSignature,
     Corrupt,
-    Equivocation,
     Expired,
     Locked,
     PearrtError,
@@ -110,7 +109,7 @@ def test_what_a_verifier_would_refuse_is_the_users_error_before_anyone_signs(
 def test_two_people_who_commit_the_same_sequence_cannot_both(publication: Publication) -> None:
     mine, theirs = draft_of(publication.trusted, "1.0"), draft_of(publication.trusted, "1.1")
     committed = publication.commit(mine, signed(mine, "ada", "bob", "cyd"), NOW)
-    with pytest.raises(Equivocation):
+    with pytest.raises(UserError, match="published already"):
         publication.commit(theirs, signed(theirs, "ada", "bob", "cyd"), NOW)
     assert Publication.open(publication.folder).metadata == committed.metadata
 
@@ -232,6 +231,23 @@ def test_a_rotation_hands_the_app_over_and_the_link_stays(publication: Publicati
     assert made.commit(draft, signed(draft, "fay", "gus"), NOW).trusted.release()
     with pytest.raises(BadSignature):
         signed(draft, "ada")
+
+
+def test_an_interrupted_rotation_is_repeated_and_a_late_one_refused(publication: Publication) -> None:
+    heartbeat = Heartbeat(seed_of("new heartbeat"))
+    public = ed25519.public_key(heartbeat.seed)
+    rotation, late = (
+        rotate(publication.trusted, [public_of(name)], 1, heartbeat=public, now=NOW)
+        for name in ("fay", "gus")
+    )
+    root = signed(rotation.root, "ada", "bob", "cyd", "fay")
+    once = publication.commit_rotation(rotation, root, signed(rotation.targets, "fay"), heartbeat, NOW)
+    with pytest.raises(UserError, match="published already"):
+        publication.commit_rotation(
+            late, signed(late.root, "ada", "bob", "cyd", "gus"), signed(late.targets, "gus"), heartbeat, NOW
+        )
+    again = publication.commit_rotation(rotation, root, signed(rotation.targets, "fay"), heartbeat, NOW + 1)
+    assert again.metadata.roots == once.metadata.roots
 
 
 # Crashes, damage, and a second process.
