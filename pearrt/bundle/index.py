@@ -99,7 +99,7 @@ class Index:
         if value[b"format"] != FORMAT:
             raise ProtocolViolation(
                 "index: another format than this version reads",
-                hint="Update pearrt: `pearrt runtime update`.",
+                hint="A newer pearrt may read it.",
             )
         codec = value[b"codec"]
         if not isinstance(codec, bytes) or codec.decode("ascii", "replace") not in CODECS:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pearrt.atomic import sync_folder
 from pearrt.bundle.codecs import Codec
 from pearrt.bundle.folders import FolderCursor
 from pearrt.bundle.framing import Span, spans_of
@@ -50,9 +51,9 @@ def unpack(
     """Makes `destination`, which must not exist yet, hold exactly the files of `index`.
 
     `get_block(id)` is called from several threads. `progress(done, total)` counts raw bytes, from one thread.
-    With `sync` the tree is durable before it gets its name; without, the caller does that before relying on
-    it. Raises DigestMismatch or ProtocolViolation for blocks that do not make the tree, Full, StoreError, and
-    whatever `get_block` raises; nothing is left behind then.
+    With `sync` the tree is durable before it gets its name, and the name on return; without, the caller does
+    that before relying on it. Raises DigestMismatch or ProtocolViolation for blocks that do not make the
+    tree, Full, StoreError, and whatever `get_block` raises; nothing is left behind then.
     """
     if os.path.lexists(destination):
         raise StoreError(f"{destination} exists already.")
@@ -72,6 +73,8 @@ def unpack(
             if sync:
                 _make_durable(temporary)
             os.rename(temporary, destination)
+            if sync:
+                sync_folder(destination.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

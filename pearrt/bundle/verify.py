@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pearrt.bundle.index import File, Index
+from pearrt.errors import StoreError
 
 _READ_BYTES = 1024 * 1024
 
@@ -34,7 +35,17 @@ class Difference:
 
 
 def verify_tree(index: Index, folder: Path) -> list[Difference]:
-    """Every difference between `folder` and `index`, by path. Links are not followed."""
+    """Every difference between `folder` and `index`, by path. Links are not followed.
+
+    Raises StoreError when the folder cannot be read.
+    """
+    try:
+        return _differences(index, folder)
+    except OSError as e:
+        raise StoreError(f"Cannot verify {folder}: {e.strerror}.") from e
+
+
+def _differences(index: Index, folder: Path) -> list[Difference]:
     expected = {file.path: file for file in index.files}
     folders = {parent for path in expected for parent in _parents(path)}
     found = {

@@ -11,7 +11,7 @@ from pearrt.errors import Locked
 
 
 class ProcessLock:
-    """An exclusive lock on a file that names its holder."""
+    """An exclusive lock on a file that names its holder. OSError where the file system has no locks."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -22,7 +22,7 @@ class ProcessLock:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
             _lock(fd)
-        except OSError as e:
+        except (BlockingIOError, PermissionError) as e:
             holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() if hasattr(os, "pread") else ""
             os.close(fd)
             raise Locked(

@@ -80,7 +80,8 @@ class Store:
         self.read_only = read_only
         self._layout = Layout(root)
         self._lock_file = ProcessLock(self._layout.lock)
-        self._mutex = threading.Lock()
+        self._mutex = threading.Lock()  # the sets and counts in memory; held for moments
+        self._pin_mutex = threading.Lock()  # pin files; taken before the other
         self._have: set[bytes] = set()
         self._verified: set[bytes] = set()
         self._unsynced: set[bytes] = set()
@@ -164,22 +165,27 @@ class Store:
         self._check_writable()
         wanted = frozenset(ids)
         path = self._layout.pin(name)
-        with self._mutex:
-            # The new ids count at once, and the old ones until the file has changed.
-            self._pinned.update(wanted)
-        write_file(path, encode_pin(wanted))
-        with self._mutex:
-            self._release(self._pins.get(name, frozenset()))
-            self._pins[name] = wanted
+        with self._pin_mutex:
+            with self._mutex:
+                self._pinned.update(wanted)
+            # Until the file has changed, old and new ids both count: gc may come at any moment.
+            kept = wanted
+            try:
+                write_file(path, encode_pin(wanted))
+                kept, self._pins[name] = self._pins.get(name, frozenset()), wanted
+            finally:
+                with self._mutex:
+                    self._release(kept)
 
     def unpin(self, name: str) -> None:
         """Forgets the pin; its blocks stay until `gc`. Nothing happens when there is none."""
         self._check_writable()
         path = self._layout.pin(name)
-        with _store_errors(self.root), contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        with self._mutex:
-            self._release(self._pins.pop(name, frozenset()))
+        with self._pin_mutex:
+            with _store_errors(self.root), contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            with self._mutex:
+                self._release(self._pins.pop(name, frozenset()))
 
     def pins(self) -> list[str]:
         """Names of all pins, sorted."""

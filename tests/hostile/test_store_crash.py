@@ -1,4 +1,4 @@
-"""kill -9 at every write of the store: reopened it shows old or new, never mixed."""
+"""kill -9 at every write of the store, and while unpacking: what is left is old or new, never mixed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def survive(folder: Path, how: str) -> int:
+def survive(program: str, *arguments: str) -> int:
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.store_crash", str(folder), how],
+        [sys.executable, "-m", f"tests.support.{program}", *arguments],
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -28,9 +28,14 @@ def survive(folder: Path, how: str) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: needs fork")
 def test_killed_at_every_system_call_the_store_is_old_or_new(tmp_path: Path) -> None:
-    assert survive(tmp_path, "calls") >= 60
+    assert survive("store_crash", str(tmp_path), "calls") >= 60
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: needs fork")
 def test_killed_at_forty_random_moments_the_store_is_old_or_new(tmp_path: Path) -> None:
-    assert survive(tmp_path, "moments") >= 30
+    assert survive("store_crash", str(tmp_path), "moments") >= 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: needs fork")
+def test_killed_while_unpacking_the_tree_is_whole_or_absent(tmp_path: Path) -> None:
+    assert survive("unpack_crash", str(tmp_path)) >= 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pearrt.bundle.index import BLOCK_BYTES, BlockRef, File, Frame, Index
@@ -25,12 +26,14 @@ def write_tree(folder: Path, files: dict[str, bytes], executable: tuple[str, ...
     return folder
 
 
+@cache
 def text(seed: int, size: int) -> bytes:
     """Compressible bytes, the same for the same seed."""
     chosen = random.Random(seed)
     return b"".join(b"%d," % chosen.randrange(1000) for _ in range(size // 2))[:size]
 
 
+@cache
 def noise(seed: int, size: int) -> bytes:
     """Incompressible bytes, the same for the same seed."""
     return random.Random(seed).randbytes(size)
