@@ -148,6 +148,11 @@ class Doorway(asyncio.Protocol):
             self._admission.release(self.host, http=True)
         self._on_end(self)
 
+    @property
+    def is_http(self) -> bool:
+        """Whether this has turned out to be an HTTP connection."""
+        return self._http is not None
+
     def abort(self) -> None:
         """Drops the connection."""
         if self._transport is not None:

@@ -17,6 +17,7 @@ class PeerLimits:
 
     max_connections: int = 400
     max_connections_per_address: int = 64
+    max_handshakes: int = 128  # inbound ones at once; a further one takes the place of the oldest
     connections_per_s_and_address: float = 30.0
     connection_burst_per_address: int = 300
     max_http_connections: int = 64

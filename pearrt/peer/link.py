@@ -232,6 +232,7 @@ class PeerLink(asyncio.BufferedProtocol):
                 if isinstance(event, Opened):
                     self.opened_at = self._loop.time()
                     self._on_open(self)
+                    self._tick()
                 elif isinstance(event, Bye):
                     self._shut()
                 elif self.receiver is not None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +28,8 @@ from pearrt.peer.handshake import Handshake, Identity
 from pearrt.peer.limits import PeerLimits
 from pearrt.peer.link import PeerLink
 from pearrt.peer.messages import BYE_DUPLICATE, BYE_SHUTDOWN, Address, Hello
+
+log = logging.getLogger(__name__)
 
 __all__ = ["PeerLink", "PeerService"]
 
@@ -47,7 +51,8 @@ class PeerService:
     identity_seed: 32 bytes, the Ed25519 seed of the peer id. bind: one address or several (IPv4 and IPv6),
     all on one port; port 0 lets the system choose. psk: 32 bytes make this a private network. http_factory:
     makes the protocol for connections that speak HTTP; None answers 404. max_links: of both directions,
-    over `limits`.
+    over `limits`. any_port_if_taken: a port that another program has is replaced by one of the system's
+    choice.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class PeerService:
         psk: bytes = b"",
         http_factory: Callable[[], asyncio.BaseProtocol] | None = None,
         max_links: int | None = None,
+        any_port_if_taken: bool = False,
         limits: PeerLimits | None = None,
     ) -> None:
         self.on_link = on_link
@@ -76,8 +82,10 @@ class PeerService:
             self._limits = replace(self._limits, max_connections=max_links)
         self._admission = Admission(self._limits)
         self._pool = BodyPool()
+        self._any_port_if_taken = any_port_if_taken
         self._servers: list[asyncio.Server] = []
         self._doorways: set[Doorway] = set()
+        self._strangers: dict[Doorway | PeerLink, None] = {}  # inbound, not authenticated yet, oldest first
         self._all: set[PeerLink] = set()  # in whatever state
         self._links: dict[bytes, PeerLink] = {}  # open ones, by peer id
         self._dials: dict[Address, asyncio.Future[PeerLink]] = {}
@@ -127,22 +135,29 @@ class PeerService:
 
     async def _listen(self) -> None:
         """Binds all addresses to one port; one of the system's choice is chosen anew if taken elsewhere."""
+        bind = self._bind
         for tries_left in reversed(range(SAME_PORT_TRIES)):
-            port = 0
             try:
-                for host, wanted in self._bind:
-                    self._servers.append(await self._listen_on((host, wanted or port)))
-                    port = self.addresses[-1][1]
-            except OSError:
+                await self._listen_on(bind)
+            except OSError as e:
                 await self._stop_listening()
-                if not tries_left or any(wanted for _, wanted in self._bind):
+                if any(port for _, port in bind):
+                    if not self._any_port_if_taken or e.errno != errno.EADDRINUSE:
+                        raise
+                    log.warning("port %d is taken: another one is used", bind[0][1])
+                    bind = [(host, 0) for host, _ in bind]
+                elif not tries_left:
                     raise
             else:
                 return
 
-    async def _listen_on(self, address: Address) -> asyncio.Server:
+    async def _listen_on(self, bind: list[Address]) -> None:
         loop = asyncio.get_running_loop()
-        return await loop.create_server(self._doorway, *address, backlog=BACKLOG)
+        port = 0
+        for host, wanted in bind:
+            server = await loop.create_server(self._doorway, host, wanted or port, backlog=BACKLOG)
+            self._servers.append(server)
+            port = self.addresses[-1][1]
 
     async def _stop_listening(self) -> None:
         for server in self._servers:
@@ -164,22 +179,40 @@ class PeerService:
         await asyncio.sleep(0)  # lets aborted transports tell their protocols
 
     def _doorway(self) -> Doorway:
+        if len(self._strangers) >= self._limits.max_handshakes:
+            self._drop_oldest_stranger()
         doorway = Doorway(
             self._admission,
             self._limits,
             make_link=self._inbound,
             http_factory=self._http_factory,
-            on_end=self._doorways.discard,
+            on_end=self._doorway_ended,
         )
         self._doorways.add(doorway)
+        self._strangers[doorway] = None
         return doorway
+
+    def _doorway_ended(self, doorway: Doorway) -> None:
+        self._doorways.discard(doorway)
+        self._strangers.pop(doorway, None)
+
+    def _drop_oldest_stranger(self) -> None:
+        """An honest handshake takes two round trips; who is the oldest of so many has had its chance."""
+        for stranger in self._strangers:
+            if not (isinstance(stranger, Doorway) and stranger.is_http):
+                del self._strangers[stranger]
+                stranger.abort()
+                return
 
     def _inbound(self, doorway: Doorway) -> PeerLink | None:
         if len(self._all) >= self._limits.max_connections:
             return None
         self._doorways.discard(doorway)
+        self._strangers.pop(doorway, None)
         handshake = Handshake(self._identity, initiator=False, random_bytes=os.urandom, psk=self._psk)
-        return self._link(handshake, doorway.release)
+        link = self._link(handshake, doorway.release)
+        self._strangers[link] = None
+        return link
 
     def _link(self, handshake: Handshake, release: Callable[[], None]) -> PeerLink:
         def ended(link: PeerLink) -> None:
@@ -274,6 +307,8 @@ class PeerService:
     # -- one link per peer
 
     def _opened(self, link: PeerLink) -> None:
+        self._strangers.pop(link, None)
+        log.debug("%r opened, %s, %s", link, link.protocol_name, link.hello.agent)
         old = self.link_to(link.peer_id)
         if old is not None:
             if not self._prefer(link, old):
@@ -301,6 +336,8 @@ class PeerService:
 
     def _ended(self, link: PeerLink) -> None:
         self._all.discard(link)
+        self._strangers.pop(link, None)
+        log.debug("%r ended: %s", link, link.error or "bye")
         waiting = self._waiting.pop(link, None)
         if waiting is not None and not waiting.done():
             waiting.set_exception(link.error or Unreachable("The peer has closed the connection."))

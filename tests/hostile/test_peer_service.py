@@ -107,6 +107,21 @@ async def test_a_thousand_connections_from_one_address_are_bounded_and_harmless(
         await honest_peer_gets_in(service)
 
 
+async def test_many_addresses_that_never_finish_a_handshake_do_not_keep_a_peer_out() -> None:
+    """With every place taken by handshakes that stand still, the oldest gives way to the newest."""
+    async with peer(limits=PeerLimits(max_handshakes=10, max_connections=12)) as service:
+        writers = []
+        for number in range(30):
+            local = (f"127.0.0.{number + 2}", 0)
+            _, writer = await asyncio.open_connection(*service.address, local_addr=local)
+            writer.write(PREAMBLE)
+            writers.append(writer)
+        await honest_peer_gets_in(service)
+        assert len(service._strangers) <= 10
+        for writer in writers:
+            writer.close()
+
+
 async def test_places_are_given_back_whatever_the_end() -> None:
     limits = PeerLimits(max_connections_per_address=2, max_http_connections_per_address=1)
     async with peer(limits=limits) as service:

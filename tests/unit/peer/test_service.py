@@ -310,6 +310,58 @@ async def test_a_remembered_port_is_taken_again_and_a_taken_one_is_told() -> Non
         assert again.address == address
 
 
+async def test_a_taken_port_is_replaced_where_that_is_allowed() -> None:
+    async with peer() as first, peer(bind=first.address, any_port_if_taken=True) as second:
+        assert second.address[0] == first.address[0]
+        assert second.address[1] not in {0, first.address[1]}
+
+
+async def test_a_silent_peer_is_noticed() -> None:
+    ours, theirs = Recorder(), Recorder()
+    limits = PeerLimits(ping_after_s=0.05, dead_after_s=0.15)
+    async with peer(ours, limits=limits) as first, peer(theirs) as second:
+        await first.connect(second.address)
+        await theirs.wait(lambda: theirs.links)
+        transport = theirs.links[0]._transport
+        assert transport is not None
+        transport.pause_reading()
+        await ours.wait(lambda: ours.lost)
+        assert isinstance(ours.lost[0][1], PeerTimeout)
+        transport.resume_reading()
+        await theirs.wait(lambda: theirs.lost)
+
+
+async def test_an_idle_link_lives_on_by_pings() -> None:
+    ours, theirs = Recorder(), Recorder()
+    limits = PeerLimits(ping_after_s=0.02, dead_after_s=0.1)
+    async with peer(ours, limits=limits) as first, peer(theirs) as second:
+        link = await first.connect(second.address)
+        before = link.bytes_in
+        async with asyncio.timeout(5):
+            while link.bytes_in < before + 10 * 30:  # ten PONGs, hence longer than `dead_after_s`
+                await asyncio.sleep(0.01)
+        assert not ours.lost
+        assert link.rtt_s is not None
+
+
+async def test_a_dead_link_does_not_keep_its_peer_out_when_it_is_dialled_again() -> None:
+    """The dialler has the old link prove that it is alive; once it failed, dialling gives a new one."""
+    ours, theirs = Recorder(), Recorder()
+    limits = PeerLimits(probe_timeout_s=0.05)
+    async with peer(ours, limits=limits) as first, peer(theirs) as second:
+        old = await first.connect(second.address)
+        await theirs.wait(lambda: theirs.links)
+        transport = theirs.links[0]._transport
+        assert transport is not None
+        transport.pause_reading()
+        assert await first.connect(second.address) is old
+        await ours.wait(lambda: ours.lost)
+        again = await first.connect(second.address)
+        assert again is not old
+        await theirs.wait(lambda: len(theirs.links) == 2)
+        assert second.links == [theirs.links[1]]
+
+
 async def test_a_peer_that_listens_nowhere_says_so() -> None:
     theirs = Recorder()
     async with peer(bind=[]) as quiet, peer(theirs) as second:
