@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,10 +139,15 @@ def _box(password: str, salt: bytes, cost: Argon2Cost) -> Any:
 
     size, ops, memory = SecretBox.KEY_SIZE, cost.ops, cost.memory_bytes
     try:
-        key = argon2id.kdf(size, password.encode(), salt, opslimit=ops, memlimit=memory)
+        key = argon2id.kdf(size, _typed(password), salt, opslimit=ops, memlimit=memory)
     except OutOfMemory as e:
         raise UserError(f"There is not enough memory to open a key: {memory >> 20} MiB are needed.") from e
     return SecretBox(key)
+
+
+def _typed(password: str) -> bytes:
+    """The same bytes for the same letters, however a keyboard composes them (RFC 8265 uses NFC, too)."""
+    return unicodedata.normalize("NFC", password).encode()
 
 
 def _seal(seed: bytes, password: str, salt: bytes, cost: Argon2Cost) -> bytes:

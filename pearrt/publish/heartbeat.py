@@ -7,7 +7,7 @@ can't install anything: releases take the signers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pearrt.crypto import ed25519
 from pearrt.crypto.hashes import sha256
@@ -25,7 +25,7 @@ PERIODS_TO_EXPIRY = 7
 class Heartbeat:
     """A beat by `seed` is due every `period_s` seconds and holds for seven; with 0 it holds for ever."""
 
-    seed: bytes
+    seed: bytes = field(repr=False)
     period_s: int = DEFAULT_PERIOD_S
 
     def beat(

@@ -65,6 +65,11 @@ def test_a_wrong_password_says_so(path: Path) -> None:
         keyfile.unlock(path, PASSWORD + "x")
 
 
+def test_a_password_is_its_letters_however_they_were_composed(tmp_path: Path) -> None:
+    keyfile.create(tmp_path / "k", "gr\u00fc\u00dfe an alle", cost=QUICK)
+    assert keyfile.unlock(tmp_path / "k", "gru\u0308\u00dfe an alle")
+
+
 def test_an_existing_key_is_never_overwritten(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(UserError, match="exists already"):
