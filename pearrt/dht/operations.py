@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from pearrt.dht.contact import Address, Contact, usable
-from pearrt.dht.items import ImmutableItem, MutableItem, mutable_target
+from pearrt.dht.items import CAS_MISMATCH, ImmutableItem, MutableItem, mutable_target
 from pearrt.dht.krpc import AnnouncePeer, FindNode, Get, GetPeers, Put, Request, Response
 from pearrt.dht.lookup import Lookup
 
@@ -167,7 +167,12 @@ class PutImmutable(FindImmutable):
 
 
 class PutMutable(FindMutable):
-    """Stores a mutable item at the k closest nodes; `sign` makes it once the newest stored seq is known."""
+    """Stores a mutable item at the k closest nodes; `sign` makes it once the newest stored seq is known.
+
+    With `cas` nothing is written when the newest seq found is another: nodes that missed the last update would
+    accept what the others refuse. Else each node is held to the seq that it returned, and those without a value
+    to none (BEP 44).
+    """
 
     wide = True
 
@@ -179,12 +184,13 @@ class PutMutable(FindMutable):
 
     def writes(self, k: int) -> list[tuple[Contact, Request]]:
         closest = [] if self.lookup is None else self.lookup.closest(k)
+        if self._cas is not None and self.item is not None and self.item.seq != self._cas:
+            self.refusals += [CAS_MISMATCH.code for seq in self.held.values() if seq != self._cas]
+            return []
         self.own = self._sign(self.item)
         if self.own is None:
             return []
         return [(contact, Put(self.own, token, self._cas_for(contact))) for contact, token in closest if token]
 
     def _cas_for(self, contact: Contact) -> int | None:
-        """A node that missed an update is held to the seq it has; one without any value is asked for none."""
-        held = self.held.get(contact)
-        return None if self._cas is None or held is None else min(self._cas, held)
+        return None if self._cas is None else self.held.get(contact)

@@ -103,15 +103,15 @@ class Requests:
 
     def take_late(self, now: float) -> list[Pending]:
         """The open requests that have just become late."""
-        return _take(self._late, now - self._round_trip.late_after_s)
+        return _take(self._late, self._round_trip.late_after_s, now)
 
     def take_overdue(self, now: float) -> list[Pending]:
         """The open requests that have just become overdue."""
-        return _take(self._overdue, now - self._short_s)
+        return _take(self._overdue, self._short_s, now)
 
     def take_failed(self, now: float) -> list[Pending]:
         """The requests whose full timeout is over, now closed."""
-        failed = _take(self._timeout, now - self._full_s)
+        failed = _take(self._timeout, self._full_s, now)
         for pending in failed:
             pending.open = False
             del self._open[pending.transaction]
@@ -125,9 +125,9 @@ def _first_sent(queue: deque[Pending]) -> float:
     return queue[0].sent if queue else math.inf
 
 
-def _take(queue: deque[Pending], sent_by: float) -> list[Pending]:
-    """Removes and returns the open requests that were sent by then."""
+def _take(queue: deque[Pending], span_s: float, now: float) -> list[Pending]:
+    """Removes and returns the open requests that were sent `span_s` ago or earlier, by `next_deadline`'s sum."""
     taken: list[Pending] = []
-    while _first_sent(queue) <= sent_by:
+    while _first_sent(queue) + span_s <= now:
         taken.append(queue.popleft())
     return taken

@@ -94,8 +94,10 @@ class RoutingTable:
                 entry.seen = now
             return False
         index = self.bucket_of(contact.node_id)
-        if contact.node_id == self.own_id or _place(contact.address) in self._addresses:
+        if contact.node_id == self.own_id:
             return False
+        if _place(contact.address) in self._addresses:
+            return True  # the node we know there may have taken a new id (BEP 42): its answer will tell
         if not self._prefix_has_room(index, contact):
             return False
         if self._has_room(index):
