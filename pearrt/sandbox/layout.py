@@ -94,7 +94,9 @@ def bubblewrap_arguments(
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     options += ["--hostname", HOSTNAME, "--die-with-parent", "--seccomp", str(filter_fd)]
     if who.outside_uid:
-        options += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        options += ["--cap-drop", "ALL"]
+        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):  # for the shim to give up the rest
+            options += ["--cap-add", capability]
     else:
         options += ["--unshare-user", "--uid", str(who.inside_uid), "--gid", str(who.inside_uid)]
         options += ["--disable-userns"] if no_new_namespaces else []

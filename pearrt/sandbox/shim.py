@@ -36,7 +36,7 @@ SETUP_EXIT_CODE = 125
 CHANNEL_FD = 3
 
 _PR_SET_DUMPABLE, _PR_GET_SECCOMP, _PR_SET_SECCOMP, _PR_GET_NO_NEW_PRIVS = 4, 21, 22, 39
-_PR_CAP_AMBIENT = 47
+_PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 24, 47
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _CLONE_NEWUSER = 0x10000000
 _MS_BIND = 4096
@@ -69,6 +69,7 @@ def close_doors(settings: dict[str, Any]) -> None:
     """Applies every layer in order and tries them. Raises SetupFailed or OSError."""
     _whitelist_descriptors(settings)
     if settings["uid"]:
+        _empty_bounding_set()
         os.setgroups([])
         os.setresgid(settings["gid"], settings["gid"], settings["gid"])
         os.setresuid(settings["uid"], settings["uid"], settings["uid"])
@@ -116,6 +117,12 @@ def _neutralise(fd: int) -> None:
             os.close(null)
         else:
             os.set_inheritable(fd, True)
+
+
+def _empty_bounding_set() -> None:
+    with open("/proc/sys/kernel/cap_last_cap", "rb") as last:
+        for capability in range(int(last.read()) + 1):
+            _prctl(_PR_CAPBSET_DROP, capability)
 
 
 def _drop_capabilities() -> None:
@@ -220,7 +227,7 @@ def _self_test(settings: dict[str, Any], abi: int) -> None:
         raise SetupFailed("still root")
     with open("/proc/self/status", "rb") as status:
         for line in status:
-            if line.startswith((b"CapInh", b"CapPrm", b"CapEff", b"CapAmb")) and int(line.split()[1], 16):
+            if line.startswith(b"Cap") and int(line.split()[1], 16):
                 raise SetupFailed("capabilities are left")
     if os.getppid() != 1:
         raise SetupFailed("the process namespace is not the sandbox's own")

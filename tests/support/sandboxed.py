@@ -85,7 +85,7 @@ class AppFolder:
         plain: dict[str, Any] = {
             "folder": str(self.app), "data": str(self.data), "runtime": str(self.runtime), "entry": "main.py",
             "argv": [], "env": {}, "path": ["."], "permissions": {}, "channel_fd": None, "name": "app",
-            "bytecode": None, "prepare": False,
+            "bytecode": None, "prepare": False, "without": [],
         }  # fmt: skip
         return json.dumps(plain | changes)
 
@@ -119,6 +119,7 @@ def launch(spec: dict[str, Any]) -> int:
     from pearrt.errors import PearrtError
     from pearrt.sandbox import service
     from pearrt.sandbox.policy import Permissions
+    from pearrt.sandbox.process import Sandbox
 
     manifest = Manifest(
         name=spec["name"], version="1", entry=Entry.parse(spec["entry"]), path=tuple(spec["path"]),
@@ -132,6 +133,10 @@ def launch(spec: dict[str, Any]) -> int:
         )  # fmt: skip
         if spec["prepare"]:
             return 0 if service.prepare(told, runtime=Path(spec["runtime"])) else 1
+        if spec["without"]:  # as on a machine that lacks these layers
+            return Sandbox(
+                told, service.probe(runtime=Path(spec["runtime"])).held - set(spec["without"])
+            ).run()
         return service.run(told, runtime=Path(spec["runtime"]))
     except PearrtError as e:
         sys.stderr.write(f"{e.code}: {e.message} {e.hint}\n")

@@ -216,7 +216,7 @@ def test_no_privilege_is_left(app: sandboxed.AppFolder) -> None:
     status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
-    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert "0" not in status["Uid"].split() + status["Gid"].split()
     assert not status["Groups"].strip() or os.geteuid() != 0 or app.mode == "user"
 
