@@ -33,6 +33,7 @@ class Doorway(asyncio.Protocol):
         on_end: Callable[[Doorway], None],
     ) -> None:
         self.host = ""
+        self.link: PeerLink | None = None  # what this has become
         self._admission = admission
         self._limits = limits
         self._make_link = make_link

@@ -127,6 +127,11 @@ class PeerLink(asyncio.BufferedProtocol):
         return self._connection.rtt_s
 
     @property
+    def has_transport(self) -> bool:
+        """Whether there is a TCP connection, or was."""
+        return self._transport is not None
+
+    @property
     def closed(self) -> bool:
         """Whether nothing more can be sent."""
         return self._connection.state is State.CLOSED
@@ -201,6 +206,9 @@ class PeerLink(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self.closed:  # given up while the dial was under way
+            transport.abort()
+            return
         peername = transport.get_extra_info("peername")
         self.address = peername[:2] if peername else self.address  # None: it has gone again already
         self._connection.begin(self._loop.time())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Callable
@@ -20,21 +19,17 @@ from types import TracebackType
 
 from pearrt.crypto.noise import PSK_BYTES
 from pearrt.errors import NetworkError, PearrtError, PeerTimeout, Unreachable
-from pearrt.peer.admission import Admission
 from pearrt.peer.connection import Connection
-from pearrt.peer.doorway import Doorway
 from pearrt.peer.framing import BodyPool
 from pearrt.peer.handshake import Handshake, Identity
 from pearrt.peer.limits import PeerLimits
 from pearrt.peer.link import PeerLink
+from pearrt.peer.listener import Listener
 from pearrt.peer.messages import BYE_DUPLICATE, BYE_SHUTDOWN, Address, Hello
 
 log = logging.getLogger(__name__)
 
 __all__ = ["PeerLink", "PeerService"]
-
-BACKLOG = 256
-SAME_PORT_TRIES = 8
 
 
 class _AlreadyLinked(NetworkError):
@@ -70,28 +65,27 @@ class PeerService:
     ) -> None:
         self.on_link = on_link
         self._identity = Identity.create(identity_seed, os.urandom(32))
-        self._bind = bind if isinstance(bind, list) else [bind]
         if len(psk) not in {0, PSK_BYTES}:
             raise ValueError(f"a pre-shared key has {PSK_BYTES} bytes")
         Hello(agent).body()  # an agent that is too long is refused here, where the fault is
         self._agent = agent
         self._psk = psk
-        self._http_factory = http_factory
         self._limits = limits or PeerLimits()
         if max_links is not None:
             self._limits = replace(self._limits, max_connections=max_links)
-        self._admission = Admission(self._limits)
+        self._listener = Listener(
+            bind if isinstance(bind, list) else [bind],
+            self._limits,
+            make_link=self._inbound,
+            http_factory=http_factory,
+            any_port_if_taken=any_port_if_taken,
+        )
         self._pool = BodyPool()
-        self._any_port_if_taken = any_port_if_taken
-        self._servers: list[asyncio.Server] = []
-        self._doorways: set[Doorway] = set()
-        self._strangers: dict[Doorway | PeerLink, None] = {}  # inbound, not authenticated yet, oldest first
         self._all: set[PeerLink] = set()  # in whatever state
         self._links: dict[bytes, PeerLink] = {}  # open ones, by peer id
         self._dials: dict[Address, asyncio.Future[PeerLink]] = {}
-        self._dialled: dict[
-            bytes, asyncio.Future[PeerLink]
-        ] = {}  # own dials whose peer is known, not open yet
+        # Own dials whose peer is known and that are not open yet, by peer id.
+        self._dialled: dict[bytes, asyncio.Future[PeerLink]] = {}
         self._waiting: dict[PeerLink, asyncio.Future[PeerLink]] = {}
         self._closing = False
 
@@ -103,7 +97,7 @@ class PeerService:
     @property
     def addresses(self) -> list[Address]:
         """Where this service listens; empty if it listens nowhere."""
-        return [server.sockets[0].getsockname()[:2] for server in self._servers if server.sockets]
+        return self._listener.addresses
 
     @property
     def address(self) -> Address:
@@ -120,99 +114,29 @@ class PeerService:
         link = self._links.get(peer_id)
         return None if link is None or link.closed else link
 
-    # -- listening
+    # -- life
 
     async def __aenter__(self) -> PeerService:
-        try:
-            await self._listen()
-        except OSError as e:
-            await self._stop_listening()
-            raise Unreachable(
-                f"Cannot listen on {self._bind}: {e.strerror or e}.",
-                hint="Is the port taken by another program?",
-            ) from e
+        await self._listener.start()
         return self
-
-    async def _listen(self) -> None:
-        """Binds all addresses to one port; one of the system's choice is chosen anew if taken elsewhere."""
-        bind = self._bind
-        for tries_left in reversed(range(SAME_PORT_TRIES)):
-            try:
-                await self._listen_on(bind)
-            except OSError as e:
-                await self._stop_listening()
-                if any(port for _, port in bind):
-                    if not self._any_port_if_taken or e.errno != errno.EADDRINUSE:
-                        raise
-                    log.warning("port %d is taken: another one is used", bind[0][1])
-                    bind = [(host, 0) for host, _ in bind]
-                elif not tries_left:
-                    raise
-            else:
-                return
-
-    async def _listen_on(self, bind: list[Address]) -> None:
-        loop = asyncio.get_running_loop()
-        port = 0
-        for host, wanted in bind:
-            server = await loop.create_server(self._doorway, host, wanted or port, backlog=BACKLOG)
-            self._servers.append(server)
-            port = self.addresses[-1][1]
-
-    async def _stop_listening(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing = True
-        await self._stop_listening()
+        self._listener.stop()
         for link in list(self._all):
             link.close("shutting down", code=BYE_SHUTDOWN)
-        for doorway in list(self._doorways):
-            doorway.abort()
-        ends = [link.ended for link in self._all]
+        ends = [link.ended for link in self._all if link.has_transport]
         if ends:
             await asyncio.wait(ends, timeout=self._limits.close_timeout_s + 1)
         await asyncio.sleep(0)  # lets aborted transports tell their protocols
 
-    def _doorway(self) -> Doorway:
-        if len(self._strangers) >= self._limits.max_handshakes:
-            self._drop_oldest_stranger()
-        doorway = Doorway(
-            self._admission,
-            self._limits,
-            make_link=self._inbound,
-            http_factory=self._http_factory,
-            on_end=self._doorway_ended,
-        )
-        self._doorways.add(doorway)
-        self._strangers[doorway] = None
-        return doorway
-
-    def _doorway_ended(self, doorway: Doorway) -> None:
-        self._doorways.discard(doorway)
-        self._strangers.pop(doorway, None)
-
-    def _drop_oldest_stranger(self) -> None:
-        """An honest handshake takes two round trips; who is the oldest of so many has had its chance."""
-        for stranger in self._strangers:
-            if not (isinstance(stranger, Doorway) and stranger.is_http):
-                del self._strangers[stranger]
-                stranger.abort()
-                return
-
-    def _inbound(self, doorway: Doorway) -> PeerLink | None:
-        if len(self._all) >= self._limits.max_connections:
+    def _inbound(self, release: Callable[[], None]) -> PeerLink | None:
+        if self._closing or len(self._all) >= self._limits.max_connections:
             return None
-        self._doorways.discard(doorway)
-        self._strangers.pop(doorway, None)
         handshake = Handshake(self._identity, initiator=False, random_bytes=os.urandom, psk=self._psk)
-        link = self._link(handshake, doorway.release)
-        self._strangers[link] = None
-        return link
+        return self._link(handshake, release)
 
     def _link(self, handshake: Handshake, release: Callable[[], None]) -> PeerLink:
         def ended(link: PeerLink) -> None:
@@ -250,6 +174,8 @@ class PeerService:
         return running.result()
 
     async def _dial(self, address: Address) -> PeerLink:
+        if self._closing:
+            raise Unreachable("This peer is shutting down.")
         if len(self._all) >= self._limits.max_connections:
             raise Unreachable(f"This peer has its {self._limits.max_connections} links already.")
         loop = asyncio.get_running_loop()
@@ -307,7 +233,7 @@ class PeerService:
     # -- one link per peer
 
     def _opened(self, link: PeerLink) -> None:
-        self._strangers.pop(link, None)
+        self._listener.authenticated(link)
         log.debug("%r opened, %s, %s", link, link.protocol_name, link.hello.agent)
         old = self.link_to(link.peer_id)
         if old is not None:
@@ -336,7 +262,6 @@ class PeerService:
 
     def _ended(self, link: PeerLink) -> None:
         self._all.discard(link)
-        self._strangers.pop(link, None)
         log.debug("%r ended: %s", link, link.error or "bye")
         waiting = self._waiting.pop(link, None)
         if waiting is not None and not waiting.done():

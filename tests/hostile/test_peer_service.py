@@ -74,7 +74,7 @@ async def test_one_byte_and_silence_is_dropped_in_time() -> None:
         firsts = (b"", b"G", b"GE", PREAMBLE[:1], PREAMBLE + b"\x01\x00\x20")
         await asyncio.gather(*(dawdle(first) for first in firsts))
         assert not service._all
-        assert not service._doorways
+        assert not service._listener.open_doorways
 
 
 async def test_a_thousand_connections_from_one_address_are_bounded_and_harmless() -> None:
@@ -88,16 +88,16 @@ async def test_a_thousand_connections_from_one_address_are_bounded_and_harmless(
         for _ in range(1000):
             _, writer = await asyncio.open_connection(*service.address, local_addr=("127.0.0.2", 0))
             writers.append(writer)
-            most = max(most, len(service._doorways))
+            most = max(most, service._listener.open_doorways)
         async with asyncio.timeout(5):
-            while len(service._doorways) > 20:
+            while service._listener.open_doorways > 20:
                 await asyncio.sleep(0)
         assert most < 200  # those being turned away included
         await honest_peer_gets_in(service)
         for writer in writers:
             writer.transport.abort()
         async with asyncio.timeout(5):
-            while service._doorways:
+            while service._listener.open_doorways:
                 await asyncio.sleep(0)
         with suppress(ConnectionError):  # the ration of that address is used up
             reader, writer = await asyncio.open_connection(*service.address, local_addr=("127.0.0.2", 0))
@@ -117,7 +117,7 @@ async def test_many_addresses_that_never_finish_a_handshake_do_not_keep_a_peer_o
             writer.write(PREAMBLE)
             writers.append(writer)
         await honest_peer_gets_in(service)
-        assert len(service._strangers) <= 10
+        assert len(service._listener._strangers) <= 10
         for writer in writers:
             writer.close()
 
@@ -134,7 +134,7 @@ async def test_places_are_given_back_whatever_the_end() -> None:
             async with asyncio.timeout(5):
                 while service._all:
                     await asyncio.sleep(0)
-        assert service._admission._per_address[0].total() == 0
+        assert service._listener._admission._per_address[0].total() == 0
 
 
 async def test_http_where_there_is_no_view_is_not_found() -> None:
@@ -186,7 +186,7 @@ async def test_a_http_head_that_never_ends_is_dropped() -> None:
             while not writer.transport.is_closing():  # until the other side has had enough
                 writer.write(b"X-A: b\r\n")
                 await asyncio.sleep(0.02)
-        assert not service._doorways
+        assert not service._listener.open_doorways
 
 
 async def test_http_connections_have_bounds_of_their_own() -> None:

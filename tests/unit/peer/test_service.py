@@ -333,12 +333,12 @@ async def test_a_silent_peer_is_noticed() -> None:
 
 async def test_an_idle_link_lives_on_by_pings() -> None:
     ours, theirs = Recorder(), Recorder()
-    limits = PeerLimits(ping_after_s=0.02, dead_after_s=0.1)
+    limits = PeerLimits(ping_after_s=0.03, dead_after_s=0.4)
     async with peer(ours, limits=limits) as first, peer(theirs) as second:
         link = await first.connect(second.address)
         before = link.bytes_in
         async with asyncio.timeout(5):
-            while link.bytes_in < before + 10 * 30:  # ten PONGs, hence longer than `dead_after_s`
+            while link.bytes_in < before + 15 * 30:  # fifteen PONGs, hence longer than `dead_after_s`
                 await asyncio.sleep(0.01)
         assert not ours.lost
         assert link.rtt_s is not None

@@ -1,0 +1,140 @@
+"""`Listener`: the listening sockets, and the inbound connections that have not been authenticated yet.
+
+Strangers are bounded (`pearrt.peer.admission`), and so are handshakes at once: when all places are taken,
+the oldest gives way to the newest. An honest handshake takes two round trips, so the oldest of so many has
+had its chance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable
+
+from pearrt.errors import Unreachable
+from pearrt.peer.admission import Admission
+from pearrt.peer.doorway import Doorway
+from pearrt.peer.limits import PeerLimits
+from pearrt.peer.link import PeerLink
+from pearrt.peer.messages import Address
+
+BACKLOG = 256
+SAME_PORT_TRIES = 8
+
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Listens on all addresses of `bind`, on one port.
+
+    `make_link(release)` makes the link of an inbound peer, or says None when there is no room; `release` is
+    to be called when that link has ended, `authenticated` when it has opened.
+    """
+
+    def __init__(
+        self,
+        bind: list[Address],
+        limits: PeerLimits,
+        *,
+        make_link: Callable[[Callable[[], None]], PeerLink | None],
+        http_factory: Callable[[], asyncio.BaseProtocol] | None,
+        any_port_if_taken: bool,
+    ) -> None:
+        self._bind = bind
+        self._limits = limits
+        self._make_link = make_link
+        self._http_factory = http_factory
+        self._any_port_if_taken = any_port_if_taken
+        self._admission = Admission(limits)
+        self._servers: list[asyncio.Server] = []
+        self._doorways: set[Doorway] = set()
+        self._strangers: dict[Doorway | PeerLink, None] = {}  # oldest first
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens; empty if nowhere."""
+        return [server.sockets[0].getsockname()[:2] for server in self._servers if server.sockets]
+
+    @property
+    def open_doorways(self) -> int:
+        """Connections that have not shown what they are, or speak HTTP."""
+        return len(self._doorways)
+
+    async def start(self) -> None:
+        """Binds. A port of the system's choice is chosen anew if it is taken on another address.
+
+        Raises Unreachable.
+        """
+        bind = self._bind
+        for tries_left in reversed(range(SAME_PORT_TRIES)):
+            try:
+                await self._listen(bind)
+            except OSError as e:
+                self.stop()
+                fixed = any(port for _, port in bind)
+                if fixed and self._any_port_if_taken and e.errno == errno.EADDRINUSE:
+                    log.warning("port %d is taken: another one is used", bind[0][1])
+                    bind = [(host, 0) for host, _ in bind]
+                elif fixed or not tries_left:
+                    names = ", ".join(f"{host} port {port}" for host, port in bind)
+                    hint = "Is the port taken by another program?"
+                    raise Unreachable(f"Cannot listen on {names}: {e.strerror or e}.", hint=hint) from e
+            else:
+                return
+
+    async def _listen(self, bind: list[Address]) -> None:
+        loop = asyncio.get_running_loop()
+        port = 0
+        for host, wanted in bind:
+            server = await loop.create_server(self._doorway, host, wanted or port, backlog=BACKLOG)
+            self._servers.append(server)
+            port = self.addresses[-1][1]
+
+    def stop(self) -> None:
+        """Stops listening and drops who has not become a link."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for doorway in list(self._doorways):
+            doorway.abort()
+
+    def authenticated(self, link: PeerLink) -> None:
+        """This link is no stranger any more."""
+        self._strangers.pop(link, None)
+
+    def _doorway(self) -> Doorway:
+        if len(self._strangers) >= self._limits.max_handshakes:
+            self._drop_oldest()
+        doorway = Doorway(
+            self._admission,
+            self._limits,
+            make_link=self._become_link,
+            http_factory=self._http_factory,
+            on_end=self._ended,
+        )
+        self._doorways.add(doorway)
+        self._strangers[doorway] = None
+        return doorway
+
+    def _become_link(self, doorway: Doorway) -> PeerLink | None:
+        link = self._make_link(doorway.release)
+        if link is not None:
+            self._doorways.discard(doorway)
+            self._strangers.pop(doorway, None)
+            self._strangers[link] = None
+            doorway.link = link
+        return link
+
+    def _ended(self, doorway: Doorway) -> None:
+        self._doorways.discard(doorway)
+        self._strangers.pop(doorway, None)
+        if doorway.link is not None:
+            self._strangers.pop(doorway.link, None)
+
+    def _drop_oldest(self) -> None:
+        for stranger in self._strangers:
+            if not (isinstance(stranger, Doorway) and stranger.is_http):
+                del self._strangers[stranger]
+                stranger.abort()
+                return
