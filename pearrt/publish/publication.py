@@ -11,9 +11,7 @@ state or the new one, and an interrupted commit is simply made again.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,12 +20,13 @@ from pathlib import Path
 
 from pearrt.atomic import sync_folder, write_file
 from pearrt.crypto import ed25519
-from pearrt.errors import Corrupt, Expired, Locked, PearrtError, UserError
+from pearrt.errors import Corrupt, Expired, PearrtError, UserError
 from pearrt.link import decode_key, encode_key
 from pearrt.publish.app import NewApp
 from pearrt.publish.draft import Draft, Signature, combine
 from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
 from pearrt.publish.rotation import Rotation
+from pearrt.store.lock import ProcessLock
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.metadata import Signed, key_id
 from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
@@ -162,14 +161,13 @@ class Publication:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self.folder / LOCK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        """Raises Locked while another process publishes from the same folder."""
+        lock = ProcessLock(self.folder / LOCK)
+        lock.acquire()
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
-        except BlockingIOError as e:
-            raise Locked(f"Another process is publishing from {self.folder}.", hint="Try again.") from e
         finally:
-            os.close(descriptor)
+            lock.release()
 
 
 def new_heartbeat(period_s: int = DEFAULT_PERIOD_S) -> Heartbeat:

@@ -46,19 +46,20 @@ _Role = TypeVar("_Role", Timestamp, Snapshot, Targets)
 
 
 class Verdict(Enum):
-    """What a timestamp that a peer showed means next to the trusted one."""
+    """What a timestamp that a peer showed means next to the trusted one.
+
+    LATER_ROOT: it claims a root that is not known here, so it can't be checked before that root is fetched.
+    """
 
     NEWER = "newer"
     SAME = "same"
     OLDER = "older"
-    LATER_ROOT = (
-        "later-root"  # it claims a later root, so it can't be checked yet: fetch the set, don't pass it on
-    )
+    LATER_ROOT = "later-root"
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedApp:
-    """Verified metadata of one app. `time_floor` is in seconds since 1970, 0 before a time was confirmed."""
+    """Verified metadata of one app. `time_floor`: whole seconds since 1970, 0 before any was confirmed."""
 
     app_key: bytes
     metadata: MetadataSet
@@ -219,7 +220,7 @@ class TrustedApp:
             if allow_expired:
                 return self
             raise
-        return replace(self, time_floor=max(now, self.time_floor))
+        return replace(self, time_floor=max(float(int(now)), self.time_floor))
 
     def _check_floors(self, root: Root, timestamp: Timestamp, snapshot: Snapshot, targets: Targets) -> None:
         """Rule 3. What the new root's keys no longer vouch for sets no floor."""

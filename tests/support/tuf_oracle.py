@@ -6,6 +6,7 @@ The order of steps is that of `tuf.ngclient.Updater`: roots, local then offered 
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -47,9 +48,9 @@ def accepts(metadata: MetadataSet, now: float) -> bool:
 def accepts_update(old: MetadataSet, new: MetadataSet, now: float) -> bool:
     """Whether a client that has `old` would hold exactly `new` after seeing it. Both begin with root 1."""
     shared = min(len(old.roots), len(new.roots))
-    if old.roots[:shared] != new.roots[:shared]:
+    if any(_signed(old.roots[at]) != _signed(new.roots[at]) for at in range(shared)):
         return False
-    new = replace(new, roots=max(old.roots, new.roots, key=len))
+    new = replace(new, roots=old.roots + new.roots[shared:])  # a client fetches no root that it has
     try:
         trusted = _start(new, now)
         _ignoring(trusted.update_timestamp, old.timestamp)
@@ -66,6 +67,10 @@ def accepts_update(old: MetadataSet, new: MetadataSet, now: float) -> bool:
     except (RepositoryError, ValueError, RuntimeError):
         return False
     return accepts(new, now) and _versions(trusted) == _versions(_loaded(new, now))
+
+
+def _signed(root: bytes) -> object:
+    return json.loads(root)["signed"]
 
 
 def _loaded(metadata: MetadataSet, now: float) -> TrustedMetadataSet:
