@@ -169,9 +169,9 @@ class PutImmutable(FindImmutable):
 class PutMutable(FindMutable):
     """Stores a mutable item at the k closest nodes; `sign` makes it once the newest stored seq is known.
 
-    With `cas` nothing is written when the newest seq found is another: nodes that missed the last update would
-    accept what the others refuse. Else each node is held to the seq that it returned, and those without a value
-    to none (BEP 44).
+    With `cas` nothing is written when the newest seq found is another: nodes that missed the last update
+    would accept what the others refuse. Else each node is held to the seq that it returned, and those without
+    a value to none (BEP 44).
     """
 
     wide = True
@@ -190,7 +190,9 @@ class PutMutable(FindMutable):
         self.own = self._sign(self.item)
         if self.own is None:
             return []
-        return [(contact, Put(self.own, token, self._cas_for(contact))) for contact, token in closest if token]
+        return [
+            (contact, Put(self.own, token, self._cas_for(contact))) for contact, token in closest if token
+        ]
 
     def _cas_for(self, contact: Contact) -> int | None:
         return None if self._cas is None else self.held.get(contact)

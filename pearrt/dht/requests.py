@@ -126,7 +126,9 @@ def _first_sent(queue: deque[Pending]) -> float:
 
 
 def _take(queue: deque[Pending], span_s: float, now: float) -> list[Pending]:
-    """Removes and returns the open requests that were sent `span_s` ago or earlier, by `next_deadline`'s sum."""
+    """Removes and returns the open requests that were sent `span_s` ago or earlier, by `next_deadline`'s
+    sum.
+    """
     taken: list[Pending] = []
     while _first_sent(queue) + span_s <= now:
         taken.append(queue.popleft())

@@ -19,7 +19,7 @@ import errno
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 RESOLVE_RETRY_S = 30.0
 READY_TIMEOUT_S = 5.0
+IDLE_S = 3600.0
 OPERATION_TIMEOUT_S = 30.0
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
@@ -106,7 +107,9 @@ class DhtService:
     ) -> None:
         self._bind = bind
         self._v6_bind = v6_bind
-        self._hosts = tuple(bootstrap)
+        self._hosts = list(dict.fromkeys(bootstrap))
+        self._unresolved = list(self._hosts)
+        self._unresolved_changed = asyncio.Event()
         self._table_file = table_file
         self._read_only = read_only
         self._settings = settings or DhtSettings()
@@ -184,6 +187,14 @@ class DhtService:
             items_stored=sum(len(node.server.items) for node in nodes),
         )
 
+    async def add_nodes(self, hosts: Iterable[HostPort]) -> None:
+        """Names more first nodes, such as those of a link. Returns when they have been resolved and asked;
+        those that cannot be resolved now are tried again in the background."""
+        fresh = [host for host in dict.fromkeys(hosts) if host not in self._hosts]
+        self._hosts += fresh
+        await self._resolve(fresh)
+        self._unresolved_changed.set()
+
     # What callers do
 
     async def lookup(self, target: bytes) -> list[Contact]:
@@ -193,7 +204,7 @@ class DhtService:
         contacts = [contact for operation in found for contact in operation.closest(self._settings.k)]
         return sorted(contacts, key=lambda contact: distance(contact.node_id, target))[: self._settings.k]
 
-    async def get_peers(self, topic20: bytes) -> AsyncIterator[Address]:
+    async def get_peers(self, topic20: bytes) -> AsyncGenerator[Address, None]:
         """Peers of a 20-byte topic as they are found; ends with the lookup. Each address comes once."""
         _check_target(topic20)
         await self._wait_ready()
@@ -376,23 +387,23 @@ class DhtService:
     # Bootstrap and the saved table
 
     async def _resolve_bootstrap(self) -> None:
-        pending = list(self._hosts)
-        while pending:
-            resolved = await asyncio.gather(*(resolve(host) for host in pending))
-            addresses = [address for found in resolved for address in found]
-            self._add_bootstrap(addresses)
+        """Resolves the hosts that were named, and tries again those that cannot be resolved for as long as it
+        takes.
+        """
+        while True:
+            self._unresolved_changed.clear()
+            pending, self._unresolved = self._unresolved, []
+            await self._resolve(pending)
             self._ready.set()
-            pending = [host for host, found in zip(pending, resolved, strict=True) if not found]
-            if pending:
-                await asyncio.sleep(RESOLVE_RETRY_S)
-        self._ready.set()
+            deadline = self._time() + (RESOLVE_RETRY_S if self._unresolved else IDLE_S)
+            await _wait_until(self._unresolved_changed, deadline)
 
-    async def add_nodes(self, hosts: Iterable[HostPort]) -> None:
-        """Further first nodes, from a link's hints; one that does not resolve is left out."""
+    async def _resolve(self, hosts: Sequence[HostPort]) -> None:
         resolved = await asyncio.gather(*(resolve(host) for host in hosts))
-        self._add_bootstrap([address for found in resolved for address in found])
+        self._ask([address for found in resolved for address in found])
+        self._unresolved += [host for host, found in zip(hosts, resolved, strict=True) if not found]
 
-    def _add_bootstrap(self, addresses: list[Address]) -> None:
+    def _ask(self, addresses: list[Address]) -> None:
         for each in self._sockets:
             family = each.node.family
             mine = [address for address in addresses if (":" in address[0]) == (family is Family.V6)]
@@ -434,7 +445,7 @@ class DhtService:
         while True:
             self._upkeep_changed.clear()
             dues = [due for _, due in self._announced.values()] + [due for _, due in self._published.values()]
-            await _wait_until(self._upkeep_changed, min(dues, default=self._time() + 3600.0))
+            await _wait_until(self._upkeep_changed, min(dues, default=self._time() + IDLE_S))
             now = self._time()
             for topic, (port, due) in list(self._announced.items()):
                 if due <= now:

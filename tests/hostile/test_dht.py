@@ -426,9 +426,17 @@ def test_a_lookup_succeeds_although_a_fifth_of_the_nodes_swallow_every_query() -
 
 @pytest.mark.parametrize(
     "peer",
-    [("84.1.1.1", 0), ("127.0.0.1", 80), ("224.0.0.1", 80), ("10.0.0.1", 80), ("192.168.1.1", 80), ("0.0.0.0", 80),
-     ("255.255.255.255", 80), ("169.254.1.1", 80)],
-)  # fmt: skip
+    [
+        ("84.1.1.1", 0),
+        ("127.0.0.1", 80),
+        ("224.0.0.1", 80),
+        ("10.0.0.1", 80),
+        ("192.168.1.1", 80),
+        ("0.0.0.0", 80),
+        ("255.255.255.255", 80),
+        ("169.254.1.1", 80),
+    ],
+)
 def test_peers_with_port_0_loopback_multicast_or_private_addresses_are_dropped(peer: Address) -> None:
     operation = FindPeers(TARGET)
     operation.heard(Contact(b"x" * 20, ASKER), Response(b"tran", b"x" * 20, peers=[peer, ("84.1.1.1", 80)]))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -81,10 +82,8 @@ def test_flipped_bytes_raise_only_remote_errors(sample: bytes, data: st.DataObje
     changed = bytearray(sample)
     for _ in range(data.draw(st.integers(1, 4))):
         changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
-    try:
+    with suppress(RemoteError):
         parse(bytes(changed))
-    except RemoteError:
-        pass
     feed(bytes(changed))
 
 
@@ -127,10 +126,8 @@ def test_well_formed_bencode_with_wrong_contents_raises_only_remote_errors(
     fields: dict[bytes, object],
 ) -> None:
     data = bencode.encode(fields)
-    try:
+    with suppress(RemoteError):
         parse(data)
-    except RemoteError:
-        pass
     feed(data)
 
 

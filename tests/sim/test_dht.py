@@ -160,16 +160,17 @@ def test_hops_and_messages_per_lookup_stay_small(
 ) -> None:
     walks = [each.lookup for each in lookups(outcome) if each.lookup is not None]
     hops, queries = mean([walk.hops for walk in walks]), mean([walk.requests for walk in walks])
+    most = max(walk.requests for walk in walks)
     stored = mean([each.stored for each in outcome.stores])
     with capsys.disabled():
         print(
             f"\n  {NODES} nodes, {LOSS:.0%} loss, {outcome.replaced} replaced in {MINUTES} min: "
-            f"{hops:.2f} hops and {queries:.1f} queries per lookup (most {max(walk.requests for walk in walks)}); "
+            f"{hops:.2f} hops and {queries:.1f} queries per lookup (at most {most}); "
             f"stored at {stored:.1f} nodes; {outcome.sent:,} datagrams"
         )
     assert 1 <= hops <= 4
     assert 8 <= queries <= 16
-    assert max(walk.requests for walk in walks) <= 40
+    assert most <= 40
 
 
 def test_stores_reach_nearly_k_nodes(outcome: Outcome) -> None:

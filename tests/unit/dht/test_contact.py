@@ -29,13 +29,17 @@ def test_addresses_survive_packing(host: str, port: int) -> None:
     assert unpack_address(packed) == (host, port)
 
 
-@given(st.lists(st.tuples(st.binary(min_size=20, max_size=20), st.ip_addresses(v=4).map(str), ports), max_size=9))
+@given(
+    st.lists(st.tuples(st.binary(min_size=20, max_size=20), st.ip_addresses(v=4).map(str), ports), max_size=9)
+)
 def test_contacts_survive_packing(entries: list[tuple[bytes, str, int]]) -> None:
     contacts = [Contact(node_id, (host, port)) for node_id, host, port in entries]
     assert unpack_contacts(pack_contacts(contacts), Family.V4) == contacts
 
 
-@pytest.mark.parametrize(("family", "size"), [(Family.V4, 25), (Family.V4, 27), (Family.V6, 26), (Family.V6, 37)])
+@pytest.mark.parametrize(
+    ("family", "size"), [(Family.V4, 25), (Family.V4, 27), (Family.V6, 26), (Family.V6, 37)]
+)
 def test_contacts_of_no_whole_number_are_refused(family: Family, size: int) -> None:
     with pytest.raises(ValueError):
         unpack_contacts(bytes(size), family)

@@ -56,7 +56,10 @@ BEP5 = [
         Query(b"aa", ID, AnnouncePeer(TARGET, 6881, b"aoeusnth", implied_port=True)),
     ),
     (b"d1:rd2:id20:mnopqrstuvwxyz123456e1:t2:aa1:y1:re", Response(b"aa", TARGET)),
-    (b"d1:eli201e23:A Generic Error Ocurrede1:t2:aa1:y1:ee", ErrorReply(b"aa", 201, "A Generic Error Ocurred")),
+    (
+        b"d1:eli201e23:A Generic Error Ocurrede1:t2:aa1:y1:ee",
+        ErrorReply(b"aa", 201, "A Generic Error Ocurred"),
+    ),
 ]
 
 
@@ -90,7 +93,15 @@ def test_queries_round_trip(request_: FindNode) -> None:
 
 def test_responses_round_trip_with_everything_in_them() -> None:
     response = Response(
-        b"tran", ID, CONTACTS, CONTACTS6, b"token", [("8.1.1.1", 80), ("2a01::1", 81)], None, 7, ("2a01:4f8::2", 9)
+        b"tran",
+        ID,
+        CONTACTS,
+        CONTACTS6,
+        b"token",
+        [("8.1.1.1", 80), ("2a01::1", 81)],
+        None,
+        7,
+        ("2a01:4f8::2", 9),
     )
     assert parse(encode_response(response)) == response
 
@@ -117,5 +128,7 @@ def test_our_messages_fit_one_unfragmented_datagram() -> None:
     contacts = [Contact(bytes([i]) * 20, ("8.1.2.3", 6881)) for i in range(8)]
     item = MutableItem(b"k" * 32, b"", 2**62, b"996:" + b"v" * 996, b"s" * 64)
     full = Response(b"tran", ID, contacts, (), b"tokentok", None, item, None, ("8.1.1.1", 1))
-    peers = Response(b"tran", ID, contacts, (), b"tokentok", [("8.1.1.1", 80)] * 88, None, None, ("8.1.1.1", 1))
+    peers = Response(
+        b"tran", ID, contacts, (), b"tokentok", [("8.1.1.1", 80)] * 88, None, None, ("8.1.1.1", 1)
+    )
     assert max(len(encode_response(full)), len(encode_response(peers))) <= 1472

@@ -149,5 +149,7 @@ def test_we_never_ask_ourselves() -> None:
 def test_candidates_are_bounded_and_the_farthest_give_way() -> None:
     walk = lookup(contacts(SETTINGS.max_candidates * 3))
     assert len(walk._order) == SETTINGS.max_candidates
-    nearest = sorted(contacts(SETTINGS.max_candidates * 3), key=lambda each: distance(each.node_id, walk.target))
+    nearest = sorted(
+        contacts(SETTINGS.max_candidates * 3), key=lambda each: distance(each.node_id, walk.target)
+    )
     assert walk.next_contacts() == nearest[: SETTINGS.alpha]

@@ -5,7 +5,17 @@ import random
 from pearrt.crypto import ed25519
 from pearrt.dht.contact import Contact, Family
 from pearrt.dht.items import MutableItem, sign_item
-from pearrt.dht.krpc import FindNode, GetPeers, Ping, Put, Query, Response, encode_query, encode_response, parse
+from pearrt.dht.krpc import (
+    FindNode,
+    GetPeers,
+    Ping,
+    Put,
+    Query,
+    Response,
+    encode_query,
+    encode_response,
+    parse,
+)
 from pearrt.dht.node import DhtNode
 from pearrt.dht.node_id import is_secure
 from pearrt.dht.operations import Announce, FindMutable, FindNodes, FindPeers, PutMutable
@@ -109,7 +119,9 @@ def _put_to_nodes_that_hold(seqs: list[int | None], *, cas: int) -> tuple[PutMut
                 sent[address] = query.request.cas
             node_id, seq = held[address]
             item = None if seq is None else sign_item(SEED, b"%d" % seq, salt=b"", seq=seq)
-            node.receive(encode_response(Response(query.transaction, node_id, token=b"tok", item=item)), address, 0.1)
+            node.receive(
+                encode_response(Response(query.transaction, node_id, token=b"tok", item=item)), address, 0.1
+            )
     return operation, [sent[address] for address in held if address in sent]
 
 
@@ -168,7 +180,9 @@ def test_bootstrap_is_tried_again_until_somebody_answers() -> None:
 def test_restored_contacts_replace_bootstrap_nodes() -> None:
     with World(size=12) as world:
         newcomer = world.swarm.add(bootstrap=[])
-        newcomer.node.restore([Contact(n.node.node_id, n.address) for n in world.swarm.nodes[:5]], world.loop.now)
+        newcomer.node.restore(
+            [Contact(n.node.node_id, n.address) for n in world.swarm.nodes[:5]], world.loop.now
+        )
         newcomer.flush()
         operation = FindNodes(TARGET)
         newcomer.start(operation)

@@ -30,7 +30,9 @@ def test_closest_is_what_sorting_all_entries_would_give(seed: int, count: int) -
     rng = random.Random(seed)
     table = filled(rng, 120)
     for target in (random_id(rng), table.own_id, next(iter(table)).contact.node_id):
-        by_distance = sorted((entry.contact for entry in table), key=lambda each: distance(each.node_id, target))
+        by_distance = sorted(
+            (entry.contact for entry in table), key=lambda each: distance(each.node_id, target)
+        )
         assert table.closest(target, count) == by_distance[:count]
 
 
