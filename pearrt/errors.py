@@ -22,6 +22,7 @@
         Full                 no space left
         Corrupt              stored bytes are no longer what they were
         Locked               another process is using it
+        NoSuchBlock          not here, or no longer
       SandboxError         what runs must be contained
         Unsupported          this machine cannot contain the app
         Denied               not permitted, or not approved
@@ -151,6 +152,10 @@ class Corrupt(StoreError):
 
 class Locked(StoreError):
     code = "store-locked"
+
+
+class NoSuchBlock(StoreError):
+    code = "no-such-block"
 
 
 class SandboxError(PearrtError):

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pearrt.crypto.hashes import sha256
-from pearrt.errors import Corrupt, DigestMismatch, Full, Locked, StoreError
+from pearrt.errors import Corrupt, DigestMismatch, Full, Locked, NoSuchBlock, StoreError
 from pearrt.store import service
-from pearrt.store.service import MAX_BLOCK_BYTES, NoSuchBlock, Store
+from pearrt.store.reports import FsckReport, GcReport, StoreUsage
+from pearrt.store.service import MAX_BLOCK_BYTES, Store
 from tests.support.require import require
 from tests.support.trees import noise
 
@@ -45,7 +46,7 @@ def test_put_is_got_back_in_this_process_and_the_next(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         assert store.has(sha256(data))
         assert store.get(sha256(data)) == data
-        assert store.usage() == service.StoreUsage(1, len(data), 0, 0)
+        assert store.usage() == StoreUsage(1, len(data), 0, 0)
 
 
 def test_wrong_bytes_are_never_visible(tmp_path: Path) -> None:
@@ -151,17 +152,17 @@ def test_gc_keeps_what_any_pin_names(tmp_path: Path) -> None:
         ids = fill(store, 6)
         store.pin("a", ids[:3])
         store.pin("b", ids[2:5])
-        assert store.gc(dry_run=True) == service.GcReport(1, 1000)
+        assert store.gc(dry_run=True) == GcReport(1, 1000)
         assert store.has(ids[5])
-        assert store.gc() == service.GcReport(1, 1000)
+        assert store.gc() == GcReport(1, 1000)
         store.unpin("a")
         store.unpin("never")
         assert store.gc().removed == 2
         assert [store.has(block_id) for block_id in ids] == [False, False, True, True, True, False]
         store.pin("b", ids[4:5])
         assert store.gc().removed == 2
-        assert store.usage() == service.StoreUsage(1, 1000, 1, 1000)
-        assert store.gc() == service.GcReport(0, 0)
+        assert store.usage() == StoreUsage(1, 1000, 1, 1000)
+        assert store.gc() == GcReport(0, 0)
 
 
 def test_pins_survive_the_process_and_may_come_before_the_blocks(tmp_path: Path) -> None:
@@ -199,17 +200,19 @@ def test_damaged_pin_is_said_and_nothing_is_collected(tmp_path: Path) -> None:
 def test_fsck_drops_damaged_and_foreign_files(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         ids = fill(store, 10)
-        assert store.fsck() == service.FsckReport(10, (), ())
+        assert store.fsck() == FsckReport(10, (), ())
         file_of(tmp_path, ids[3]).write_bytes(noise(3, 999))
         file_of(tmp_path, ids[4]).write_bytes(noise(3, MAX_BLOCK_BYTES + 10))
         (tmp_path / "blocks" / "00" / "notes.txt").write_bytes(b"x")
         (tmp_path / "blocks" / "ff" / file_of(tmp_path, ids[0]).name).write_bytes(b"x")
+        (tmp_path / "blocks" / "00" / "folder" / "deep").mkdir(parents=True)
+        (tmp_path / "blocks" / "other").mkdir()
         report = store.fsck()
         assert set(report.damaged) == {ids[3], ids[4]}
         assert report.checked == 10
-        assert len(report.foreign) == 2
+        assert len(report.foreign) == 4
         assert not report.clean
-        assert store.fsck() == service.FsckReport(8, (), ())
+        assert store.fsck() == FsckReport(8, (), ())
         assert not store.has(ids[3])
 
 

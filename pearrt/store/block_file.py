@@ -1,0 +1,50 @@
+"""One block as a file: written new, read whole, never through a link."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pearrt.errors import Full, StoreError
+
+MAX_BLOCK_BYTES = 256 * 1024
+
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+
+
+def write_new(path: Path, data: bytes | memoryview) -> None:
+    """Writes a file that must not exist yet, private to the user; removes it on failure. Raises OSError."""
+    fd = os.open(path, _CREATE, 0o600)
+    try:
+        try:
+            if os.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+def read(path: Path) -> bytes:
+    """The file's bytes; of one longer than a block may be, just enough to see that. Raises OSError."""
+    fd = os.open(path, _READ)
+    try:
+        return os.read(fd, MAX_BLOCK_BYTES + 1)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def store_errors(root: Path) -> Iterator[None]:
+    """OSError as an error of the store at `root`: Full where the disk or quota is, StoreError else."""
+    try:
+        yield
+    except OSError as e:
+        kind = Full if e.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+        raise kind(f"Store {root}: {e.strerror}.") from e
