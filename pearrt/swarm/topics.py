@@ -35,6 +35,7 @@ class LinkTopics:
         self._initiator = initiator
         self._ours: dict[bytes, bytes] = {}  # the proof that we expect from the peer -> topic
         self._unmatched: set[bytes] = set()
+        self._withdrawn: dict[int, bytes] = {}  # channels that we left and the peer did not -> its proof
 
     def offer(self, topics: Iterable[bytes]) -> tuple[list[bytes], list[Joined]]:
         """We are here for further topics: (proofs to send, topics joined thereby)."""
@@ -55,7 +56,11 @@ class LinkTopics:
         if self._ours.pop(expected, None) is None:
             return None
         channel = channel_of(topic, self._hash)
-        return channel if self.joined.pop(channel, None) is not None else None
+        if self.joined.pop(channel, None) is None:
+            return None
+        self._unmatched.add(expected)  # the peer stays: its proof holds if we come back
+        self._withdrawn[channel] = expected
+        return channel
 
     def proofs(self, proofs: Iterable[bytes]) -> list[Joined]:
         """The peer proves topics. Raises LimitExceeded where they are more than anybody runs."""
@@ -72,6 +77,7 @@ class LinkTopics:
 
     def left(self, channel: int) -> bytes | None:
         """The peer leaves a channel; its topic."""
+        self._unmatched.discard(self._withdrawn.pop(channel, b""))
         return self.joined.pop(channel, None)
 
     def _join(self, topic: bytes) -> list[Joined]:
@@ -79,4 +85,5 @@ class LinkTopics:
         if channel in self.joined or len(self.joined) >= MAX_JOINED:
             return []
         self.joined[channel] = topic
+        self._withdrawn.pop(channel, None)
         return [Joined(topic, channel)]

@@ -1,7 +1,8 @@
 """Serves blocks: carries out what the upload queue grants. A shell.
 
-A block is read from the store in a thread, handed to the link, and its slot is free again once the link has
-passed it to the socket. A block that the store lost or dropped as damaged is refused.
+A block is read from the store in a thread, handed to the link,
+and its slot is free again once the link has passed it to the socket. A block that the store lost or dropped
+as damaged is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from pearrt.errors import PearrtError
-from pearrt.peer.messages import NOT_FOUND, Block, Promise, Refuse
+from pearrt.peer.messages import NOT_FOUND, Block, Buffer, Promise, Refuse
 from pearrt.store.service import Store
 from pearrt.swarm.upload import Grant, Promised, UploadQueue
 
@@ -96,24 +97,27 @@ class Uplink:
 
         def finished(result: Future[bytes]) -> None:
             if not loop.is_closed() and not result.cancelled():
-                loop.call_soon_threadsafe(self._send, grant, channel, result)
+                loop.call_soon_threadsafe(self._was_read, grant, channel, result)
 
         future.add_done_callback(finished)
 
-    def _send(self, grant: Grant[PeerLink], channel: int, result: Future[bytes]) -> None:
-        link = grant.peer
-        if link.closed:
-            return
+    def _was_read(self, grant: Grant[PeerLink], channel: int, result: Future[bytes]) -> None:
         try:
             data = result.result()
         except PearrtError:
-            link.send(Refuse(channel, NOT_FOUND, (grant.block_id,)))
-            self._queue.sent(link, 0, time.monotonic())
-            self.serve_soon()
+            if not grant.peer.closed:
+                grant.peer.send(Refuse(channel, NOT_FOUND, (grant.block_id,)))
+                self._queue.sent(grant.peer, 0, time.monotonic())
+                self.serve_soon()
             return
-        self._leaving.setdefault(link, deque()).append(len(data))
-        self._on_served(link, _topic(grant), len(data))
-        link.send(Block(grant.block_id, data))
+        self._send(grant, data)
+
+    def _send(self, grant: Grant[PeerLink], data: Buffer) -> None:
+        link = grant.peer
+        if not link.closed:
+            self._leaving.setdefault(link, deque()).append(len(data))
+            self._on_served(link, _topic(grant), len(data))
+            link.send(Block(grant.block_id, data))
 
 
 def _topic(item: Grant[PeerLink] | Promised[PeerLink]) -> bytes:

@@ -97,3 +97,30 @@ def test_claims_are_checked_once_the_bundle_is_known() -> None:
     claims.announced(int.from_bytes(b"eeee"), [16])
     with pytest.raises(ProtocolViolation):
         claims.resolve(digest, 16)
+
+
+def test_who_leaves_and_comes_back_is_joined_again() -> None:
+    ours, theirs = LinkTopics(b"h" * 32, initiator=True), LinkTopics(b"h" * 32, initiator=False)
+    topic = b"t" * 32
+    proofs, _ = ours.offer([topic])
+    answer, joined = theirs.offer([topic])
+    assert joined == []
+    [there] = theirs.proofs(proofs)
+    assert [each.topic for each in ours.proofs(answer)] == [topic]
+
+    assert ours.withdraw(topic) == there.channel
+    assert theirs.left(there.channel) == topic
+    proofs, joined = ours.offer([topic])
+    assert [each.topic for each in joined] == [topic]
+    assert [each.topic for each in theirs.proofs(proofs)] == [topic]
+
+
+def test_who_comes_back_after_the_peer_left_too_waits_for_its_proof() -> None:
+    ours, theirs = LinkTopics(b"h" * 32, initiator=True), LinkTopics(b"h" * 32, initiator=False)
+    topic = b"t" * 32
+    ours.proofs(theirs.offer([topic])[0])
+    ours.offer([topic])
+    channel = ours.withdraw(topic)
+    assert channel is not None
+    ours.left(channel)
+    assert ours.offer([topic])[1] == []
