@@ -13,6 +13,7 @@ from pearrt.errors import Full, StoreError
 MAX_BLOCK_BYTES = 256 * 1024
 
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)  # preadv2(2), Linux: fail rather than wait for the disk
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -36,6 +37,18 @@ def read(path: Path) -> bytes:
     fd = os.open(path, _READ)
     try:
         return os.read(fd, MAX_BLOCK_BYTES + 1)
+    finally:
+        os.close(fd)
+
+
+def read_cached(path: Path) -> bytearray | None:
+    """The file's bytes if they are in the page cache; None where not, or where that can't be told. Raises OSError."""
+    if not _NOWAIT:
+        return None
+    fd = os.open(path, _READ)
+    try:
+        data = bytearray(min(os.fstat(fd).st_size, MAX_BLOCK_BYTES + 1))
+        return data if os.preadv(fd, [data], 0, _NOWAIT) == len(data) else None
     finally:
         os.close(fd)
 

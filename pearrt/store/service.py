@@ -27,7 +27,7 @@ from types import TracebackType
 from pearrt.atomic import sync_folder
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import Corrupt, DigestMismatch, NoSuchBlock, StoreError
-from pearrt.store.block_file import MAX_BLOCK_BYTES, read, store_errors, write_new
+from pearrt.store.block_file import MAX_BLOCK_BYTES, read, read_cached, store_errors, write_new
 from pearrt.store.layout import PREFIXES, Layout, is_block_name
 from pearrt.store.lock import ProcessLock
 from pearrt.store.pins import Pins
@@ -101,7 +101,11 @@ class Store:
         temporary = self._layout.temporary / str(next(self._serial))
         with store_errors(self.root):
             write_new(temporary, data)
-            os.rename(temporary, path)
+            try:
+                os.rename(temporary, path)
+            except FileNotFoundError:  # the first block of its folder
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                os.rename(temporary, path)
         with self._mutex:
             self._have.add(block_id)
             self._verified.add(block_id)
@@ -124,6 +128,15 @@ class Store:
             with self._mutex:
                 self._verified.add(block_id)
         return data
+
+    def get_now(self, block_id: bytes) -> bytearray | None:
+        """The block if that takes no waiting: verified before and in the page cache (Linux). Else None."""
+        if block_id not in self._verified:
+            return None
+        try:
+            return read_cached(self._layout.block(block_id))
+        except OSError:
+            return None  # not cached, gone, or a file system that can't tell: `get` finds out
 
     def pin(self, name: str, ids: Iterable[bytes]) -> None:
         """Makes `name` keep exactly `ids`, here or yet to come; replaces what it kept. Durable on return."""
@@ -199,8 +212,6 @@ class Store:
         for folder in (self.root, self._layout.blocks, self._layout.temporary, self._layout.pins):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_file.acquire()
-        for prefix in set(PREFIXES).difference(os.listdir(self._layout.blocks)):
-            (self._layout.blocks / prefix).mkdir(mode=0o700)
         for leftover in self._layout.temporary.iterdir():
             leftover.unlink()
         self._pins.sweep()

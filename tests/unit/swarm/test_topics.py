@@ -63,8 +63,8 @@ def test_leaving_ends_the_channel_and_joining_again_opens_it() -> None:
     assert b.withdraw(TOPIC) == joined.channel
     assert b.withdraw(TOPIC) is None
     _, again = b.offer([TOPIC])
-    assert again == []
-    assert b.proofs(from_a) == [Joined(TOPIC, joined.channel)]
+    assert again == [Joined(TOPIC, joined.channel)], "the peer stayed: its proof still holds"
+    assert b.proofs(from_a) == []
 
 
 def test_claims_wait_in_bounded_space() -> None:
