@@ -19,7 +19,7 @@ from typing import Any
 from pearrt.crypto.hashes import sha256
 from pearrt.store.service import Store
 
-CRASHING = ("open", "write", "rename", "replace", "unlink", "fsync", "close", "mkdir")
+CRASHING = ("open", "write", "rename", "replace", "unlink", "fsync", "close", "mkdir", "ftruncate")
 KILLS = 40
 
 
