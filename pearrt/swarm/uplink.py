@@ -1,8 +1,8 @@
 """Serves blocks: carries out what the upload queue grants. A shell.
 
-A block is read from the store (at once where it is in the page cache, else in a thread) and handed to the link;
-its slot is free again once the link has passed it to the socket. A block that the store lost or dropped as
-damaged is refused.
+A block is read from the store (at once where it is in the page cache, else in a thread) and handed to the
+link; its slot is free again once the link has passed it to the socket. A block that the store lost or dropped
+as damaged is refused.
 """
 
 from __future__ import annotations
