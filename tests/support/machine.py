@@ -27,8 +27,11 @@ class CommandFailed(AssertionError):
 class Machine:
     """`pearrt(*args)` runs a command as a person would; `ok` parses the envelope of its `--json`."""
 
-    def __init__(self, home: Home, bootstrap: str = "", **settings: str) -> None:
+    def __init__(
+        self, home: Home, bootstrap: str = "", *, prefix: tuple[str, ...] = (), **settings: str
+    ) -> None:
         self.home = home
+        self.prefix = prefix  # ("ip", "netns", "exec", …) puts its commands into a namespace
         self.environ = {
             key: value for key, value in os.environ.items() if not key.startswith("PEARRT_LISTEN")
         }
@@ -46,7 +49,7 @@ class Machine:
 
     def pearrt(self, *args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*PEARRT, *map(str, args)],
+            [*self.prefix, *PEARRT, *map(str, args)],
             env=self.environ,
             input=stdin,
             capture_output=True,
