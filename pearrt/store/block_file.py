@@ -42,7 +42,7 @@ def read(path: Path) -> bytes:
 
 
 def read_cached(path: Path) -> bytearray | None:
-    """The file's bytes if they are in the page cache; None where that is not so or not known. Raises OSError."""
+    """The file's bytes if they are in the page cache, None where not, or not known. Raises OSError."""
     if not _NOWAIT:
         return None
     fd = os.open(path, _READ)
