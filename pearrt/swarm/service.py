@@ -36,7 +36,7 @@ from pearrt.swarm.intake import Done, Intake
 from pearrt.swarm.membership import Membership
 from pearrt.swarm.remembered import Remembered
 from pearrt.swarm.reputation import Offence, Reputation
-from pearrt.swarm.scope import Address, Scope, scope_of
+from pearrt.swarm.scope import Address, Scope, near, scope_of
 from pearrt.swarm.topics import LinkTopics
 from pearrt.swarm.uplink import Uplink
 from pearrt.swarm.upload import UploadQueue
@@ -338,4 +338,5 @@ class SwarmService:
 
 def _is_near(link: PeerLink) -> bool:
     """Whether the peer is on our site, as far as addresses tell."""
-    return scope_of(link.address[0]) < Scope.WORLD
+    host = link.address[0]
+    return scope_of(host) < Scope.WORLD or near(link.local_host, host)
