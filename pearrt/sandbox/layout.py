@@ -24,6 +24,7 @@ from pearrt.sandbox.policy import Permissions
 
 APP, DATA, BYTECODE = "/app", "/data", "/bytecode"
 CHANNEL_FD = 3
+SHIM_NAME = "<pearrt>"
 READY, FAILED, GO = b"+", b"-", b"!"  # between the shim and the launcher
 HOSTNAME = "pearrt"
 USER = "app"
@@ -155,8 +156,6 @@ def environment(host: Host, launch: Launch, outside: Mapping[str, str]) -> dict[
         "PYTHONPATH": ":".join(search_path(launch)),  # for the interpreters that the app starts itself
         "MALLOC_ARENA_MAX": "2",
     }
-    if launch.bytecode is not None:
-        env["PYTHONPYCACHEPREFIX"] = BYTECODE
     if launch.channel_fd is not None:
         env["PEARRT_CHANNEL_FD"] = str(CHANNEL_FD)
     for name in _PASSED_ON:

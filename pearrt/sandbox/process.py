@@ -178,11 +178,17 @@ def identity(app_key: bytes) -> layout.Identity:
 
 
 def _shim_code() -> CodeType:
-    """The shim compiled: from the package's bytecode cache where there is one."""
+    """The shim compiled: from the package's bytecode cache where there is one. Its name says nothing of where
+    it lies on this machine."""
     loader = importlib.machinery.SourceFileLoader("shim", str(SHIM))
     code = loader.get_code("shim")
     assert code is not None
-    return code
+    return _renamed(code)
+
+
+def _renamed(code: CodeType) -> CodeType:
+    inner = tuple(_renamed(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename=layout.SHIM_NAME, co_consts=inner)
 
 
 def _memory_file(data: bytes, opened: list[int]) -> int:

@@ -65,6 +65,7 @@ PRCTLS = {
 }  # fmt: skip
 
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_MSG_FASTOPEN = 0x20000000  # connects while it sends
 _S_IFMT, _S_IFREG, _S_IFIFO = 0o170000, 0o100000, 0o010000
 
 
@@ -79,6 +80,11 @@ def _one_of(values: Sequence[int]) -> list[Instruction]:
     return [*tests, (_RETURN, 0, 0, _EPERM)]
 
 
+def _no_bit(mask: int) -> list[Instruction]:
+    """EPERM when the loaded word has any bit of `mask`, else allows."""
+    return [(_JSET, 0, 1, mask), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
+
+
 def _none_of(values: Sequence[int]) -> list[Instruction]:
     """EPERM when the loaded word is one of `values`, else allows."""
     tests = [part for value in values for part in ((_JEQ, 0, 1, value), (_RETURN, 0, 0, _EPERM))]
@@ -91,12 +97,7 @@ def _checks() -> dict[str, list[Instruction]]:
     mode = [(_AND, 0, 0, _S_IFMT), *_one_of((0, _S_IFREG, _S_IFIFO))]
     stream = [_argument(1), (_AND, 0, 0, _SOCK_TYPE_MASK), *_one_of((_SOCK_STREAM,))]
     return {
-        "clone": [
-            _argument(0),
-            (_JSET, 0, 1, _CLONE_NAMESPACES),
-            (_RETURN, 0, 0, _EPERM),
-            (_RETURN, 0, 0, _ALLOW),
-        ],
+        "clone": [_argument(0), *_no_bit(_CLONE_NAMESPACES)],
         "ioctl": [_argument(1), *_one_of(tuple(IOCTLS.values()))],
         "kill": [_argument(0), *_none_of((0,))],
         "mknod": [_argument(1), *mode],
@@ -105,6 +106,8 @@ def _checks() -> dict[str, list[Instruction]]:
         "pidfd_send_signal": [_argument(3), *_one_of((0,))],
         "prctl": [_argument(0), *_one_of(tuple(PRCTLS.values()))],
         "prlimit64": [_argument(0), *_one_of((0,))],
+        "sendmmsg": [_argument(3), *_no_bit(_MSG_FASTOPEN)],
+        "sendmsg": [_argument(2), *_no_bit(_MSG_FASTOPEN)],
         "sendto": [*no_address, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)],
         "setpriority": [_argument(0), *_one_of((0,))],
         "socketpair": [_argument(0), (_JEQ, 1, 0, _AF_UNIX), (_RETURN, 0, 0, _EPERM), *stream],

@@ -40,7 +40,7 @@ _PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 24, 47
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _CLONE_NEWUSER = 0x10000000
 _MS_BIND = 4096
-_AF_INET, _SOCK_STREAM = 2, 1
+_AF_INET, _SOCK_STREAM, _SOL_SOCKET, _SO_TYPE = 2, 1, 1, 3
 
 # struct landlock_ruleset_attr: access rights that each ABI version knows (include/uapi/linux/landlock.h).
 _FS_BITS_OF_ABI = (0, 13, 14, 15, 15, 16)  # index: ABI; the last holds for all later ones
@@ -105,12 +105,14 @@ def _whitelist_descriptors(settings: dict[str, Any]) -> None:
 
 
 def _neutralise(fd: int) -> None:
-    """A closed standard descriptor, or one that is a folder (a way out for openat), becomes /dev/null."""
+    """A closed standard descriptor, or one that leads out (a folder, a socket that is no stream), becomes
+    /dev/null."""
     try:
-        folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        mode = os.fstat(fd).st_mode
+        bad = stat.S_ISDIR(mode) or (stat.S_ISSOCK(mode) and _socket_type(fd) != _SOCK_STREAM)
     except OSError:
-        folder = True
-    if folder:
+        bad = True
+    if bad:
         null = os.open("/dev/null", os.O_RDWR)
         if null != fd:
             os.dup2(null, fd, inheritable=True)
@@ -139,6 +141,12 @@ def _share_processors(number: int) -> None:
     if number < len(available):
         first = int.from_bytes(os.urandom(4), "big") % len(available)
         os.sched_setaffinity(0, {(available * 2)[first + i] for i in range(number)})
+
+
+def _socket_type(fd: int) -> int:
+    kind, size = ctypes.c_int(), ctypes.c_uint(4)
+    _libc.getsockopt(fd, _SOL_SOCKET, _SO_TYPE, ctypes.byref(kind), ctypes.byref(size))
+    return kind.value
 
 
 def _limit(number: int, limit: int) -> None:
@@ -276,10 +284,34 @@ def _report(settings: dict[str, Any], message: bytes) -> None:
 def _prepare_interpreter(settings: dict[str, Any]) -> None:
     sys.path[:0] = settings["path"]
     sys.argv[:] = settings["argv"]
+    sys.excepthook = _show_error
     sys.orig_argv[:] = [sys.executable, *settings["argv"]]
     if settings["bytecode"]:
-        sys.pycache_prefix = settings["bytecode"]
+        _find_bytecode(settings["folder"], settings["bytecode"])
     vars(__import__("builtins")).update(exit=sys.exit, quit=sys.exit)  # what `site` would have added
+
+
+def _find_bytecode(folder: str, bytecode: str) -> None:
+    """Lets imports from the release look there for compiled modules. `sys.pycache_prefix` would do so for the
+    standard library as well, and miss its own."""
+    import _frozen_importlib_external as importer
+
+    standard = importer.cache_from_source
+
+    def cache_from_source(path: Any, *arguments: Any, **options: Any) -> str:
+        cached: str = standard(path, *arguments, **options)
+        above, found, name = cached.rpartition("/__pycache__/")
+        return f"{bytecode}{above}/{name}" if found and cached.startswith(f"{folder}/") else cached
+
+    importer.cache_from_source = cache_from_source
+
+
+def _show_error(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+    """As Python does, from the app's own first frame on."""
+    own = ("<string>", _show_error.__code__.co_filename)  # `-c`, which started the shim, and the shim
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in own:
+        traceback = traceback.tb_next
+    sys.__excepthook__(kind, error.with_traceback(traceback), traceback)
 
 
 def _compile(settings: dict[str, Any]) -> None:

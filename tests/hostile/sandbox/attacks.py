@@ -432,6 +432,12 @@ def connect_to_an_abstract_socket(t: dict) -> object:
 
 
 @attack
+def connect_to_a_socket_of_the_machine(t: dict) -> object:
+    """As D-Bus, X11, Wayland, docker and agents have."""
+    return _connect(socket.AF_UNIX, socket.SOCK_STREAM, t["bus"])
+
+
+@attack
 def connect_to_a_visible_socket(t: dict) -> object:
     return _connect(socket.AF_UNIX, socket.SOCK_STREAM, os.path.join(t["data"], "stream.sock"))
 

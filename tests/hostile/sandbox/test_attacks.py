@@ -57,9 +57,11 @@ def surroundings(app: sandboxed.AppFolder) -> Iterator[tuple[dict, tuple[int, ..
         tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         targets = {
             "secret": str(secret), "token": token, "victim": victim.pid, "marker": marker,
+            "bus": f"{app.folder}/bus",
             "tcp_port": tcp.getsockname()[1], "abstract": f"pearrt-{token}",
         }  # fmt: skip
         listeners = (
+            (socket.SOCK_STREAM, targets["bus"]),
             (socket.SOCK_STREAM, "\0" + targets["abstract"]),
             (socket.SOCK_STREAM, f"{app.data}/stream.sock"),
         )

@@ -103,6 +103,14 @@ def test_sendto_takes_no_address(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_sending_does_not_connect(machine: str) -> None:
+    """MSG_FASTOPEN on a TCP socket that was handed in would."""
+    for name, flags_at in (("sendmsg", 2), ("sendmmsg", 3)):
+        assert of(machine, name, *[3] * flags_at, 0x4000) == ALLOW
+        assert of(machine, name, *[3] * flags_at, 0x20004000) == EPERM
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_terminals_can_be_used_but_not_typed_into(machine: str) -> None:
     for command in (0x5401, 0x5402, 0x5413, 0x541B):
         assert of(machine, "ioctl", 0, command) == ALLOW
