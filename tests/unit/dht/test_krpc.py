@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from pearrt.dht.krpc import (
 )
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "dht" / "messages.json"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "protocol" / "dht.md"
 ID = b"abcdefghij0123456789"
 TARGET = b"mnopqrstuvwxyz123456"
 CONTACTS = [Contact(TARGET, ("8.1.2.3", 6881)), Contact(ID, ("8.1.2.4", 1))]
@@ -73,6 +75,14 @@ def test_the_examples_of_bep_5_in_both_directions(data: bytes, message: Message)
 def test_the_vectors_of_the_protocol_document_round_trip(name: str) -> None:
     data = bytes.fromhex(json.loads(VECTORS.read_text())[name])
     assert encode(parse(data)) == data
+
+
+def test_the_exchange_in_the_protocol_document_is_that_of_the_vectors() -> None:
+    block = DOCUMENT.read_text().split("### An exchange")[1].split("```")[1]
+    query, response = block.strip().split("\n\n")
+    vectors = json.loads(VECTORS.read_text())
+    for name, text in (("get_peers query, read-only, both families", query), ("get_peers response", response)):
+        assert "".join(re.findall(r"(?<= )[0-9a-f]{6,}(?= )", text)) == vectors[name]
 
 
 @pytest.mark.parametrize(
