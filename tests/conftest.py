@@ -3,6 +3,7 @@ it is not skipped. The fixtures here are the few that every room needs; `tests/s
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key  # pytest's copy of stderr, which is not captured
 
 from pearrt.paths import Home
 from tests.support import guard
@@ -20,6 +22,8 @@ from tests.support.require import IN_CI, NOT_APPLICABLE
 
 # The shortest place there is: a Unix socket's path must fit into 104 bytes.
 SHORT_ROOT = "/tmp" if os.path.isdir("/tmp") else None
+
+TEST_TIMEOUT_S = 240.0  # far above the slowest test: only what hangs is ended
 
 MARKED_FOLDERS = ("e2e", "interop", "lab")
 
@@ -66,6 +70,17 @@ def _take_violations(config: pytest.Config) -> list[str]:
     lines = log.read_text(encoding="utf-8").splitlines()
     log.unlink()
     return lines
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that hangs ends its process, with the stacks of its threads on stderr, and not the run."""
+    stderr = item.config.stash.get(fault_handler_stderr_fd_key, 2)
+    faulthandler.dump_traceback_later(TEST_TIMEOUT_S, exit=True, file=stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)

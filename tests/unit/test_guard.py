@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -163,11 +164,11 @@ for host in ("10.0.0.1", "8.8.8.8"):
     assert done.stdout.split("\n")[:2] == ["10.0.0.1 OSError", "8.8.8.8 OutsideTraffic"]
 
 
-def _session(folder: Path, test: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def _session(folder: Path, test: str, conftest: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     """A test session of its own, under this one's conftest."""
     copy = folder / "tests"
     shutil.copytree(TESTS / "support", copy / "support", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(TESTS / "conftest.py", copy)
+    (copy / "conftest.py").write_text(conftest or (TESTS / "conftest.py").read_text())
     (copy / "test_it.py").write_text(textwrap.dedent(test))
     options = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider"]
     return subprocess.run(
@@ -220,4 +221,20 @@ def test_a_process_that_a_test_leaves_behind_fails_the_session(tmp_path: Path) -
     done = _session(tmp_path, forgets)
     assert "Tests left processes behind" in done.stdout
     assert "time.sleep(60)" in done.stdout
+    assert done.returncode == 1
+
+
+def test_a_test_that_hangs_ends_with_its_stack_on_stderr(tmp_path: Path) -> None:
+    hangs = """
+        import time
+
+        def test_hangs():
+            time.sleep(60)
+    """
+    conftest = (TESTS / "conftest.py").read_text()
+    done = _session(
+        tmp_path, hangs, conftest=re.sub(r"(?m)^TEST_TIMEOUT_S = .*$", "TEST_TIMEOUT_S = 0.5", conftest)
+    )
+    assert "Timeout (0:00:00.500000)!" in done.stderr
+    assert "in test_hangs" in done.stderr
     assert done.returncode == 1
