@@ -170,6 +170,13 @@ def test_time_never_moves_back_and_survives_a_restart(repository: Repository) ->
     assert restored.time_floor == NOW + 3 * DAY
 
 
+def test_the_floor_outlives_metadata_that_expires_before_it(repository: Repository) -> None:
+    trusted = install(repository, NOW + 6 * DAY)
+    repository.release("2.0")["timestamp"]["expires"] = text_of(NOW + 5 * DAY)
+    late = trusted.update(repository.metadata(), NOW, allow_expired=True)
+    assert TrustedApp.restore(repository.app_key, late.state()).time_floor == NOW + 6 * DAY
+
+
 def test_a_clock_far_in_the_future_does_not_poison_the_floor(repository: Repository) -> None:
     """Only a time at which the metadata was valid is believed, so a wrong year does no lasting harm."""
     trusted = install(repository).update(repository.metadata(), NOW + 30 * YEAR)
