@@ -39,13 +39,11 @@ from pearrt.dht.requests import Pending, Requests
 from pearrt.dht.routing import RoutingTable
 from pearrt.dht.server import Server
 from pearrt.dht.settings import DhtSettings
+from pearrt.dht.upkeep import FEW_NODES, Upkeep
 from pearrt.dht.voting import AddressVotes
 from pearrt.errors import RemoteError
 
-_FEW_NODES = 8
 _MAX_PINGS = 16
-_EXPIRE_PERIOD_S = 60.0
-_IDLE_PERIOD_S = 60.0
 
 
 @dataclass(slots=True)
@@ -103,14 +101,7 @@ class DhtNode:
         self._pinging: set[Address] = set()
         self.restored: tuple[Contact, ...] = ()
         self._bootstrap: list[Address] = []
-        self._bootstrap_at = now
-        self._bootstrap_delay = self.settings.bootstrap_retry_s
-        self._self_lookup_at = now
-        self._expire_at = now + _EXPIRE_PERIOD_S
-        self._filled: dict[int, float] = {}
-        self._fill_at = now
-        self._refresh_at = now
-        self._maintain_at = now + rng.random() * self.settings.maintenance_period_s
+        self._upkeep = Upkeep(self.settings, rng, now)
 
     @property
     def node_id(self) -> bytes:
@@ -221,8 +212,8 @@ class DhtNode:
         known = self.table.closest(operation.target, settings.k)
         operation.started = now
         operation.lookup = Lookup(operation.target, known, settings, width=width, own_id=self.node_id)
-        if len(known) < _FEW_NODES:
-            for address in [*self._bootstrap, *(contact.address for contact in self.restored[:_FEW_NODES])]:
+        if len(known) < FEW_NODES:
+            for address in [*self._bootstrap, *(contact.address for contact in self.restored[:FEW_NODES])]:
                 operation.lookup.add_seed(address)
         self._operations.add(operation)
         self._advance(operation, now)
@@ -314,7 +305,7 @@ class DhtNode:
 
     def next_timer(self) -> float:
         """When `handle_timer` wants to be called next."""
-        return min(self._requests.next_deadline(), self._maintain_at)
+        return min(self._requests.next_deadline(), self._upkeep.next_at)
 
     def handle_timer(self, now: float) -> None:
         """Times out requests and does the housekeeping that is due."""
@@ -334,7 +325,7 @@ class DhtNode:
             if replacement is not None:
                 self._ping(replacement, now)
             self._give_up(pending, now)
-        if now >= self._maintain_at:
+        if now >= self._upkeep.next_at:
             self._maintain(now)
 
     def _give_up(self, pending: Pending, now: float) -> None:
@@ -354,10 +345,8 @@ class DhtNode:
         for address in addresses:
             if address not in self._bootstrap:
                 self._bootstrap.append(address)
-        if len(self.table) < _FEW_NODES:
-            self._bootstrap_at = now
-            self._self_lookup_at = now
-            self._join_if_lonely(now)
+        if self._bootstrap and len(self.table) < FEW_NODES:
+            self._look_up_self(now)
 
     def restore(self, contacts: Iterable[Contact], now: float) -> None:
         """Takes contacts of an earlier run: each is pinged and becomes an entry when it answers."""
@@ -380,66 +369,20 @@ class DhtNode:
             self._send(contact, Ping(), now)
 
     def _maintain(self, now: float) -> None:
-        """Does what is due, and notes when something will be due again: no sooner than after one period."""
-        self._join_if_lonely(now)
-        if now >= self._self_lookup_at and len(self.table):
+        chores = self._upkeep.due(now, self.table, first_nodes=bool(self._bootstrap or self.restored))
+        if chores.join:
             self._look_up_self(now)
-        if now >= self._refresh_at:
-            self._refresh_stalest(now)
-        if now >= self._fill_at:
-            self._fill_a_bucket(now)
-        if now >= self._expire_at:
-            self._expire_at = now + _EXPIRE_PERIOD_S
+        for contact, target in chores.asks:
+            self._send(contact, FindNode(target), now)
+        if chores.expire:
             self.server.expire(now)
-        lonely = bool(self._bootstrap) and len(self.table) < _FEW_NODES
-        due = min(self._self_lookup_at, self._refresh_at, self._fill_at, self._expire_at)
-        soonest = now + self.settings.maintenance_period_s
-        self._maintain_at = max(soonest, min(due, self._bootstrap_at) if lonely else due)
-
-    def _refresh_stalest(self, now: float) -> None:
-        """Asks the entry unheard of for longest about its own bucket, if that has been long enough."""
-        entry = self.table.stalest()
-        self._refresh_at = now + _IDLE_PERIOD_S
-        if entry is None:
-            return
-        due = entry.seen + self.settings.stale_after_s
-        if due <= now:
-            self._send(entry.contact, FindNode(self.table.refresh_target(entry.contact, self._rng)), now)
-            due = now
-        self._refresh_at = min(self._refresh_at, due)
-
-    def _join_if_lonely(self, now: float) -> None:
-        if len(self.table) >= _FEW_NODES or now < self._bootstrap_at or not self._bootstrap:
-            return
-        self._bootstrap_at = now + self._bootstrap_delay
-        self._bootstrap_delay = min(2 * self._bootstrap_delay, self.settings.bootstrap_retry_max_s)
-        self._look_up_self(now)
 
     def _look_up_self(self, now: float) -> None:
-        self._self_lookup_at = now + self.settings.self_lookup_period_s * (0.9 + 0.2 * self._rng.random())
+        self._upkeep.joining(now)
         operation = Join(self.node_id)
         want = (self.family, self.sibling.family) if self.sibling is not None else ()
         operation.request = FindNode(self.node_id, want)
         self.start(operation, now)
-
-    def _fill_a_bucket(self, now: float) -> None:
-        """Asks for ids in one shallow bucket that is not full: the self lookup fills only the deep ones."""
-        sizes = dict(self.table.buckets())
-        period = self.settings.stale_after_s
-        for index in range(max(sizes, default=0)):
-            if (
-                sizes.get(index, 0) < self.settings.bucket_size
-                and now >= self._filled.get(index, -period) + period
-            ):
-                self._filled[index] = now
-                self._refresh(index, now)
-                return
-        self._fill_at = now + _IDLE_PERIOD_S
-
-    def _refresh(self, index: int, now: float) -> None:
-        target = self.table.target_in(index, self._rng)
-        for contact in self.table.closest(target, 1):
-            self._send(contact, FindNode(target), now)
 
     def _adopt_secure_id(self, now: float) -> None:
         """The vote on our address changed: take an id that fits it (BEP 42), unless ours does already."""
@@ -455,8 +398,7 @@ class DhtNode:
         for entry in entries:
             self.table.answered(entry.contact, entry.seen)
         self.server.items.own_id = node_id
-        self._filled.clear()
-        self._fill_at = now
+        self._upkeep.id_changed(now)
         self._share_tables()
         if self.sibling is not None:
             self.sibling._share_tables()

@@ -133,7 +133,9 @@ class DhtService:
             self._close_sockets()
             raise
         if len(self._sockets) == 2:
-            self._sockets[0].node.pair_with(self._sockets[1].node)
+            first, second = self._sockets
+            first.node.pair_with(second.node)
+            first.sibling, second.sibling = second, first
         self._tasks = [asyncio.create_task(self._resolve_bootstrap()), asyncio.create_task(self._upkeep())]
         return self
 

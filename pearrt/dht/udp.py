@@ -30,6 +30,9 @@ class NodeSocket(asyncio.DatagramProtocol):
     def __init__(self, node: DhtNode, changed: Callable[[Operation], None]) -> None:
         self.node = node
         self.address: Address = ("", 0)
+        self.sibling: NodeSocket | None = (
+            None  # the other family's: what one node hears the other may ask about
+        )
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
@@ -56,6 +59,8 @@ class NodeSocket(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.node.receive(data, addr[:2], self._loop.time())
         self.flush()
+        if self.sibling is not None:
+            self.sibling.flush()
 
     def error_received(self, exc: Exception) -> None:
         """An unreachable network or a full queue."""

@@ -81,7 +81,10 @@ def test_the_exchange_in_the_protocol_document_is_that_of_the_vectors() -> None:
     block = DOCUMENT.read_text().split("### An exchange")[1].split("```")[1]
     query, response = block.strip().split("\n\n")
     vectors = json.loads(VECTORS.read_text())
-    for name, text in (("get_peers query, read-only, both families", query), ("get_peers response", response)):
+    for name, text in (
+        ("get_peers query, read-only, both families", query),
+        ("get_peers response", response),
+    ):
         assert "".join(re.findall(r"(?<= )[0-9a-f]{6,}(?= )", text)) == vectors[name]
 
 

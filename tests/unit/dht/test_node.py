@@ -191,6 +191,34 @@ def test_restored_contacts_replace_bootstrap_nodes() -> None:
         assert len(operation.closest(20)) >= 10
 
 
+def test_a_restored_table_is_tried_again_while_nobody_answers() -> None:
+    """The machine comes up before its network does."""
+    with World(size=12) as world:
+        newcomer = world.swarm.add(bootstrap=[])
+        world.net.loss = 1.0
+        newcomer.node.restore(
+            [Contact(n.node.node_id, n.address) for n in world.swarm.nodes[:5]], world.loop.now
+        )
+        newcomer.flush()
+        run(world.loop, 300)
+        assert len(newcomer.node.table) == 0
+        world.net.loss = 0.0
+        run(world.loop, 130)
+        assert len(newcomer.node.table) >= 5
+
+
+def test_a_node_that_lost_everybody_joins_again_within_minutes() -> None:
+    """The machine slept, or its network was away for hours."""
+    with World(size=12) as world:
+        sleeper = world.swarm.nodes[5]
+        world.net.detach(sleeper.address)
+        run(world.loop, 3 * 3600)
+        assert len(sleeper.node.table) == 0
+        world.net.attach(sleeper.address, sleeper._receive)
+        run(world.loop, 130)
+        assert len(sleeper.node.table) >= 5
+
+
 def test_an_idle_node_says_little() -> None:
     with World() as world:
         before = world.net.sent

@@ -337,6 +337,23 @@ async def test_ipv4_and_ipv6_share_a_port_number_and_find_each_others_peers(
 
 
 @needs_ipv6
+async def test_the_ipv6_side_is_joined_through_what_ipv4_nodes_tell() -> None:
+    async with AsyncExitStack() as stack:
+        nodes: list[DhtService] = []
+        for _ in range(3):
+            first = nodes[0] if nodes else None
+            bootstrap = [HostPort(*first.address), HostPort(*(first.v6_address or LOOPBACK))] if first else []
+            node = DhtService(bind=LOOPBACK, v6_bind=("::1", 0), bootstrap=bootstrap)
+            nodes.append(await stack.enter_async_context(node))
+        await asyncio.sleep(0.2)
+        told = DhtService(bind=LOOPBACK, v6_bind=("::1", 0), bootstrap=[HostPort(*nodes[0].address)])
+        async with told:
+            async with asyncio.timeout(5):
+                while told.stats().contacts_v6 < 2:
+                    await asyncio.sleep(0.02)
+
+
+@needs_ipv6
 async def test_a_node_on_ipv6_alone_puts_and_gets() -> None:
     async with AsyncExitStack() as stack:
         nodes: list[DhtService] = []
