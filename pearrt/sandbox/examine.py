@@ -112,7 +112,8 @@ def _try_launch(layers: tuple[Layer, ...]) -> str:
     """Empty where the shim went through all its doors, else what it or bubblewrap said."""
     with tempfile.TemporaryDirectory(prefix="pearrt-probe-") as folder:
         app, data = Path(folder, "app"), Path(folder, "data")
-        app.mkdir(mode=0o755)
+        app.mkdir()
+        app.chmod(0o755)  # whatever the umask
         manifest = Manifest(name="probe", version="1", entry=Entry(module="probe"))
         launch = Launch(bytes(32), manifest, app, data, Permissions())
         names = {layer.name for layer in layers if layer.ok}
@@ -128,6 +129,8 @@ def _try_launch(layers: tuple[Layer, ...]) -> str:
 
 def _namespace_fix(said: str) -> str:
     """The exact step for each way in which namespaces are known to be withheld."""
+    if not said.startswith("bwrap: "):
+        return "A layer was made and did not hold: please report it, with `pearrt doctor --json`."
     if _content(_APPARMOR) == "1":
         return (
             "AppArmor keeps user namespaces from bubblewrap: apt install apparmor-profiles, then "

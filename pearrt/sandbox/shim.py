@@ -80,6 +80,8 @@ def close_doors(settings: dict[str, Any]) -> None:
     for number, limit in settings["limits"]:
         _limit(number, limit)
     abi = _restrict_files(settings["landlock"]) if settings["landlock"] else 0
+    if not os.access(settings["folder"], os.R_OK | os.X_OK):
+        raise SetupFailed("the release's folder is closed to the user that the app runs as")
     _prctl(_PR_SET_DUMPABLE, 0)
     _filter_calls(settings["filter"])
     _self_test(settings, abi)

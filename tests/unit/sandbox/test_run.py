@@ -36,7 +36,9 @@ def app(mode: str) -> Iterator[sandboxed.AppFolder]:
 def write(app: sandboxed.AppFolder, name: str, text: str) -> None:
     path = app.app / name
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o755)
     path.write_text(text)
+    path.chmod(0o644)
 
 
 def run(app: sandboxed.AppFolder, source: str, **changes: object) -> str:
