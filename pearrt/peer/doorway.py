@@ -2,8 +2,8 @@
 
 A peer begins with 0x13 and gets a PeerLink. `GET ` and `HEAD ` belong to the read-only HTTP view: the
 connection stays here and is passed on byte for byte to a protocol of `http_factory`, so that it is counted
-and its request heads must come in time. Anything else, or nothing within the handshake time, is closed
-without an answer.
+and its request heads must come, and what is sent to it be taken, in time. Anything else, or nothing within
+the handshake time, is closed without an answer.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Doorway(asyncio.Protocol):
         self._first = b""
         self._tail = b""
         self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
         self._admitted = False
         self._http_admitted = False
 
@@ -123,18 +124,27 @@ class Doorway(asyncio.Protocol):
             self._disarm()
 
     def pause_writing(self) -> None:
-        if self._http is not None:
+        if self._http is not None and self._transport is not None:
+            loop = asyncio.get_running_loop()
+            self._stalled = loop.call_later(self._limits.http_stall_timeout_s, self._transport.abort)
             self._http.pause_writing()
 
     def resume_writing(self) -> None:
         if self._http is not None:
+            self._end_stall()
             self._http.resume_writing()
+
+    def _end_stall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def eof_received(self) -> bool | None:
         return self._http.eof_received() if self._http is not None else False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._end_stall()
         if self._http is not None:
             self._http.connection_lost(exc)
         self.release()

@@ -25,6 +25,7 @@ class PeerLimits:
     connect_timeout_s: float = 10.0
     handshake_timeout_s: float = 10.0  # from the first byte until HELLO has arrived
     http_head_timeout_s: float = 10.0
+    http_stall_timeout_s: float = 60.0  # in which a client must take what waits for it
     ping_after_s: float = 60.0
     dead_after_s: float = 150.0
     probe_timeout_s: float = 5.0

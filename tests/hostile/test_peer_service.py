@@ -189,6 +189,28 @@ async def test_a_http_head_that_never_ends_is_dropped() -> None:
         assert not service._listener.open_doorways
 
 
+class Generous(Echo):
+    """Answers with more than a socket holds."""
+
+    def data_received(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(bytes(32 << 20))
+
+
+async def test_a_http_client_that_never_reads_is_dropped() -> None:
+    limits = PeerLimits(http_stall_timeout_s=0.1)
+    async with peer(http_factory=Generous, limits=limits) as service:
+        _, writer = await asyncio.open_connection(*service.address)
+        writer.transport.pause_reading()
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        async with asyncio.timeout(5):
+            while not service._listener.open_doorways:
+                await asyncio.sleep(0)
+            while service._listener.open_doorways:
+                await asyncio.sleep(0.01)
+        writer.close()
+
+
 async def test_http_connections_have_bounds_of_their_own() -> None:
     limits = PeerLimits(max_http_connections_per_address=3)
     async with peer(http_factory=Echo, limits=limits) as service:
