@@ -1,10 +1,10 @@
 """The index: the signed list of everything in a bundle. Canonical bencode, parsed under named bounds.
 
     d  5:codec     "zstd" | "xz" | "zlib" | "raw"
-       5:files     [[path, size, executable 0|1, sha256], …]          sorted by the bytes of path, no path
-       twice 6:format    1
+       5:files     [[path, size, executable 0|1, sha256], …]   sorted by the bytes of path, no path twice
+       6:format    1
        6:frames    [[raw size, stored size, block ids joined], …]
-       8:manifest  {…}                                                 see `manifest.py`
+       8:manifest  {…}                                          see `manifest.py`
     e
 
 The **raw stream** is every distinct file content once, in the order in which the sorted paths first name it;

@@ -58,8 +58,7 @@ def stage_tree(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> Staged:
-    """Hands every block of `folder` and of its index to `put_block(id, bytes)`, which is called by one
-    thread.
+    """Hands every block of `folder` and of its index to `put_block(id, bytes)`, called by one thread.
 
     `include` picks among the files by their path in the bundle. `progress(done, total)` counts raw bytes
     packed. Raises UserError for a tree that no bundle may hold, and whatever `put_block` raises.
@@ -112,7 +111,8 @@ def _put_blocks(stored: bytes, put_block: PutBlock) -> Iterator[BlockRef]:
 
 
 def walk(folder: Path, *, skip: Callable[[str], bool] = lambda path: False) -> Iterator[str]:
-    """Paths of all files below `folder`, with `/`; folders that `skip` names are not entered.
+    """Paths of all files below `folder`, with `/`. What `skip` names is passed over, folders with all they
+    hold.
 
     Raises UserError for links, devices and sockets.
     """
@@ -122,13 +122,14 @@ def walk(folder: Path, *, skip: Callable[[str], bool] = lambda path: False) -> I
         with _readable(prefix or str(folder)), os.scandir(folder / prefix) as entries:
             for entry in entries:
                 path = prefix + entry.name
+                if skip(path):
+                    continue
                 if entry.is_symlink():
                     raise UserError(
                         f"{shown(path)} is a symbolic link.", hint="A bundle holds files only: copy it."
                     )
                 if entry.is_dir(follow_symlinks=False):
-                    if not skip(path):
-                        pending.append(path + "/")
+                    pending.append(path + "/")
                 elif entry.is_file(follow_symlinks=False):
                     yield path
                 else:

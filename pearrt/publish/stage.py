@@ -30,15 +30,15 @@ from pearrt.publish.stage_project import Project, read_project
 from pearrt.publish.stage_tags import Support, join
 
 LEFT_OUT = (
-    "**/__pycache__/**",
+    "**/__pycache__",
     "**/*.pyc",
-    "**/.git/**",
-    "**/.hg/**",
-    "**/.svn/**",
-    "**/.venv/**",
-    "**/.mypy_cache/**",
-    "**/.pytest_cache/**",
-    "**/.ruff_cache/**",
+    "**/.git",
+    "**/.hg",
+    "**/.svn",
+    "**/.venv",
+    "**/.mypy_cache",
+    "**/.pytest_cache",
+    "**/.ruff_cache",
     "**/.DS_Store",
 )
 VENDOR = "vendor"
@@ -175,7 +175,7 @@ def _selected(folder: Path, globs: Globs, *, copy: bool = False) -> Iterator[Pat
     skipped = []
 
     def skip(path: str) -> bool:
-        if globs.excludes_folder(path):
+        if globs.excludes(path):
             skipped.append(path)
             return True
         return False

@@ -19,11 +19,11 @@ class Globs:
 
     def wants(self, path: str) -> bool:
         included = not self._include or any(pattern.fullmatch(path) for pattern in self._include)
-        return included and not any(pattern.fullmatch(path) for pattern in self._exclude)
+        return included and not self.excludes(path)
 
-    def excludes_folder(self, path: str) -> bool:
-        """Whether nothing below this folder can be wanted, so that it need not be read."""
-        return any(pattern.fullmatch(path + "/x") for pattern in self._exclude)
+    def excludes(self, path: str) -> bool:
+        """Whether this file, or this folder with all that it holds, is left out."""
+        return any(pattern.fullmatch(path) for pattern in self._exclude)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

@@ -52,6 +52,7 @@ def test_caches_and_repositories_are_left_out(tmp_path: Path) -> None:
 def test_link_in_a_left_out_folder_does_no_harm(tmp_path: Path) -> None:
     write_tree(tmp_path, {"main.py": b"x", ".venv/x": b""})
     (tmp_path / ".venv" / "python").symlink_to("/usr/bin/python3")
+    (tmp_path / "old.pyc").symlink_to("/nowhere")
     with from_folder(tmp_path, name="x", version="1", entry="main.py") as prepared:
         assert paths(prepared) == ["main.py"]
 
