@@ -75,6 +75,28 @@ def test_a_threshold_of_nothing_or_past_its_keys_is_refused_cve_2026_23992(
 
 
 @each_role
+def test_a_role_that_names_keys_twice_or_not_at_all_or_unknown_ones_is_refused(
+    repository: Repository, role: str
+) -> None:
+    ada, bob = (key_id(public_hex(name)) for name in ("ada", "bob"))
+    for keyids in (
+        [ada, ada, bob],
+        [ada, bob, "0" * 64],
+        [],
+        [ada.upper(), bob],
+        [7, 8],
+        None,
+        "x",
+        {ada: bob},
+    ):
+        odd = repository.copy()
+        odd["root"]["roles"][role]["keyids"] = keyids
+        odd.recommit_root()
+        with refused(ProtocolViolation):
+            install(odd)
+
+
+@each_role
 def test_too_few_signatures_are_refused(repository: Repository, role: str) -> None:
     repository.names[role] = repository.names[role][:-1]
     if role == "root":
@@ -228,6 +250,7 @@ def test_a_hash_of_another_kind_or_length_is_refused(repository: Repository) -> 
         {"length": -1},
         {"length": True},
         {"version": 0},
+        {"x": 1},
     ):
         repository.link_edits["targets"] = lambda meta, entry=entry: meta.update(entry)
         with refused(ProtocolViolation):

@@ -175,6 +175,13 @@ def test_a_first_root_of_another_version_is_refused(repository: Repository) -> N
         install(saying(repository, "root", {"version": 2}))
 
 
+def test_a_known_root_with_spoilt_signatures_is_refused_too(repository: Repository) -> None:
+    later = repository.copy().release("2.0").metadata()
+    spoilt = flip(later.roots[0], later.roots[0].index(b'"sig":"') + 10)
+    with refused(BadSignature):
+        install(repository).update(replace(later, roots=(spoilt,)), NOW)
+
+
 # Time.
 
 
