@@ -203,7 +203,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
         return {}
     try:
         body = json.loads(await request.read())
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise UserError(f"The request is no JSON: {e}.") from e
     if not isinstance(body, dict):
         raise UserError("The request is no JSON object.")
