@@ -79,8 +79,7 @@ def root_draft(
         "consistent_snapshot": False,
         "keys": keys,
         "roles": {
-            name: {"keyids": sorted(role.signers), "threshold": role.threshold}
-            for name, role in roles.items()
+            name: {"keyids": list(role.signers), "threshold": role.threshold} for name, role in roles.items()
         },
     }
     authorities = (roles["root"],) if previous is None else (previous, roles["root"])

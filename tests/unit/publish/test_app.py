@@ -22,7 +22,7 @@ def test_the_app_key_is_what_a_verifier_computes_from_root_1(publication: Public
     trusted = TrustedApp.first(publication.app_key, publication.metadata, NOW)
     assert trusted.release() is None
     assert trusted.threshold == 3
-    assert {signer.name for signer in trusted.signers} == set(NAMES)
+    assert tuple(signer.name for signer in trusted.signers) == NAMES
     assert trusted.root_version == 1
 
 
