@@ -24,9 +24,8 @@ from dataclasses import dataclass, field
 from pearrt.crypto import ed25519, noise
 from pearrt.errors import LimitExceeded, ProtocolViolation
 
-PREAMBLE = (
-    b"\x13pearrt\x01"  # the first byte is no letter, so that HTTP can be told apart; the last is the version
-)
+# The first byte is no letter, so that HTTP can be told apart; the last is the protocol's version.
+PREAMBLE = b"\x13pearrt\x01"
 GO_ON = 0
 ID_BYTES = 32
 SIGNATURE_BYTES = 64
