@@ -5,6 +5,10 @@ became of it. A late node no longer holds up the next request, and a lookup ends
 closest others have answered. With fewer than that and nobody left to ask, late nodes are waited for until
 they are overdue; as long as not one node has answered, until they have failed.
 
+Replies hold 8 contacts, all nearest to the target, so a lookup that wants 20 runs dry before it knows them.
+It then widens: the nearest nodes are asked for the target with one bit flipped, whose nearest nodes are the
+target's next ones beyond the subtree known so far; at most four bits, from that subtree's own on upwards.
+
 Against hostile nodes: one candidate per address, a few per public network prefix, a bound on candidates and
 on requests; a node that answers under another id than we were told is filed under the id it has.
 """
@@ -15,8 +19,12 @@ from bisect import insort
 from collections.abc import Iterable
 from enum import Enum, auto
 
-from pearrt.dht.contact import Address, Contact, PrefixLimit, usable
+from pearrt.dht.contact import ID_BYTES, Address, Contact, PrefixLimit, usable
+from pearrt.dht.node_id import ID_BITS
 from pearrt.dht.settings import DhtSettings
+
+_WIDENINGS = 4
+_ASKED_TO_WIDEN = 2
 
 
 class _State(Enum):
@@ -51,8 +59,8 @@ class Lookup:
     answered."""
 
     __slots__ = (
-        "_by_address", "_excluded", "_inflight", "_order", "_prefixes", "_settings", "_target", "hops",
-        "requests", "target", "width",
+        "_by_address", "_excluded", "_inflight", "_order", "_prefixes", "_settings", "_target",
+        "_widen_bits", "_widening", "hops", "requests", "target", "width",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +77,8 @@ class Lookup:
         self._by_address: dict[Address, _Candidate] = {}
         self._prefixes = PrefixLimit(settings.per_prefix_in_lookup)
         self._inflight = 0
+        self._widening = 0
+        self._widen_bits: list[int] | None = None
         for contact in contacts:
             self._add(contact, 0)
 
@@ -117,8 +127,42 @@ class Lookup:
                 wanted -= 1
         return chosen
 
+    def next_widening(self) -> list[tuple[Contact, bytes]]:
+        """Whom to ask for which other target, if the result is too small and nobody is left to ask for
+        ours.
+        """
+        if self.width <= self._settings.reply_contacts or self._widening or not self._settled:
+            return []
+        nearest = [candidate for candidate in self._order if candidate.state is _State.ANSWERED]
+        if not nearest or len(nearest) >= self.width:
+            return []
+        if self._widen_bits is None:
+            known = nearest[: self._settings.reply_contacts][-1]
+            shared = min(ID_BITS - known.distance.bit_length(), ID_BITS - 1)
+            self._widen_bits = list(range(max(0, shared - _WIDENINGS + 1), shared + 1))
+        if not self._widen_bits:
+            return []
+        target = (self._target ^ 1 << (ID_BITS - 1 - self._widen_bits.pop())).to_bytes(ID_BYTES)
+        asked = nearest[:_ASKED_TO_WIDEN]
+        self._widening = len(asked)
+        self.requests += len(asked)
+        return [(candidate.contact, target) for candidate in asked]
+
+    def widened(self, address: Address, contacts: Iterable[Contact]) -> None:
+        """The node at `address` answered such a request, or did not: then without contacts."""
+        self._widening -= 1
+        candidate = self._by_address.get(address)
+        for contact in contacts:
+            if candidate is not None and usable(contact.address, address[0]):
+                self._add(contact, candidate.depth + 1)
+
     @property
     def finished(self) -> bool:
+        """Whether nothing more is to be asked or waited for."""
+        return self._settled and not self._widening
+
+    @property
+    def _settled(self) -> bool:
         """Whether the closest `width` nodes worth waiting for have answered, or nobody is left to ask."""
         answered = 0
         waited_for = overdue = False

@@ -35,7 +35,7 @@ from pearrt.dht.lookup import Lookup
 from pearrt.dht.node_id import is_secure, random_id, secure_id
 from pearrt.dht.operations import Join, Operation
 from pearrt.dht.rate_limit import RateLimit, ReplyBudget
-from pearrt.dht.requests import Pending, Requests
+from pearrt.dht.requests import Pending, Purpose, Requests
 from pearrt.dht.routing import RoutingTable
 from pearrt.dht.server import Server
 from pearrt.dht.settings import DhtSettings
@@ -175,31 +175,32 @@ class DhtNode:
         self.table.answered(contact, now)
         if response.observed is not None and self.votes.vote(source[0], response.observed[0]):
             self._adopt_secure_id(now)
-        operation = pending.operation
+        contacts, others = response.contacts, response.contacts6
+        if self.family is Family.V6:
+            contacts, others = others, contacts
         if self.sibling is not None:
-            self.sibling.hear_of(
-                response.contacts6 if self.family is Family.V4 else response.contacts, source, now
-            )
+            self.sibling.hear_of(others, source, now)
+        operation = pending.operation
         if operation is None:
-            self.hear_of(self._own_family(response), source, now)
-        elif pending.write:
+            self.hear_of(contacts, source, now)
+        elif pending.purpose is Purpose.WRITE:
             operation.stored += 1
             self._write_settled(operation)
         elif operation.lookup is not None and not operation.done:
-            operation.lookup.answered(source, response.sender, response.token, self._own_family(response))
-            operation.heard(contact, response)
-            self._changed.append(operation)
+            if pending.purpose is Purpose.WIDEN:
+                operation.lookup.widened(source, contacts)
+            else:
+                operation.lookup.answered(source, response.sender, response.token, contacts)
+                operation.heard(contact, response)
+                self._changed.append(operation)
             self._advance(operation, now)
-
-    def _own_family(self, response: Response) -> Iterable[Contact]:
-        return response.contacts if self.family is Family.V4 else response.contacts6
 
     def _take_error(self, error: ErrorReply, source: Address, now: float) -> None:
         pending = self._requests.close(error.transaction, source, now)
         if pending is None:
             return
         self._pinging.discard(source)
-        if pending.operation is not None and pending.write:
+        if pending.operation is not None and pending.purpose is Purpose.WRITE:
             pending.operation.refusals.append(error.code)
         self._give_up(pending, now)
 
@@ -229,8 +230,11 @@ class DhtNode:
             return
         if not operation.satisfied:
             for contact in lookup.next_contacts():
-                if not self._send(contact, operation.request, now, operation):
+                if not self._send(contact, operation.request, now, operation, Purpose.SEARCH):
                     lookup.failed(contact.address)
+            for contact, target in lookup.next_widening():
+                if not self._send(contact, FindNode(target), now, operation, Purpose.WIDEN):
+                    lookup.widened(contact.address, ())
             if not lookup.finished:
                 return
         operation.requests = lookup.requests
@@ -239,7 +243,7 @@ class DhtNode:
     def _write(self, operation: Operation, now: float) -> None:
         operation.writing = True
         for contact, request in operation.writes(self.settings.k):
-            if self._send(contact, request, now, operation, write=True):
+            if self._send(contact, request, now, operation, Purpose.WRITE):
                 operation.writes_open += 1
                 operation.requests += 1
         if operation.writes_open == 0:
@@ -285,19 +289,18 @@ class DhtNode:
         request: Request,
         now: float,
         operation: Operation | None = None,
-        *,
-        write: bool = False,
+        purpose: Purpose = Purpose.UPKEEP,
     ) -> bool:
         if self._requests.full:
             return False
-        transaction = self._requests.open(contact, operation, write, now)
+        transaction = self._requests.open(contact, operation, purpose, now)
         self._outbox.append(
             (encode_query(Query(transaction, self.node_id, request, self.read_only)), contact.address)
         )
         self.counters.queries_out += 1
-        if write:
+        if purpose is Purpose.WRITE:
             self.counters.writes_out += 1
-        elif operation is not None:
+        elif purpose is not Purpose.UPKEEP:
             self.counters.lookup_queries_out += 1
         return True
 
@@ -310,15 +313,9 @@ class DhtNode:
     def handle_timer(self, now: float) -> None:
         """Times out requests and does the housekeeping that is due."""
         for pending in self._requests.take_late(now):
-            operation = pending.operation
-            if operation is not None and operation.lookup is not None:
-                operation.lookup.late(pending.contact.address)
-                self._advance(operation, now)
+            self._wait_less(pending, now, overdue=False)
         for pending in self._requests.take_overdue(now):
-            operation = pending.operation
-            if operation is not None and operation.lookup is not None:
-                operation.lookup.overdue(pending.contact.address)
-                self._advance(operation, now)
+            self._wait_less(pending, now, overdue=True)
         for pending in self._requests.take_failed(now):
             self._pinging.discard(pending.contact.address)
             replacement = self.table.failed(pending.contact)
@@ -328,14 +325,33 @@ class DhtNode:
         if now >= self._upkeep.next_at:
             self._maintain(now)
 
+    def _wait_less(self, pending: Pending, now: float, *, overdue: bool) -> None:
+        """A lookup's request has become late or overdue."""
+        operation = pending.operation
+        if operation is None or operation.lookup is None or operation.done:
+            return
+        address = pending.contact.address
+        if pending.purpose is Purpose.WIDEN:
+            pending.operation, pending.purpose = None, Purpose.UPKEEP
+            operation.lookup.widened(address, ())
+        elif overdue:
+            operation.lookup.overdue(address)
+        else:
+            operation.lookup.late(address)
+        self._advance(operation, now)
+
     def _give_up(self, pending: Pending, now: float) -> None:
         operation = pending.operation
         if operation is None or operation.done:
             return
-        if pending.write:
+        address = pending.contact.address
+        if pending.purpose is Purpose.WRITE:
             self._write_settled(operation)
         elif operation.lookup is not None:
-            operation.lookup.failed(pending.contact.address)
+            if pending.purpose is Purpose.WIDEN:
+                operation.lookup.widened(address, ())
+            else:
+                operation.lookup.failed(address)
             self._advance(operation, now)
 
     # Housekeeping

@@ -12,6 +12,7 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from pearrt.dht.contact import Address, Contact
 from pearrt.dht.operations import Operation
@@ -21,15 +22,23 @@ TRANSACTION_BYTES = 4
 LEAST_LATE_S = 0.15  # a busy node on a fast network is not late yet
 
 
+class Purpose(Enum):
+    """What a request is for: housekeeping, a step of a lookup, widening a lookup's result, or a store."""
+
+    UPKEEP = auto()
+    SEARCH = auto()
+    WIDEN = auto()
+    WRITE = auto()
+
+
 @dataclass(slots=True)
 class Pending:
-    """One open request. `operation` is None for the node's own housekeeping. `write` marks announce_peer and
-    put."""
+    """One open request. Housekeeping has no operation."""
 
     transaction: bytes
     contact: Contact
     operation: Operation | None
-    write: bool
+    purpose: Purpose
     sent: float
     open: bool = True
 
@@ -70,14 +79,14 @@ class Requests:
         """Whether no further request may be opened."""
         return len(self._open) >= self._max
 
-    def open(self, contact: Contact, operation: Operation | None, write: bool, now: float) -> bytes:
+    def open(self, contact: Contact, operation: Operation | None, purpose: Purpose, now: float) -> bytes:
         """Registers a request that is about to be sent and returns its transaction id."""
         transaction = self._rng.getrandbits(32).to_bytes(TRANSACTION_BYTES)
         while transaction in self._open:
             transaction = self._rng.getrandbits(32).to_bytes(TRANSACTION_BYTES)
-        pending = Pending(transaction, contact, operation, write, now)
+        pending = Pending(transaction, contact, operation, purpose, now)
         self._open[transaction] = pending
-        if operation is not None and not write:
+        if purpose in (Purpose.SEARCH, Purpose.WIDEN):
             self._late.append(pending)
             self._overdue.append(pending)
         self._timeout.append(pending)
