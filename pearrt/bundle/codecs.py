@@ -20,6 +20,9 @@ _LEVELS = {"xz": 9, "zlib": 9, "raw": 0}
 _SMALL_TREE_BYTES = 32 * 1024 * 1024
 _SMALL_TREE_ZSTD_LEVEL = 17
 _ZSTD_LEVEL = 9
+_ZSTD_PROBE_LEVEL = 1
+_PROBED_BYTES = 64 * 1024
+_NEXT_TO_NOTHING = 0.99
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _MIN_WINDOW_BYTES = 1024
 _XZ_DICTIONARY_BYTES = 4 * 1024 * 1024
@@ -44,6 +47,7 @@ class Codec:
         self.name = name
         self.level = level
         self._compressor: Any = None
+        self._probe: Any = None
         self._decompressor: Any = None
 
     def pack(self, raw: bytes) -> bytes:
@@ -62,18 +66,19 @@ class Codec:
 
     def _compress(self, raw: bytes) -> bytes:
         if self.name == "zstd":
-            if self._compressor is None:
-                self._compressor = _zstd().ZstdCompressor(
-                    level=self.level,
-                    write_checksum=False,
-                    write_content_size=True,
-                    write_dict_id=False,
-                    threads=0,
-                )
-            return bytes(self._compressor.compress(raw))
+            return self._compress_zstd(raw)
         if self.name == "xz":
             return lzma.compress(raw, lzma.FORMAT_XZ, lzma.CHECK_NONE, filters=_xz_filters(self.level))
         return zlib.compress(raw, self.level)
+
+    def _compress_zstd(self, raw: bytes) -> bytes:
+        """What the quickest level hardly shrinks is left as it is: high levels take seconds to see that."""
+        if self._compressor is None:
+            self._probe = _zstd_compressor(_ZSTD_PROBE_LEVEL)
+            self._compressor = _zstd_compressor(self.level)
+        if len(raw) >= _PROBED_BYTES and len(self._probe.compress(raw)) > len(raw) * _NEXT_TO_NOTHING:
+            return raw
+        return bytes(self._compressor.compress(raw))
 
     def _expand(self, stored: bytes, raw_size: int) -> bytes:
         if self.name == "zstd":
@@ -120,6 +125,12 @@ def _xz_filters(level: int) -> list[dict[str, Any]]:
     return [
         {"id": lzma.FILTER_LZMA2, "preset": level | lzma.PRESET_EXTREME, "dict_size": _XZ_DICTIONARY_BYTES}
     ]
+
+
+def _zstd_compressor(level: int) -> Any:
+    return _zstd().ZstdCompressor(
+        level=level, write_checksum=False, write_content_size=True, write_dict_id=False, threads=0
+    )
 
 
 def _zstd() -> Any:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pearrt.bundle.index import MAX_FILES, MAX_FRAMES, MAX_INDEX_BYTES, MAX_TREE_BYTES, Index
+from pearrt.bundle.index import MAX_FILES, MAX_FRAMES, MAX_INDEX_BYTES, MAX_TREE_BYTES, File, Frame, Index
 from pearrt.codec import bencode
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import LimitExceeded, ProtocolViolation, RemoteError
@@ -137,6 +137,24 @@ def test_compressed_frame_under_codec_raw_is_refused() -> None:
 @pytest.mark.parametrize("version", [0, 2, -1, b"1"])
 def test_another_format_is_refused(version: object) -> None:
     refused(encoded_index([], format=version))
+
+
+@pytest.mark.parametrize("key", ["files", "frames", "manifest"])
+@pytest.mark.parametrize("value", [0, b"x", {}, [0]])
+def test_value_of_another_type_is_refused(key: str, value: object) -> None:
+    refused(encoded_index([], **{key: value}))
+
+
+def test_too_many_files_or_frames_are_refused_before_they_are_staged() -> None:
+    file, frame = File("a", 0, False, EMPTY), Frame(1, 1, ())
+    with pytest.raises(LimitExceeded):
+        Index(MANIFEST, (file,) * (MAX_FILES + 1), "zstd", ()).check_files()
+    with pytest.raises(LimitExceeded):
+        Index(MANIFEST, (), "zstd", (frame,) * (MAX_FRAMES + 1)).check_frames()
+
+
+def test_index_over_the_limit_is_not_even_read() -> None:
+    refused(bytes(MAX_INDEX_BYTES + 1), LimitExceeded)
 
 
 def test_unknown_and_missing_keys_are_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,13 @@ def test_largest_frame_round_trips(codec: str) -> None:
 def test_incompressible_bytes_are_stored_raw(codec: str) -> None:
     raw = noise(1, 100_000)
     assert Codec(codec, 1).pack(raw) == raw
+
+
+def test_nearly_incompressible_bytes_are_stored_raw_and_quickly() -> None:
+    raw = noise(2, 2_000_000) + bytes(10_000)
+    started = time.process_time()
+    assert Codec("zstd", 19).pack(raw) == raw
+    assert time.process_time() - started < 0.2
 
 
 def test_packing_is_repeatable_whatever_was_packed_before() -> None:
