@@ -260,6 +260,16 @@ if __name__ == "__main__":
     shutil.copytree("/app", "/data/copy"); os.mkfifo("/data/fifo")
     q = multiprocessing.Queue(); q.put(1); assert q.get() == 1
     lock = multiprocessing.Lock(); lock.acquire(); lock.release()
+    os.makedirs("/data/a/b"); os.makedirs("/data/c"); open("/data/a/b/file", "w").close()
+    os.rename("/data/a/b/file", "/data/c/file"); os.link("/data/c/file", "/data/a/link")
+    os.symlink("/data/c", "/data/d"); os.chmod("/data/c/file", 0o600); os.utime("/data/c/file")
+    shutil.move("/data/c/file", "/tmp/file"); shutil.rmtree("/data/a"); os.truncate("/tmp/file", 5)
+    import pty
+    leader, follower = pty.openpty(); os.write(leader, b"x\\n"); assert os.read(follower, 9) == b"x\\n"
+    pid, terminal = pty.fork()
+    if pid == 0: os.execv(sys.executable, [sys.executable, "-c", "print(open('/dev/tty').isatty())"])
+    assert b"True" in os.read(terminal, 99); os.waitpid(pid, 0)
+    asyncio.run(asyncio.wait_for(asyncio.to_thread(subprocess.run, ["sh", "-c", "kill $$"]), 5))
     print("all well", __name__, sys.flags.isolated, sys.flags.no_site)
 """
     assert run(app, source) == "all well __main__ 1 1\n"
