@@ -163,6 +163,7 @@ class Apps:
             manifest=manifest,
             granted=not _widens(app, manifest),
             signers=tuple(signer.name for signer in trusted.signers),
+            signed_by=tuple(signer.name for signer in trusted.signed_by),
             threshold=trusted.threshold,
             freshness=freshness.state.value,
             confirmed_at=int(freshness.confirmed_at),

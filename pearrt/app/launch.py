@@ -30,6 +30,7 @@ class Launchable:
     manifest: Manifest
     granted: bool
     signers: tuple[str, ...]
+    signed_by: tuple[str, ...]
     threshold: int
     freshness: str
     confirmed_at: int
@@ -84,6 +85,7 @@ class Launchable:
             "manifest": _text_of(self.manifest),
             "granted": self.granted,
             "signers": list(self.signers),
+            "signed_by": list(self.signed_by),
             "threshold": self.threshold,
             "freshness": self.freshness,
             "confirmed_at": self.confirmed_at,
@@ -105,6 +107,7 @@ class Launchable:
             manifest=Manifest.decode(b64decode(fields["manifest"])),
             granted=fields["granted"],
             signers=tuple(fields["signers"]),
+            signed_by=tuple(fields["signed_by"]),
             threshold=fields["threshold"],
             freshness=fields["freshness"],
             confirmed_at=fields["confirmed_at"],

@@ -29,6 +29,7 @@ def _text(info: dict[str, Any]) -> str:
         "link": info["link"],
         "name": info["name"],
         "signers": f"{info['threshold']} of {len(info['signers'])}: {', '.join(info['signers'])}",
+        "signed by": ", ".join(info["signed_by"]),
         "newest": f"{info['newest']} (release {info['sequence']})" if info["newest"] else "none",
         "installed": info["version"] or "no",
         "before it": info["previous"] or "none kept",

@@ -91,7 +91,7 @@ def _question(app: Launchable) -> str:
     confirmed = f", confirmed {ago(time.time() - app.confirmed_at)} ago" if app.confirmed_at else ""
     lines = [
         click.style(f"{printable(app.name)} {printable(app.version)}", bold=True),
-        f"  signed by {app.threshold} of {len(app.signers)}: {printable(', '.join(app.signers))}",
+        f"  signed by {printable(', '.join(app.signed_by))}; it takes {app.threshold} of {len(app.signers)}",
         f"  {app.freshness}{confirmed}",
         "  It may:",
         *(f"    - {printable(line)}" for line in app.permissions.describe()),
