@@ -63,6 +63,7 @@ class Member:
     strays: Allowance
     questions: Allowance
     surplus: Allowance
+    shows: Allowance
     claims: UnknownClaims = field(default_factory=UnknownClaims)
     metadata_asked: int = 0
     exchanged_at: float = float("-inf")
@@ -115,6 +116,7 @@ class AppSwarm(Generic[P]):
             strays=Allowance(burst=64, per_s=1, now=now),
             questions=Allowance(burst=8, per_s=0.5, now=now),
             surplus=Allowance(burst=1024, per_s=16, now=now),
+            shows=Allowance(burst=64, per_s=0.5, now=now),
         )
         if (timestamp := self._gossip.joined(peer, now)) is not None:
             self._send(peer, wire.Timestamp(channel, timestamp))
@@ -297,6 +299,14 @@ class AppSwarm(Generic[P]):
         if download.fetch.done:
             self._end(download)
 
+    def lost(self, block_id: bytes) -> None:
+        """The store no longer has a block that we said we hold: peers are shown what is left."""
+        for bundle in self.bundles.values():
+            ordinal = bundle.ordinals.get(block_id)
+            if ordinal is not None and bundle.ours.discard(ordinal):
+                for peer in self.members:
+                    self._show(peer, bundle)
+
     def rejected(self, block_id: bytes, now: float) -> None:
         """A block was not what its id says: its sender is condemned, it is fetched from another."""
         download = self._wanted.get(block_id)
@@ -339,6 +349,9 @@ class AppSwarm(Generic[P]):
             self._effects.append(Keep(peer, message.id, message.data))
 
     def _on_have_all(self, peer: P, member: Member, message: wire.HaveAll, now: float) -> None:
+        if not member.shows.take(now):
+            self._effects.append(Offended(peer, Offence.FLOOD))
+            return
         bundle = self.bundles.get(message.index_digest)
         if bundle is None:
             member.claims.holds_all(message.index_digest)
@@ -346,6 +359,9 @@ class AppSwarm(Generic[P]):
             self._claimed(peer, bundle, None, now)
 
     def _on_bitfield(self, peer: P, member: Member, message: wire.Bitfield, now: float) -> None:
+        if not member.shows.take(now):
+            self._effects.append(Offended(peer, Offence.FLOOD))
+            return
         bundle = self.bundles.get(message.index_digest)
         if bundle is None:
             member.claims.holds(message.index_digest, message.bits)
@@ -360,7 +376,12 @@ class AppSwarm(Generic[P]):
         if max(message.ordinals) >= len(bundle.ids):
             raise ProtocolViolation("HAVE names a block past the last")
         new = peer not in bundle.claims
+        before = bundle.held_by(peer)
         bundle.announced(peer, message.ordinals)
+        stale = len(message.ordinals) - (bundle.held_by(peer) - before)
+        if stale and not member.surplus.take(now, stale):
+            self._effects.append(Offended(peer, Offence.FLOOD))
+            return
         for download in self._downloads:
             if download.bundle is bundle:
                 if new:

@@ -62,20 +62,35 @@ class Dialer:
         self._known[address] = _Candidate(origin, now)
         return True
 
-    def due(self, connected: int, now: float) -> list[Address]:
-        """Addresses to dial now; each must be followed by `succeeded` or `failed`."""
-        dialling = sum(candidate.dialling for candidate in self._known.values())
-        room = min(MAX_DIALS - dialling, self.wanted_peers - connected - dialling)
+    def due(self, connected: int, near_connected: int, now: float) -> list[Address]:
+        """Addresses to dial now; each must be followed by `succeeded` or `failed`.
+
+        Neither near nor far peers may take all the room: an office needs somebody outside, and neighbours.
+        """
+        dialling = [address for address, candidate in self._known.items() if candidate.dialling]
+        room = min(MAX_DIALS - len(dialling), self.wanted_peers - connected - len(dialling))
         if room <= 0:
             return []
+        near_dialling = sum(_is_near(address) for address in dialling)
+        most = self.wanted_peers - self.wanted_peers // 4
+        room_near = most - near_connected - near_dialling
+        room_far = most - (connected - near_connected) - (len(dialling) - near_dialling)
         ready = [
             (candidate.origin, candidate.failures, self._rng.random(), address)
             for address, candidate in self._known.items()
             if not candidate.dialling and not candidate.connected and candidate.due <= now
         ]
-        chosen = [entry[3] for entry in sorted(ready)[:room]]
-        for address in chosen:
+        chosen: list[Address] = []
+        for *_, address in sorted(ready):
+            left = room_near if _is_near(address) else room_far
+            if len(chosen) == room or left <= 0:
+                continue
+            if _is_near(address):
+                room_near -= 1
+            else:
+                room_far -= 1
             self._known[address].dialling = True
+            chosen.append(address)
         return chosen
 
     def next_due(self) -> float | None:
@@ -132,3 +147,7 @@ class Dialer:
             return False
         del self._known[max(idle)[2]]
         return True
+
+
+def _is_near(address: Address) -> bool:
+    return scope_of(address[0]) < Scope.WORLD

@@ -23,7 +23,7 @@ from enum import Enum
 from random import Random
 from typing import Generic, TypeVar
 
-from pearrt.swarm.flow import FlowWindow
+from pearrt.swarm.flow import MIN_WINDOW, FlowWindow
 from pearrt.swarm.have import HaveSet
 from pearrt.swarm.picker import WHOLE, Picker, Share
 
@@ -31,6 +31,7 @@ P = TypeVar("P")
 
 ANY_MAX_SEEDS = 2  # with more complete sources, plain rarest-first spreads the load well enough
 ANY_WINDOW = 2
+MAX_OUTSTANDING = 160  # blocks asked for and not here, 40 MiB; beyond it each source keeps its least window
 MAX_REMEMBERED_CANCELS = 256
 MAX_LIES = 3
 MAX_UNASKED = 8
@@ -396,6 +397,8 @@ class BundleFetch(Generic[P]):
         if source.resting_until > now:
             return
         window = source.flow.window
+        if self.outstanding >= MAX_OUTSTANDING:  # they may all come while the disk stands still
+            window = min(window, MIN_WINDOW)
         if self._uses_any(source):
             self._fill_by_ask(source, min(window, ANY_WINDOW), now)
             return

@@ -73,7 +73,7 @@ class Finding:
         while True:
             membership.dial_soon.clear()
             now = time.monotonic()
-            for address in membership.dialer.due(len(membership.swarm.members), now):
+            for address in self._due(now):
                 if self._is_banned(None, address[0]):
                     membership.dialer.forget(address)
                 else:
@@ -83,6 +83,11 @@ class Finding:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await membership.dial_soon.wait()
+
+    def _due(self, now: float) -> list[Address]:
+        members = self._membership.swarm.members
+        near = sum(member.near for member in members.values())
+        return self._membership.dialer.due(len(members), near, now)
 
     async def _connect(self, address: Address) -> None:
         membership = self._membership

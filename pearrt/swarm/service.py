@@ -81,7 +81,7 @@ class SwarmService:
         self._memberships: dict[bytes, Membership] = {}
         self._sessions: dict[PeerLink, _Session] = {}
         self._intake = Intake(store)
-        self._uplink = Uplink(store, self.uploads, self._channel_of, self._served)
+        self._uplink = Uplink(store, self.uploads, self._channel_of, self._served, self._lost)
         self._finding: dict[bytes, asyncio.Task[None]] = {}
         self._ticker: asyncio.Task[None] | None = None
 
@@ -302,6 +302,12 @@ class SwarmService:
         if membership and member:
             member.bytes_to += size
             membership.bytes_to[link.peer_id] += size
+
+    def _lost(self, topic: bytes, block_id: bytes) -> None:
+        membership = self._memberships.get(topic)
+        if membership:
+            membership.swarm.lost(block_id)
+            membership.pump_soon()
 
     # -- dialling and time
 

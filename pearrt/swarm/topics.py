@@ -16,6 +16,7 @@ from pearrt.peer.topic import channel_of, join_proof
 
 MAX_UNMATCHED = 1024
 MAX_JOINED = 256
+MAX_JOINS = 32  # of one topic on one link: each makes us say what we hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class LinkTopics:
         self._initiator = initiator
         self._ours: dict[bytes, bytes] = {}  # the proof that we expect from the peer -> topic
         self._unmatched: set[bytes] = set()
+        self._joins: dict[bytes, int] = {}
         self._withdrawn: dict[int, bytes] = {}  # channels that we left and the peer did not -> its proof
 
     def offer(self, topics: Iterable[bytes]) -> tuple[list[bytes], list[Joined]]:
@@ -84,6 +86,9 @@ class LinkTopics:
         channel = channel_of(topic, self._hash)
         if channel in self.joined or len(self.joined) >= MAX_JOINED:
             return []
+        self._joins[topic] = self._joins.get(topic, 0) + 1
+        if self._joins[topic] > MAX_JOINS:
+            raise LimitExceeded("A peer joins and leaves one app all the time.")
         self.joined[channel] = topic
         self._withdrawn.pop(channel, None)
         return [Joined(topic, channel)]

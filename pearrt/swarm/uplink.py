@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from pearrt.errors import PearrtError
-from pearrt.peer.messages import NOT_FOUND, Block, Buffer, Promise, Refuse
+from pearrt.peer.messages import BYE_LIMIT, NOT_FOUND, Block, Buffer, Promise, Refuse
 from pearrt.store.service import Store
 from pearrt.swarm.upload import Grant, Promised, UploadQueue
 
@@ -37,11 +37,13 @@ class Uplink:
         queue: UploadQueue[PeerLink],
         channel_of: ChannelOf,
         on_served: Callable[[PeerLink, bytes, int], None],
+        on_lost: Callable[[bytes, bytes], None],
     ) -> None:
         self._store = store
         self._queue = queue
         self._channel_of = channel_of
         self._on_served = on_served
+        self._on_lost = on_lost
         self._readers = ThreadPoolExecutor(READERS, "uplink")
         self._leaving: dict[PeerLink, deque[int]] = {}
         self._due = False
@@ -76,6 +78,9 @@ class Uplink:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        while (slowest := self._queue.to_evict(time.monotonic())) is not None:
+            self._queue.remove(slowest)
+            slowest.close("reads too slowly", code=BYE_LIMIT)
         for item in self._queue.serve(time.monotonic()):
             channel = self._channel_of(item.peer, _topic(item))
             if isinstance(item, Promised):
@@ -113,6 +118,7 @@ class Uplink:
                 grant.peer.send(Refuse(channel, NOT_FOUND, (grant.block_id,)))
                 self._queue.sent(grant.peer, 0, time.monotonic())
                 self.serve_soon()
+            self._on_lost(_topic(grant), grant.block_id)
             return
         self._send(grant, data)
 

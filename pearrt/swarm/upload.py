@@ -8,6 +8,8 @@ Rules:
 - A block that is in service STALL_FACTOR times longer than is usual here sits in front of a slow receiver: it
   no longer counts as a slot, or a few slow (or malicious) readers would hold all uploads. That peer gets
   nothing else meanwhile.
+- MAX_IN_SERVICE bounds all that is in service, stalled ones included; past it, with others waiting, the
+  slowest reader is dropped.
 - Peers take turns by bytes sent: who got least since it joined the queue comes first (a newcomer starts level
   with the least served, so it can neither starve the others nor be starved).
 - The next block is decided and, for ANY, promised one step ahead (`LOOKAHEAD`), so that a cancel can come in
@@ -32,6 +34,8 @@ LOOKAHEAD = 1
 RECENT = 32
 STALL_FACTOR = 3.0
 STALL_MIN_S = 0.25
+MAX_IN_SERVICE = 64  # 16 MiB, stalled ones included
+EVICT_AFTER_S = 5.0
 SLOTS = 8
 PER_PEER = 4
 
@@ -108,6 +112,17 @@ class UploadQueue(Generic[P]):
         began = [b for line in self._lines.values() for b in line.began if b > now - stall_s]
         return min(began) + stall_s + 0.001 if began else None
 
+    def to_evict(self, now: float) -> P | None:
+        """The slowest reader, where stalled ones hold all the memory there is for uploads while others
+        wait.
+        """
+        if not self._next or self.in_service < MAX_IN_SERVICE:
+            return None
+        oldest = min(
+            (line.began[0], n, peer) for n, (peer, line) in enumerate(self._lines.items()) if line.began
+        )
+        return oldest[2] if now - oldest[0] > EVICT_AFTER_S else None
+
     def waiting(self, peer: P) -> int:
         """How many blocks the peer waits for."""
         line = self._lines.get(peer)
@@ -180,7 +195,7 @@ class UploadQueue(Generic[P]):
         """
         result: list[Grant[P] | Promised[P]] = []
         self._look_ahead(result, now)
-        room = self.slots - self._slots_taken(now)
+        room = min(self.slots - self._slots_taken(now), MAX_IN_SERVICE - self.in_service)
         while self._next and room > 0:
             grant = self._next.popleft()
             self._lines[grant.peer].began.append(now)

@@ -186,6 +186,24 @@ async def test_a_request_flood_costs_the_flooder_only(tmp_path: Path) -> None:
         assert victim.swarm.uploads.waiting(attacker.link) == 0  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", ["HAVE", "BITFIELD", "HAVE_ALL", "JOIN and LEAVE"])
+async def test_saying_the_same_over_and_over_ends_the_link(tmp_path: Path, kind: str) -> None:
+    async with attacked(tmp_path) as (victim, _, attacker):
+        await attacker.join(victim)
+        await attacker.until(wire.HaveAll)
+        assert attacker.link is not None
+        proof = join_proof(attacker.topic, attacker.link.handshake_hash, by_initiator=True)
+        messages: dict[str, tuple[wire.Message, ...]] = {
+            "HAVE": (wire.Have(attacker.channel, ref_of(BUNDLE.digest), (1,) * 1024),),
+            "BITFIELD": (wire.Bitfield(attacker.channel, BUNDLE.digest, b"P"),),
+            "HAVE_ALL": (wire.HaveAll(attacker.channel, bytes(32)),),
+            "JOIN and LEAVE": (wire.Leave(attacker.channel), wire.Join((proof,))),
+        }
+        for _ in range(200):
+            attacker.send(*messages[kind])
+        await attacker.dropped()
+
+
 async def test_asking_the_same_blocks_for_ever_is_bounded(tmp_path: Path) -> None:
     async with attacked(tmp_path) as (victim, membership, attacker):
         await attacker.join(victim)

@@ -151,7 +151,7 @@ def test_the_nearest_origin_is_dialled_first_and_failures_wait_longer_each_time(
     dialer = Dialer(Random(1))
     dialer.add(("8.8.8.8", 1), Origin.DHT, 0)
     dialer.add(("10.0.0.1", 1), Origin.LAN, 0)
-    assert dialer.due(0, 0) == [("10.0.0.1", 1), ("8.8.8.8", 1)]
+    assert dialer.due(0, 0, 0) == [("10.0.0.1", 1), ("8.8.8.8", 1)]
     waits = []
     now = 0.0
     for _ in range(5):
@@ -160,7 +160,7 @@ def test_the_nearest_origin_is_dialled_first_and_failures_wait_longer_each_time(
         assert due is not None
         waits.append(due - now)
         now = due
-        assert dialer.due(0, now) == [("8.8.8.8", 1)]
+        assert dialer.due(0, 0, now) == [("8.8.8.8", 1)]
     assert waits == sorted(waits)
     assert waits[-1] > 8
 
@@ -171,7 +171,7 @@ def test_what_never_answers_is_forgotten_unless_configured() -> None:
         dialer.add(address, origin, 0)
         for n in range(MAX_FAILURES):
             dialer.failed(address, n)
-    assert dialer.due(0, 1e6) == [("8.8.8.9", 1)]
+    assert dialer.due(0, 0, 1e6) == [("8.8.8.9", 1)]
 
 
 def test_known_addresses_are_bounded_and_better_ones_take_the_place_of_worse() -> None:
@@ -181,15 +181,25 @@ def test_known_addresses_are_bounded_and_better_ones_take_the_place_of_worse() -
     assert len(dialer._known) == MAX_KNOWN
     assert dialer.add(("10.0.0.1", 1), Origin.LAN, 0)
     assert len(dialer._known) == MAX_KNOWN
-    assert dialer.due(0, 0)[0] == ("10.0.0.1", 1)
+    assert dialer.due(0, 0, 0)[0] == ("10.0.0.1", 1)
 
 
 def test_enough_peers_means_no_more_dialling() -> None:
-    dialer = Dialer(Random(1), wanted_peers=4)
+    dialer = Dialer(Random(1), wanted_peers=8)
     for n in range(20):
         dialer.add((f"8.8.8.{n}", 1), Origin.DHT, 0)
-    assert len(dialer.due(1, 0)) == 3
-    assert dialer.due(1, 0) == []
+    assert len(dialer.due(5, 1, 0)) == 2
+    assert dialer.due(5, 1, 0) == []
+
+
+def test_neighbours_never_take_the_last_places_nor_strangers() -> None:
+    for host in ("10.0.0.{}", "8.8.8.{}"):
+        dialer = Dialer(Random(1), wanted_peers=8)
+        for n in range(20):
+            dialer.add((host.format(n), 2000), Origin.LAN, 0)
+        assert len(dialer.due(0, 0, 0)) == 6
+        dialer.add(("8.8.4.4" if host.startswith("10") else "10.1.1.1", 2000), Origin.EXCHANGE, 0)
+        assert len(dialer.due(0, 0, 0)) == 1
 
 
 def test_nonsense_is_never_dialled() -> None:

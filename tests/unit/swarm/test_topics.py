@@ -7,7 +7,7 @@ import pytest
 from pearrt.errors import LimitExceeded, ProtocolViolation
 from pearrt.swarm.claims import MAX_DIGESTS, UnknownClaims
 from pearrt.swarm.have import HaveSet
-from pearrt.swarm.topics import MAX_UNMATCHED, Joined, LinkTopics
+from pearrt.swarm.topics import MAX_JOINS, MAX_UNMATCHED, Joined, LinkTopics
 
 HASH = b"h" * 32
 TOPIC = b"t" * 32
@@ -65,6 +65,17 @@ def test_leaving_ends_the_channel_and_joining_again_opens_it() -> None:
     _, again = b.offer([TOPIC])
     assert again == [Joined(TOPIC, joined.channel)], "the peer stayed: its proof still holds"
     assert b.proofs(from_a) == []
+
+
+def test_joining_and_leaving_all_the_time_is_refused() -> None:
+    a, b = ends()
+    from_a, _ = a.offer([TOPIC])
+    b.offer([TOPIC])
+    for _ in range(MAX_JOINS):
+        (joined,) = b.proofs(from_a)
+        b.left(joined.channel)
+    with pytest.raises(LimitExceeded):
+        b.proofs(from_a)
 
 
 def test_claims_wait_in_bounded_space() -> None:

@@ -6,7 +6,7 @@ from random import Random
 
 from pearrt.swarm.have import HaveSet
 from pearrt.swarm.spread import Spread
-from pearrt.swarm.upload import MAX_LINE, Grant, Promised, UploadQueue
+from pearrt.swarm.upload import EVICT_AFTER_S, MAX_IN_SERVICE, MAX_LINE, Grant, Promised, UploadQueue
 
 SCOPE = b"topic"
 
@@ -114,6 +114,23 @@ def test_readers_that_stall_hold_no_slots() -> None:
     assert [peer for peer, _ in granted(uploads.serve(again))] == [waiting]
     uploads.sent(waiting, 1, again + 0.01)
     assert [peer for peer, _ in granted(uploads.serve(again + 0.01))] == [waiting]
+
+
+def test_readers_that_stall_hold_bounded_memory_and_the_slowest_goes_first() -> None:
+    uploads = queue(slots=8, per_peer=1)
+    now = 0.0
+    for n in range(MAX_IN_SERVICE + 1):
+        uploads.request(f"slow {n}", SCOPE, [block(1)])
+    while uploads.in_service < MAX_IN_SERVICE:
+        uploads.serve(now)
+        now += 0.3
+    assert uploads.serve(now) == []
+    assert uploads.in_service == MAX_IN_SERVICE
+    victim = uploads.to_evict(now + EVICT_AFTER_S)
+    assert victim == "slow 0"
+    uploads.remove(victim)
+    assert uploads.to_evict(now + EVICT_AFTER_S) is None
+    assert len(granted(uploads.serve(now + EVICT_AFTER_S))) == 1
 
 
 def test_what_a_gone_peer_waited_for_is_forgotten() -> None:
