@@ -140,6 +140,36 @@ def test_2500_junk_signatures_cost_nothing(repository: Repository, role: str) ->
         install(bent(repository, role, stuff))
 
 
+@each_role
+def test_a_seventeenth_signature_is_one_too_many(repository: Repository, role: str) -> None:
+    def stuff(raw: bytes) -> bytes:
+        value = json.loads(raw)
+        junk = [
+            {"keyid": f"{number:064x}", "sig": "00" * 64} for number in range(17 - len(value["signatures"]))
+        ]
+        return canonical(value | {"signatures": value["signatures"] + junk})
+
+    with refused(LimitExceeded, match="17 signatures"):
+        install(bent(repository, role, stuff))
+
+
+def test_keys_releases_and_indexes_have_caps(repository: Repository) -> None:
+    keys, releases, index = repository.copy(), repository.copy(), repository.copy()
+    for number in range(62):
+        public = public_hex(f"key {number}")
+        keys["root"]["keys"][key_id(public)] = key_object(public)
+    keys.recommit_root()
+    with refused(ProtocolViolation, match="more than 64"):
+        install(keys)
+    small = {"length": 0, "hashes": {"sha256": "0" * 64}}
+    releases["targets"]["targets"] |= {f"later/{number}/x": small for number in range(256)}
+    with refused(ProtocolViolation, match="more than 256"):
+        install(releases)
+    index["targets"]["targets"]["stable/any"]["length"] = 64 * 1024 * 1024 + 1
+    with refused(ProtocolViolation, match="length"):
+        install(index)
+
+
 def test_16_false_signatures_do_not_hide_that_the_true_ones_are_short(repository: Repository) -> None:
     def stuff(raw: bytes) -> bytes:
         value = json.loads(raw)
