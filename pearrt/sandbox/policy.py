@@ -5,7 +5,7 @@ from. Each key of the manifest's `permissions` table asks for one thing more, or
 bounded one:
 
     key             value                        default
-    storage         size                         1 GiB    largest file, and what `/data` should stay within
+    storage         size                         1 GiB    what `/data` may hold; with more the app is stopped
     memory          size                         2 GiB    in total with a cgroup, else per process
     cpu             number of processors         4
     processes       processes and threads        256
@@ -92,7 +92,7 @@ class Permissions:
     def describe(self) -> list[str]:
         """What approving means, in plain words, one line per permission; no escapes or control characters."""
         lines = [
-            f"keep private files of up to {format_size(self.storage_bytes)} each, in a folder of its own",
+            f"keep up to {format_size(self.storage_bytes)} of private files, in a folder of its own",
             f"use up to {format_size(self.memory_bytes)} of memory",
             f"use up to {_counted(self.processors, 'processor')} and {self.processes} processes and threads",
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -147,6 +148,43 @@ def test_ctrl_c_on_a_terminal_reaches_the_app_once_and_the_terminal_is_given_bac
         _, status = os.waitpid(pid, 0)
         os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_ctrl_z_stops_the_whole_job_and_fg_goes_on(app: sandboxed.AppFolder) -> None:
+    import pty
+    import shlex
+
+    require("bash")
+    write(app, "main.py", "print('up', flush=True)\nprint('got', input())\n")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(app.environ())
+        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    said = b""
+
+    def until(text: bytes) -> None:
+        nonlocal said
+        while text not in said:
+            assert select.select([terminal], [], [], 20)[0], said
+            said += os.read(terminal, 1000)
+        said = said.split(text, 1)[1]
+
+    def type_in(line: str) -> None:
+        os.write(terminal, line.encode())
+
+    type_in("PS1=; bind 'set enable-bracketed-paste off'\n" + shlex.join(app.command()) + "; echo code $?\n")
+    until(b"\nup")
+    type_in("\x1a")
+    until(b"Stopped")
+    type_in("echo in the $((1 + 1))nd shell\n")
+    until(b"in the 2nd shell")
+    type_in("fg\n")
+    until(b"sandboxed.py")
+    type_in("text\n")
+    until(b"got text")
+    type_in("exit\n")
+    os.waitpid(pid, 0)
+    os.close(terminal)
 
 
 def test_streams_pass_through_whole(app: sandboxed.AppFolder) -> None:
