@@ -153,8 +153,10 @@ class Connection:
         if isinstance(message, Hello):
             raise ProtocolViolation("A second HELLO.")
         if isinstance(message, Bye):
-            self._said_bye = True  # no answer is due
+            self._said_bye = True  # no answer is due, and nothing that waits is wanted any more
             self.state = State.CLOSED
+            if self.outbox is not None:
+                self.outbox.clear()
         return message
 
     def _pong(self, message: Pong, now: float) -> None:

@@ -279,11 +279,11 @@ class PeerLink(asyncio.BufferedProtocol):
         self._flush()
 
     def _tick(self) -> None:
+        if self.closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.closed:
-            return
         try:
             due = self._connection.tick(self._loop.time())
         except PeerTimeout as e:

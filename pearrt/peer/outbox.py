@@ -62,6 +62,12 @@ class Outbox:
                 return True
         return False
 
+    def clear(self) -> None:
+        """Takes everything back that has not begun to leave."""
+        self._control.clear()
+        self.control_bytes = 0
+        self.drop_blocks()
+
     def drop_blocks(self) -> None:
         """Takes all BLOCKs back that have not begun to leave."""
         self._blocks.clear()

@@ -205,7 +205,7 @@ class PeerService:
                 self._dialled.pop(peer_id, None)
             if not opened.done() or opened.cancelled() or opened.exception():
                 link.abort()
-                if link.address == ("", 0):
+                if not link.has_transport:
                     self._all.discard(link)
 
     async def _open_transport(self, link: PeerLink, address: Address) -> None:

@@ -158,6 +158,15 @@ def test_bye_comes_after_other_small_messages_and_before_blocks_and_ends_it() ->
     assert [side.state for side in lines.sides] == [State.CLOSED, State.CLOSED]
 
 
+def test_nothing_more_is_sent_to_a_peer_that_said_bye() -> None:
+    lines = opened(Lines())
+    lines.sides[0].say_bye(0, "enough")
+    send(lines, 1, Block(b"i" * 32, b"x" * 10), Leave(1))
+    lines.push(1, lines.pull(0))
+    send(lines, 1, Leave(2))
+    assert lines.pull(1) == b""
+
+
 def test_a_second_hello_is_a_violation() -> None:
     lines = opened(Lines())
     send(lines, 0, Hello("again"))

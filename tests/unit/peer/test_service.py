@@ -138,6 +138,22 @@ async def test_close_tells_both_sides_once_and_without_error() -> None:
         assert first.links == second.links == []
 
 
+async def test_closing_towards_a_peer_that_does_not_read_ends_all_the_same() -> None:
+    ours, theirs = Recorder(), Recorder()
+    async with peer(ours, limits=PeerLimits(close_timeout_s=0.1)) as first, peer(theirs) as second:
+        link = await first.connect(second.address)
+        await theirs.wait(lambda: theirs.links)
+        transport = theirs.links[0]._transport
+        assert transport is not None
+        transport.pause_reading()
+        while link.can_send:
+            link.send(Block(b"i" * 32, bytes(262_144)))
+            await asyncio.sleep(0)
+        link.close("enough")
+        await ours.wait(lambda: ours.lost)
+        assert first.links == []
+
+
 async def test_a_vanished_peer_is_told_as_unreachable() -> None:
     ours, theirs = Recorder(), Recorder()
     async with peer(ours) as first, peer(theirs) as second:
