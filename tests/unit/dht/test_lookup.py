@@ -153,3 +153,37 @@ def test_candidates_are_bounded_and_the_farthest_give_way() -> None:
         contacts(SETTINGS.max_candidates * 3), key=lambda each: distance(each.node_id, walk.target)
     )
     assert walk.next_contacts() == nearest[: SETTINGS.alpha]
+
+
+def _nearest(everyone: list[Contact], target: bytes, count: int) -> list[Contact]:
+    return sorted(everyone, key=lambda each: distance(each.node_id, target))[:count]
+
+
+def _walk_through(everyone: list[Contact], width: int) -> Lookup:
+    """A lookup that begins with one contact; every node knows all others and names the 8 nearest."""
+    walk = lookup(everyone[:1], width)
+    while not walk.finished:
+        for contact in walk.next_contacts():
+            answer(walk, contact, _nearest(everyone, walk.target, 8))
+        for contact, target in walk.next_widening():
+            walk.widened(contact.address, _nearest(everyone, target, 8))
+    return walk
+
+
+def test_a_cold_lookup_for_storing_widens_until_it_has_the_20_nearest_though_replies_hold_8() -> None:
+    everyone = contacts(300)
+    walk = _walk_through(everyone, 20)
+    found = [contact for contact, _ in walk.closest(20)]
+    assert len(set(found) & set(_nearest(everyone, walk.target, 20))) >= 18
+    assert walk.requests <= 45
+
+
+def test_a_search_does_not_widen() -> None:
+    walk = _walk_through(contacts(300), 8)
+    assert walk.requests <= 10
+
+
+def test_widening_ends_in_a_network_smaller_than_its_width() -> None:
+    walk = _walk_through(contacts(12), 20)
+    assert len(walk.closest(20)) >= 10
+    assert walk.requests <= 12 + 8
