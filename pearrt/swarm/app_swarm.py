@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from pearrt.errors import ProtocolViolation
 from pearrt.peer import messages as wire
-from pearrt.swarm import fetch as fetching
+from pearrt.swarm.actions import Action, Arrival, Ask, Cancel, Condemn
 from pearrt.swarm.allowance import Allowance
 from pearrt.swarm.bundle_state import BundleState
 from pearrt.swarm.claims import UnknownClaims
@@ -344,7 +344,7 @@ class AppSwarm(Generic[P]):
             self.stray(peer, now)
             return
         arrival = download.fetch.arrived(peer, download.ordinals[message.id], now)
-        if arrival is fetching.Arrival.NEW:
+        if arrival is Arrival.NEW:
             member.bytes_from += len(message.data)
             self._effects.append(Keep(peer, message.id, message.data))
 
@@ -515,20 +515,20 @@ class AppSwarm(Generic[P]):
         result, self._effects = self._effects, []
         return result
 
-    def _emit(self, download: Download[P], actions: Iterable[fetching.Action[P]]) -> None:
+    def _emit(self, download: Download[P], actions: Iterable[Action[P]]) -> None:
         for action in actions:
-            if isinstance(action, fetching.Condemn):
+            if isinstance(action, Condemn):
                 self._effects.append(Offended(action.source, _OFFENCES[action.reason]))
                 continue
             member = self.members.get(action.source)
             if member is None:
                 continue
-            if isinstance(action, fetching.Ask):
+            if isinstance(action, Ask):
                 assert download.bundle is not None
                 self._send(action.source, wire.AnyBlocks(member.channel, download.bundle.ref, action.count))
                 continue
             ids = download.ids_of(action.ordinals)
-            if isinstance(action, fetching.Cancel):
+            if isinstance(action, Cancel):
                 self._cancel(action.source, ids)
                 continue
             for at in range(0, len(ids), wire.MAX_REQUEST_IDS):

@@ -18,111 +18,30 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import Enum
 from random import Random
 from typing import Generic, TypeVar
 
-from pearrt.swarm.flow import MIN_WINDOW, FlowWindow
+from pearrt.swarm.actions import Action, Arrival, Ask, Cancel, Condemn, Request
+from pearrt.swarm.flow import MIN_WINDOW
 from pearrt.swarm.have import HaveSet
 from pearrt.swarm.picker import WHOLE, Picker, Share
+from pearrt.swarm.source import Source
+from pearrt.swarm.takeover import best_takeover
 
 P = TypeVar("P")
 
 ANY_MAX_SEEDS = 2  # with more complete sources, plain rarest-first spreads the load well enough
 ANY_WINDOW = 2
 MAX_OUTSTANDING = 160  # blocks asked for and not here, 40 MiB; beyond it each source keeps its least window
-MAX_REMEMBERED_CANCELS = 256
 MAX_LIES = 3
 MAX_UNASKED = 8
 TRIAL_AFTER_S = 10.0
 MAX_TRIALS = 4
 NEAR_PATIENCE_S = 5.0
 SHARE_GRACE_S = 2.0
-STEAL_GAIN = 2.0
-STEAL_MARGIN_S = 0.05
-STEAL_EVERY_S = 0.05  # looking through all lines costs time
-OVERDUE_INTERVALS = 4.0
-OVERDUE_MIN_S = 1.0
+TAKE_OVER_EVERY_S = 0.05  # looking through all lines costs time
 MIN_DOUBLED = 2
 DOUBLED_ONE_IN = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Request(Generic[P]):
-    """Ask `source` for these blocks."""
-
-    source: P
-    ordinals: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask(Generic[P]):
-    """Ask `source` for any `count` blocks that we lack."""
-
-    source: P
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel(Generic[P]):
-    """These blocks are no longer wanted from `source`."""
-
-    source: P
-    ordinals: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Condemn(Generic[P]):
-    """`source` broke the rules or is useless: drop it."""
-
-    source: P
-    reason: str
-
-
-Action = Request[P] | Ask[P] | Cancel[P] | Condemn[P]
-
-
-class Arrival(Enum):
-    """What to do with a block that came: store it, or leave it."""
-
-    NEW = "new"
-    DUPLICATE = "duplicate"
-    UNASKED = "unasked"
-
-
-class _Source(Generic[P]):
-    __slots__ = (
-        "asked", "asked_at", "cancelled", "delivered", "dry_at", "flow", "heard_at",
-        "held", "key", "lies", "near",
-        "peer_id", "pending", "resting_until", "steal_after", "trials", "unasked",
-    )  # fmt: skip
-
-    def __init__(self, key: P, peer_id: bytes, held: HaveSet | None, near: bool, now: float) -> None:
-        self.key = key
-        self.peer_id = peer_id
-        self.held = held
-        self.near = near
-        self.flow = FlowWindow()
-        self.pending: dict[int, float] = {}
-        self.cancelled: dict[int, float] = {}
-        self.asked = 0
-        self.asked_at = now
-        self.heard_at = now
-        self.resting_until = 0.0
-        self.trials = 0
-        self.delivered = 0
-        self.lies = 0
-        self.unasked = 0
-        self.dry_at = -1  # `Picker.changes` when nothing could be asked of it
-        self.steal_after = 0.0
-
-    def holds(self, ordinal: int) -> bool:
-        return self.held is None or ordinal in self.held
-
-    @property
-    def outstanding(self) -> int:
-        return len(self.pending) + self.asked
 
 
 class BundleFetch(Generic[P]):
@@ -149,8 +68,8 @@ class BundleFetch(Generic[P]):
         self._share_done_at: float | None = None
         self._rng = rng
         self._picker = Picker(total, ordinals, rng)
-        self._sources: dict[P, _Source[P]] = {}
-        self._owners: dict[int, list[_Source[P]]] = {}
+        self._sources: dict[P, Source[P]] = {}
+        self._owners: dict[int, list[Source[P]]] = {}
         self._checking: dict[int, P] = {}
         self._actions: list[Action[P]] = []
 
@@ -194,7 +113,7 @@ class BundleFetch(Generic[P]):
             self.remove_source(key, now)
         if held is not None and held.complete:
             held = None
-        source = _Source(key, peer_id, held.copy() if held is not None else None, near, now)
+        source = Source(key, peer_id, held.copy() if held is not None else None, near, now)
         self._sources[key] = source
         if source.held is None:
             self._picker.add_seed(near)
@@ -225,7 +144,7 @@ class BundleFetch(Generic[P]):
             self._let_go(source, ordinal)
         self._forget_copies(source)
 
-    def _forget_copies(self, source: _Source[P]) -> None:
+    def _forget_copies(self, source: Source[P]) -> None:
         if source.held is None:
             self._picker.add_seed(source.near, -1)
             return
@@ -249,7 +168,7 @@ class BundleFetch(Generic[P]):
                 continue
             if not self._wants(ordinal) or not self._yield_to(ordinal, now):
                 in_vain.append(ordinal)
-                self._remember_cancel(source, ordinal, now)
+                source.remember_cancel(ordinal, now)
                 continue
             self._claim(source, ordinal, now)
         if in_vain:
@@ -332,7 +251,7 @@ class BundleFetch(Generic[P]):
             source.asked = 0
             source.resting_until = now + 1.0
 
-    def _lacks(self, source: _Source[P], ordinal: int) -> None:
+    def _lacks(self, source: Source[P], ordinal: int) -> None:
         source.lies += 1
         if source.held is None:
             self._picker.add_seed(source.near, -1)
@@ -389,11 +308,11 @@ class BundleFetch(Generic[P]):
         result, self._actions = self._actions, []
         return result
 
-    def _by_preference(self) -> list[_Source[P]]:
+    def _by_preference(self) -> list[Source[P]]:
         """Near ones first, then those that answer soonest."""
         return sorted(self._sources.values(), key=lambda s: (not s.near, s.flow.wait(s.outstanding)))
 
-    def _fill(self, source: _Source[P], now: float) -> None:
+    def _fill(self, source: Source[P], now: float) -> None:
         if source.resting_until > now:
             return
         window = source.flow.window
@@ -412,14 +331,14 @@ class BundleFetch(Generic[P]):
                 break
             self._claim(source, ordinal, now)
             chosen.append(ordinal)
-        if not chosen and now >= source.steal_after:
-            source.steal_after = now + STEAL_EVERY_S
-            if (stolen := self._steal(source, now)) is not None:
-                chosen.append(stolen)
+        if not chosen and now >= source.look_after:
+            source.look_after = now + TAKE_OVER_EVERY_S
+            if (taken := self._take_over(source, now)) is not None:
+                chosen.append(taken)
         if chosen:
             self._actions.append(Request(source.key, tuple(chosen)))
 
-    def _pick(self, source: _Source[P], now: float) -> int | None:
+    def _pick(self, source: Source[P], now: float) -> int | None:
         share = WHOLE if source.near or not self.spare_far else self._share()
         ordinal = self._picker.pick(source.held, source.near, spare_far=self.spare_far, share=share)
         if ordinal is not None:
@@ -443,7 +362,7 @@ class BundleFetch(Generic[P]):
             return WHOLE
         return sum(peer_id < self._own_id for peer_id in ids), len(ids) + 1
 
-    def _uses_any(self, source: _Source[P]) -> bool:
+    def _uses_any(self, source: Source[P]) -> bool:
         if source.held is not None or not self._use_any:
             return False
         if not source.near and self.spare_far and self._share() != WHOLE:
@@ -451,7 +370,7 @@ class BundleFetch(Generic[P]):
         seeds = self._picker.near_seeds + self._picker.far_seeds
         return seeds <= ANY_MAX_SEEDS and len(self._sources) > seeds
 
-    def _fill_by_ask(self, source: _Source[P], window: int, now: float) -> None:
+    def _fill_by_ask(self, source: Source[P], window: int, now: float) -> None:
         spare = not source.near and self.spare_far and not self._picker.offers(False)
         if spare and any(other.near for other in self._sources.values()):
             return
@@ -462,50 +381,40 @@ class BundleFetch(Generic[P]):
             source.asked += room
             self._actions.append(Ask(source.key, room))
 
-    def _steal(self, source: _Source[P], now: float) -> int | None:
+    def _take_over(self, source: Source[P], now: float) -> int | None:
         """Takes over the block that would wait longest elsewhere, if `source` brings it much sooner."""
-        least = STEAL_GAIN * source.flow.wait(source.outstanding) + STEAL_MARGIN_S
-        best: tuple[float, int, _Source[P], bool] | None = None
-        for owner in self._sources.values():
-            if owner is source or not owner.pending or (owner.near and not source.near and self.spare_far):
-                continue
-            # Who has been silent for so long will, as far as anybody knows, be silent for as long again.
-            silence = now - max(owner.heard_at, next(iter(owner.pending.values())))
-            for position, ordinal in enumerate(owner.pending):
-                if not source.holds(ordinal) or len(self._owners[ordinal]) > 1 or ordinal in source.cancelled:
-                    continue
-                wait = max(owner.flow.wait(position) - silence, silence * (position + 1))
-                if position == 0 and not self._may_come_twice(owner, silence):
-                    continue
-                if wait > least and (best is None or wait > best[0]):
-                    best = (wait, ordinal, owner, position > 0)
-        if best is None:
+        found = best_takeover(
+            source,
+            (
+                owner
+                for owner in self._sources.values()
+                if source.near or not owner.near or not self.spare_far
+            ),
+            lambda ordinal: len(self._owners[ordinal]) == 1,
+            may_double=self._doubled < max(MIN_DOUBLED, self.total // DOUBLED_ONE_IN),
+            now=now,
+        )
+        if found is None:
             return None
-        _, ordinal, owner, waiting = best
-        if waiting:
-            self._call_off(owner, ordinal, now)
+        if found.waiting:
+            self._call_off(found.owner, found.ordinal, now)
         else:
             self._doubled += 1
-        self._claim(source, ordinal, now)
-        return ordinal
-
-    def _may_come_twice(self, owner: _Source[P], silence: float) -> bool:
-        """Whether the block at the head of a line, probably under way, may be asked of another one too."""
-        overdue = silence > max(OVERDUE_MIN_S, OVERDUE_INTERVALS * owner.flow.wait(0))
-        return overdue or self._doubled < max(MIN_DOUBLED, self.total // DOUBLED_ONE_IN)
+        self._claim(source, found.ordinal, now)
+        return found.ordinal
 
     # -- bookkeeping
 
     def _wants(self, ordinal: int) -> bool:
         return ordinal in self.missing and ordinal not in self._checking
 
-    def _claim(self, source: _Source[P], ordinal: int, now: float) -> None:
+    def _claim(self, source: Source[P], ordinal: int, now: float) -> None:
         self._picker.take(ordinal)
         source.cancelled.pop(ordinal, None)
         source.pending[ordinal] = now
         self._owners.setdefault(ordinal, []).append(source)
 
-    def _let_go(self, source: _Source[P], ordinal: int) -> None:
+    def _let_go(self, source: Source[P], ordinal: int) -> None:
         if source.pending.pop(ordinal, None) is None:
             return
         owners = self._owners[ordinal]
@@ -515,26 +424,20 @@ class BundleFetch(Generic[P]):
             if self._wants(ordinal):
                 self._picker.release(ordinal)
 
-    def _call_off(self, source: _Source[P], ordinal: int, now: float) -> None:
+    def _call_off(self, source: Source[P], ordinal: int, now: float) -> None:
         self._let_go(source, ordinal)
-        self._remember_cancel(source, ordinal, now)
+        source.remember_cancel(ordinal, now)
         self._actions.append(Cancel(source.key, (ordinal,)))
 
-    def _call_off_all(self, source: _Source[P], now: float) -> None:
+    def _call_off_all(self, source: Source[P], now: float) -> None:
         ordinals = tuple(source.pending)
         for ordinal in ordinals:
             self._let_go(source, ordinal)
-            self._remember_cancel(source, ordinal, now)
+            source.remember_cancel(ordinal, now)
         source.asked = 0
         if ordinals:
             self._actions.append(Cancel(source.key, ordinals))
 
-    def _remember_cancel(self, source: _Source[P], ordinal: int, now: float) -> None:
-        """A cancel and its block may cross: such a block is not held against the source."""
-        if len(source.cancelled) >= MAX_REMEMBERED_CANCELS:
-            source.cancelled.pop(next(iter(source.cancelled)))
-        source.cancelled[ordinal] = now
-
-    def _condemn(self, source: _Source[P], reason: str, now: float) -> None:
+    def _condemn(self, source: Source[P], reason: str, now: float) -> None:
         self.remove_source(source.key, now)
         self._actions.append(Condemn(source.key, reason))

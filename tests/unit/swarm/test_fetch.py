@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from pearrt.swarm.fetch import Arrival, Ask, BundleFetch, Cancel, Condemn, Request
+from pearrt.swarm.actions import Arrival, Ask, Cancel, Condemn, Request
+from pearrt.swarm.fetch import BundleFetch
 from pearrt.swarm.flow import MAX_WINDOW, FlowWindow
 from pearrt.swarm.have import HaveSet
 
