@@ -17,13 +17,17 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)  # preadv2(2), Linux: fail rather than wa
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
 
-def write_new(path: Path, data: bytes | memoryview) -> None:
-    """Writes a file that must not exist yet, private to the user; removes it on failure. Raises OSError."""
+def write_new(path: Path, data: bytes | memoryview) -> int:
+    """Writes a file that must not exist yet, private to the user; removes it on failure. Gives its stamp.
+
+    Raises OSError.
+    """
     fd = os.open(path, _CREATE, 0o600)
     try:
         try:
             if os.write(fd, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return _stamp(fd)
         finally:
             os.close(fd)
     except BaseException:
@@ -32,21 +36,33 @@ def write_new(path: Path, data: bytes | memoryview) -> None:
         raise
 
 
-def read(path: Path) -> bytes:
-    """The file's bytes; of one longer than a block may be, just enough to see that. Raises OSError."""
+def read(path: Path) -> tuple[bytes, int]:
+    """The file's bytes and stamp; of a file too long for a block just enough to see that. Raises OSError."""
     fd = os.open(path, _READ)
     try:
-        return os.read(fd, MAX_BLOCK_BYTES + 1)
+        stamp = _stamp(fd)
+        return os.read(fd, MAX_BLOCK_BYTES + 1), stamp
     finally:
         os.close(fd)
 
 
-def read_cached(path: Path) -> bytearray | None:
-    """The file's bytes if they are in the page cache, None where not, or not known. Raises OSError."""
+def _stamp(fd: int) -> int:
+    """A number that changes when the file is replaced or written to."""
+    status = os.fstat(fd)
+    return hash((status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+def read_cached(path: Path, stamp: int) -> bytearray | None:
+    """The file's bytes if it has this stamp and they are in the page cache; else, or not known, None.
+
+    Raises OSError.
+    """
     if not _NOWAIT:
         return None
     fd = os.open(path, _READ)
     try:
+        if _stamp(fd) != stamp:
+            return None
         data = bytearray(min(os.fstat(fd).st_size, MAX_BLOCK_BYTES + 1))
         return data if os.preadv(fd, [data], 0, _NOWAIT) == len(data) else None
     finally:

@@ -49,7 +49,7 @@ class Store:
         self._pins = Pins(self._layout)
         self._mutex = threading.Lock()  # the three sets; held for moments, and by gc for each removal
         self._have: set[bytes] = set()
-        self._verified: set[bytes] = set()
+        self._verified: dict[bytes, int] = {}  # id to the stamp of the file when it was hashed
         self._unsynced: set[bytes] = set()
         self._serial = itertools.count()
         self._opened = False
@@ -100,7 +100,7 @@ class Store:
         path = self._layout.block(block_id)
         temporary = self._layout.temporary / str(next(self._serial))
         with store_errors(self.root):
-            write_new(temporary, data)
+            stamp = write_new(temporary, data)
             try:
                 os.rename(temporary, path)
             except FileNotFoundError:  # the first block of its folder
@@ -108,33 +108,34 @@ class Store:
                 os.rename(temporary, path)
         with self._mutex:
             self._have.add(block_id)
-            self._verified.add(block_id)
+            self._verified[block_id] = stamp
             self._unsynced.add(block_id)
 
     def get(self, block_id: bytes) -> bytes:
         """The block's bytes. Raises NoSuchBlock, Corrupt after dropping a damaged one, StoreError."""
         try:
             with store_errors(self.root):
-                data = read(self._layout.block(block_id))
+                data, stamp = read(self._layout.block(block_id))
         except StoreError as e:
             if not isinstance(e.__cause__, FileNotFoundError):
                 raise
             self._forget(block_id)
             raise NoSuchBlock(f"Block {block_id.hex()[:12]} is not in the store.") from e
-        if block_id not in self._verified:
+        if self._verified.get(block_id) != stamp:
             if sha256(data) != block_id:
                 self._drop(block_id)
                 raise Corrupt(f"Block {block_id.hex()[:12]} was damaged on disk and has been dropped.")
             with self._mutex:
-                self._verified.add(block_id)
+                self._verified[block_id] = stamp
         return data
 
     def get_now(self, block_id: bytes) -> bytearray | None:
         """The block if that takes no waiting: verified before and in the page cache (Linux). Else None."""
-        if block_id not in self._verified:
+        stamp = self._verified.get(block_id)
+        if stamp is None:
             return None
         try:
-            return read_cached(self._layout.block(block_id))
+            return read_cached(self._layout.block(block_id), stamp)
         except OSError:
             return None  # not cached, gone, or a file system that can't tell: `get` finds out
 
@@ -250,7 +251,7 @@ class Store:
 
     def _is_whole(self, block_id: bytes) -> bool:
         try:
-            return sha256(read(self._layout.block(block_id))) == block_id
+            return sha256(read(self._layout.block(block_id))[0]) == block_id
         except FileNotFoundError:
             return True  # removed by gc in the meantime
         except OSError:
@@ -268,8 +269,9 @@ class Store:
             self._discard(block_id)
 
     def _discard(self, block_id: bytes) -> None:
-        for ids in (self._have, self._verified, self._unsynced):
-            ids.discard(block_id)
+        self._have.discard(block_id)
+        self._unsynced.discard(block_id)
+        self._verified.pop(block_id, None)
 
     def _sync_files(self, ids: set[bytes]) -> None:
         paths = [self._layout.block(block_id) for block_id in ids]

@@ -126,6 +126,22 @@ def test_damaged_block_is_dropped_on_first_read(tmp_path: Path) -> None:
         assert store.get(first) == noise(0, 1000)
 
 
+def test_block_swapped_after_it_was_verified_is_noticed(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        first, second = fill(store, 2)
+        assert store.get(first) == noise(0, 1000)
+        (tmp_path / "other").write_bytes(noise(7, 1000))
+        (tmp_path / "other").replace(file_of(tmp_path, first))
+        with pytest.raises(Corrupt):
+            store.get(first)
+        with file_of(tmp_path, second).open("r+b") as file:
+            file.write(b"X")
+        with pytest.raises(Corrupt):
+            store.get(second)
+        assert not store.has(first)
+        assert not store.has(second)
+
+
 def test_vanished_block_is_forgotten(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         (block_id,) = fill(store, 1)
