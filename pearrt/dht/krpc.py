@@ -12,7 +12,6 @@ BadArguments, which the node answers with an error 203. Unknown keys are ignored
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pearrt.codec import bencode
@@ -34,6 +33,19 @@ from pearrt.dht.items import (
     MutableItem,
     check_bounds,
 )
+from pearrt.dht.messages import (
+    AnnouncePeer,
+    ErrorReply,
+    FindNode,
+    Get,
+    GetPeers,
+    Message,
+    Ping,
+    Put,
+    Query,
+    Request,
+    Response,
+)
 from pearrt.errors import LimitExceeded, ProtocolViolation
 
 MAX_DATAGRAM_BYTES = 2048
@@ -48,96 +60,6 @@ PROTOCOL_ERROR = 203
 UNKNOWN_METHOD = 204
 VALUE_TOO_BIG = 205
 SALT_TOO_BIG = 207
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """Are you there?"""
-
-
-@dataclass(frozen=True, slots=True)
-class FindNode:
-    """Which nodes are closest to `target`? `want` names families beside the asker's own (BEP 32)."""
-
-    target: bytes
-    want: tuple[Family, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GetPeers:
-    """Which peers have `target` announced, and which nodes are closest to it?"""
-
-    target: bytes
-    want: tuple[Family, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AnnouncePeer:
-    """I am a peer of `target` at `port` of my address (the datagram's own port if `implied_port`)."""
-
-    target: bytes
-    port: int
-    token: bytes
-    implied_port: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Get:
-    """The item under `target`; only its seq if that is no higher than `seq` (BEP 44)."""
-
-    target: bytes
-    seq: int | None = None
-    want: tuple[Family, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Store `item` (BEP 44)."""
-
-    item: Item
-    token: bytes
-    cas: int | None = None
-
-
-Request = Ping | FindNode | GetPeers | AnnouncePeer | Get | Put
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A request with its envelope. `read_only` senders are not to be kept as contacts (BEP 43)."""
-
-    transaction: bytes
-    sender: bytes
-    request: Request
-    read_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An answer. Which fields matter depends on what was asked; `observed` is our address as the sender saw
-    it."""
-
-    transaction: bytes
-    sender: bytes
-    contacts: Sequence[Contact] = ()
-    contacts6: Sequence[Contact] = ()
-    token: bytes = b""
-    peers: Sequence[Address] | None = None
-    item: Item | None = None
-    seq: int | None = None
-    observed: Address | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorReply:
-    """A refusal: the code and text of BEP 5 or BEP 44."""
-
-    transaction: bytes
-    code: int
-    text: str
-
-
-Message = Query | Response | ErrorReply
 
 
 class BadArguments(ProtocolViolation):

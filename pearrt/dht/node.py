@@ -20,18 +20,20 @@ from dataclasses import dataclass
 from pearrt.dht.contact import Address, Contact, Family, Scope, scope_of, usable
 from pearrt.dht.krpc import (
     BadArguments,
-    ErrorReply,
-    FindNode,
-    Ping,
-    Query,
-    Request,
-    Response,
     encode_error,
     encode_query,
     encode_response,
     parse,
 )
 from pearrt.dht.lookup import Lookup
+from pearrt.dht.messages import (
+    ErrorReply,
+    FindNode,
+    Ping,
+    Query,
+    Request,
+    Response,
+)
 from pearrt.dht.node_id import is_secure, random_id, secure_id
 from pearrt.dht.operations import Join, Operation
 from pearrt.dht.rate_limit import RateLimit, ReplyBudget

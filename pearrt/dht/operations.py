@@ -14,8 +14,16 @@ from typing import TypeAlias
 
 from pearrt.dht.contact import Address, Contact, usable
 from pearrt.dht.items import CAS_MISMATCH, ImmutableItem, MutableItem, mutable_target
-from pearrt.dht.krpc import AnnouncePeer, FindNode, Get, GetPeers, Put, Request, Response
 from pearrt.dht.lookup import Lookup
+from pearrt.dht.messages import (
+    AnnouncePeer,
+    FindNode,
+    Get,
+    GetPeers,
+    Put,
+    Request,
+    Response,
+)
 
 MAX_PEERS_FOUND = 2000
 

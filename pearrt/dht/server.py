@@ -13,6 +13,8 @@ from pearrt.dht.contact import Address, Contact, Family
 from pearrt.dht.items import ItemTable, MutableItem
 from pearrt.dht.krpc import (
     PROTOCOL_ERROR,
+)
+from pearrt.dht.messages import (
     AnnouncePeer,
     ErrorReply,
     FindNode,

@@ -12,6 +12,11 @@ from pearrt.crypto import ed25519
 from pearrt.dht.contact import Address, Contact, Family, prefix_of
 from pearrt.dht.items import MutableItem, sign_item
 from pearrt.dht.krpc import (
+    encode_query,
+    encode_response,
+    parse,
+)
+from pearrt.dht.messages import (
     AnnouncePeer,
     ErrorReply,
     FindNode,
@@ -23,9 +28,6 @@ from pearrt.dht.krpc import (
     Query,
     Request,
     Response,
-    encode_query,
-    encode_response,
-    parse,
 )
 from pearrt.dht.node import DhtNode
 from pearrt.dht.operations import Announce, FindMutable, FindNodes, FindPeers

@@ -17,6 +17,12 @@ from pearrt.dht.contact import Contact, Family
 from pearrt.dht.items import ImmutableItem, MutableItem
 from pearrt.dht.krpc import (
     MAX_DATAGRAM_BYTES,
+    encode_error,
+    encode_query,
+    encode_response,
+    parse,
+)
+from pearrt.dht.messages import (
     AnnouncePeer,
     ErrorReply,
     FindNode,
@@ -26,10 +32,6 @@ from pearrt.dht.krpc import (
     Put,
     Query,
     Response,
-    encode_error,
-    encode_query,
-    encode_response,
-    parse,
 )
 from pearrt.dht.node import DhtNode
 from pearrt.errors import LimitExceeded, ProtocolViolation, RemoteError

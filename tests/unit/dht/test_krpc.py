@@ -9,8 +9,14 @@ import pytest
 from pearrt.dht.contact import Contact, Family
 from pearrt.dht.items import ImmutableItem, MutableItem
 from pearrt.dht.krpc import (
-    AnnouncePeer,
     BadArguments,
+    encode_error,
+    encode_query,
+    encode_response,
+    parse,
+)
+from pearrt.dht.messages import (
+    AnnouncePeer,
     ErrorReply,
     FindNode,
     Get,
@@ -20,10 +26,6 @@ from pearrt.dht.krpc import (
     Put,
     Query,
     Response,
-    encode_error,
-    encode_query,
-    encode_response,
-    parse,
 )
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "dht" / "messages.json"

@@ -6,15 +6,17 @@ from pearrt.crypto import ed25519
 from pearrt.dht.contact import Contact, Family
 from pearrt.dht.items import MutableItem, sign_item
 from pearrt.dht.krpc import (
+    encode_query,
+    encode_response,
+    parse,
+)
+from pearrt.dht.messages import (
     FindNode,
     GetPeers,
     Ping,
     Put,
     Query,
     Response,
-    encode_query,
-    encode_response,
-    parse,
 )
 from pearrt.dht.node import DhtNode
 from pearrt.dht.node_id import is_secure
