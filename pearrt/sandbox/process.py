@@ -67,6 +67,7 @@ class Sandbox:
 
     def run(self) -> int:
         """Starts, waits, gives the exit code. Raises SandboxError where a layer could not be set up."""
+        _fill_standard_descriptors()
         prepare_data(self.launch.data, self.who)
         with signals_held():
             return self._start_and_wait()
@@ -189,6 +190,17 @@ def _shim_code() -> CodeType:
 def _renamed(code: CodeType) -> CodeType:
     inner = tuple(_renamed(c) if isinstance(c, CodeType) else c for c in code.co_consts)
     return code.replace(co_filename=layout.SHIM_NAME, co_consts=inner)
+
+
+def _fill_standard_descriptors() -> None:
+    """Where one is closed, what is opened next would take its place and be taken for the app's input or
+    output.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
 
 
 def _memory_file(data: bytes, opened: list[int]) -> int:

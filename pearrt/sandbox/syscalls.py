@@ -105,7 +105,7 @@ move_pages mq_open name_to_handle_at open_by_handle_at open_tree perf_event_open
 process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot removexattr request_key
 sched_setaffinity sched_setattr sched_setparam sched_setscheduler seccomp set_mempolicy setdomainname
 setfsgid setfsuid setgid setgroups sethostname setns setregid setresgid setresuid setreuid settimeofday
-setuid setxattr socket swapoff swapon syslog umount2 unshare userfaultfd vhangup
+setuid setxattr socket swapoff swapon syslog tee umount2 unshare userfaultfd vhangup vmsplice
 """
 )
 

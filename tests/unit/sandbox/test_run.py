@@ -363,13 +363,14 @@ def test_the_channel_is_the_only_descriptor_passed_on(app: sandboxed.AppFolder) 
         assert ours.recv(100) == b"[0, 1, 2, 3]"
 
 
-@pytest.mark.parametrize("kind", ["datagram socket", "closed"])
+@pytest.mark.parametrize("kind", ["datagram socket", "closed", "all closed"])
 def test_a_standard_input_that_leads_out_is_replaced(app: sandboxed.AppFolder, kind: str) -> None:
     write(app, "main.py", "import os, stat; print(os.path.samestat(os.fstat(0), os.stat('/dev/null')))")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
         stdin = theirs.fileno() if kind == "datagram socket" else None
-        command = app.command() if stdin is not None else ["sh", "-c", 'exec "$@" <&-', "sh", *app.command()]
+        closing = {"closed": "<&-", "all closed": "<&- 2>&-"}.get(kind, "")
+        command = ["sh", "-c", f'exec "$@" {closing}', "sh", *app.command()]
         done = subprocess.run(command, env=app.environ(), stdin=stdin, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"True\n"), done.stderr.decode()
 
