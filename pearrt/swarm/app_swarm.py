@@ -11,17 +11,14 @@ other apps' blocks, too. A block that nobody asked for is neither hashed nor kep
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import Generic, TypeVar
 
 from pearrt.errors import ProtocolViolation
 from pearrt.peer import messages as wire
 from pearrt.swarm.actions import Action, Arrival, Ask, Cancel, Condemn
-from pearrt.swarm.allowance import Allowance
 from pearrt.swarm.bundle_state import BundleState
-from pearrt.swarm.claims import UnknownClaims
-from pearrt.swarm.download import Download, Job
+from pearrt.swarm.download import Download, Downloads, Job
 from pearrt.swarm.effects import (
     Effect,
     Heard,
@@ -36,6 +33,7 @@ from pearrt.swarm.effects import (
 from pearrt.swarm.exchange import EXCHANGE_EVERY_S, PeerExchange
 from pearrt.swarm.gossip import Gossip, News
 from pearrt.swarm.have import HaveSet
+from pearrt.swarm.member import Member
 from pearrt.swarm.reputation import Offence
 from pearrt.swarm.scope import Address
 from pearrt.swarm.upload import UploadQueue
@@ -51,26 +49,6 @@ _OFFENCES = {
 }
 
 
-@dataclass(slots=True)
-class Member:
-    """A peer of this app. `listen` is where others can reach it, as far as known."""
-
-    peer_id: bytes
-    channel: int
-    host: str
-    listen: Address | None
-    near: bool
-    strays: Allowance
-    questions: Allowance
-    surplus: Allowance
-    shows: Allowance
-    claims: UnknownClaims = field(default_factory=UnknownClaims)
-    metadata_asked: int = 0
-    exchanged_at: float = float("-inf")
-    bytes_from: int = 0
-    bytes_to: int = 0
-
-
 class AppSwarm(Generic[P]):
     """See the module. `members` and `bundles` are for reading."""
 
@@ -81,15 +59,12 @@ class AppSwarm(Generic[P]):
         self.bundles: dict[bytes, BundleState[P]] = {}
         self.ourselves: set[Address] = set()
         self._rng = rng
-        self._own_id = own_id
         self._uploads = uploads
         self._by_ref: dict[int, BundleState[P]] = {}
-        self._downloads: list[Download[P]] = []
-        self._wanted: dict[bytes, Download[P]] = {}
+        self._downloads: Downloads[P] = Downloads(rng, own_id)
         self._gossip: Gossip[P] = Gossip(app.timestamp(), app.consider_timestamp)
         self._exchange: PeerExchange[P] = PeerExchange(rng)
         self._effects: list[Effect[P]] = []
-        self.finished_twice = 0
 
     # -- peers
 
@@ -107,25 +82,15 @@ class AppSwarm(Generic[P]):
         """A peer proved the topic, and we did."""
         if peer in self.members:
             return
-        self.members[peer] = Member(
-            peer_id,
-            channel,
-            host,
-            listen,
-            near,
-            strays=Allowance(burst=64, per_s=1, now=now),
-            questions=Allowance(burst=8, per_s=0.5, now=now),
-            surplus=Allowance(burst=1024, per_s=16, now=now),
-            shows=Allowance(burst=64, per_s=0.5, now=now),
+        member = self.members[peer] = Member(
+            peer_id=peer_id, channel=channel, host=host, listen=listen, near=near, now=now
         )
         if (timestamp := self._gossip.joined(peer, now)) is not None:
             self._send(peer, wire.Timestamp(channel, timestamp))
-        self._tell_peers(peer, self.members[peer], now)
+        self._tell_peers(peer, member, now)
         for bundle in self.bundles.values():
             self._show(peer, bundle)
-        for download in self._downloads:
-            if download.bundle is None:
-                self._add_source(download, peer, None, now)
+        self._downloads.joined(peer, member, now)
 
     def left(self, peer: P, now: float) -> None:
         """A peer left the app, or its connection ended."""
@@ -136,8 +101,7 @@ class AppSwarm(Generic[P]):
         self._exchange.left(peer)
         for bundle in self.bundles.values():
             bundle.left(peer)
-        for download in self._downloads:
-            download.fetch.remove_source(peer, now)
+        self._downloads.left(peer, now)
 
     # -- bundles
 
@@ -205,76 +169,23 @@ class AppSwarm(Generic[P]):
 
     def _claimed(self, peer: P, bundle: BundleState[P], held: HaveSet | None, now: float) -> None:
         bundle.claimed(peer, held)
-        for download in self._downloads:
-            if download.bundle is bundle:
-                self._add_source(download, peer, bundle.claims[peer], now)
+        self._downloads.claimed(peer, self.members[peer], bundle, now)
 
     # -- downloads
 
     def want(self, ids: Iterable[bytes], *, foreground: bool, now: float) -> Job:
         """Starts fetching blocks that are not here. Call only with ids that the store lacks."""
-        job = Job(set(ids), foreground)
-        loose: list[bytes] = []
-        for block_id in job.missing:
-            if block_id in self._wanted:
-                self._attach(job, self._wanted[block_id])
-                continue
-            bundle = next((b for b in self.bundles.values() if block_id in b.ordinals), None)
-            if bundle is None:
-                loose.append(block_id)
-                continue
-            download = self._download_of(bundle, now)
-            download.fetch.want((bundle.ordinals[block_id],))
-            self._wanted[block_id] = download
-            self._attach(job, download)
-        if loose:
-            download = self._start(Download(sorted(loose), None, self._rng, self._own_id))
-            for peer in self.members:
-                self._add_source(download, peer, None, now)
-            self._wanted.update((block_id, download) for block_id in loose)
-            self._attach(job, download)
-        return job
+        return self._downloads.want(ids, self.bundles.values(), self.members, foreground=foreground, now=now)
 
     def give_up(self, job: Job) -> None:
         """The caller no longer waits; downloads that nobody waits for end."""
-        for download in list(self._downloads):
-            if job in download.jobs:
-                download.jobs.remove(job)
-                if not download.jobs:
-                    self._end(download)
-
-    def _attach(self, job: Job, download: Download[P]) -> None:
-        if job not in download.jobs:
-            download.jobs.append(job)
-
-    def _start(self, download: Download[P]) -> Download[P]:
-        self._downloads.append(download)
-        return download
-
-    def _download_of(self, bundle: BundleState[P], now: float) -> Download[P]:
-        for download in self._downloads:
-            if download.bundle is bundle:
-                return download
-        download = self._start(Download((), bundle, self._rng, self._own_id))
-        for peer, held in bundle.claims.items():
-            self._add_source(download, peer, held, now)
-        return download
-
-    def _add_source(self, download: Download[P], peer: P, held: HaveSet | None, now: float) -> None:
-        member = self.members[peer]
-        download.fetch.add_source(peer, held, peer_id=member.peer_id, near=member.near, now=now)
-
-    def _end(self, download: Download[P]) -> None:
-        self._emit(download, download.fetch.stop())
-        self.finished_twice += download.fetch.arrived_twice
-        self._downloads.remove(download)
-        for block_id in [block_id for block_id, d in self._wanted.items() if d is download]:
-            del self._wanted[block_id]
+        for download, actions in self._downloads.give_up(job):
+            self._emit(download, actions)
 
     @property
     def moving(self) -> bool:
         """Whether a foreground download is under way and has somebody to ask."""
-        return any(d.foreground and d.fetch.outstanding for d in self._downloads)
+        return self._downloads.moving
 
     def pause(self, *, background: bool, foreground: bool) -> None:
         """Ask for nothing new for a while."""
@@ -284,20 +195,14 @@ class AppSwarm(Generic[P]):
     @property
     def arrived_twice(self) -> int:
         """Blocks that came in vain."""
-        return self.finished_twice + sum(download.fetch.arrived_twice for download in self._downloads)
+        return self._downloads.arrived_twice
 
     def stored(self, block_id: bytes) -> None:
         """A block is in the store and verified."""
         for bundle in self.bundles.values():
             bundle.stored(block_id)
-        download = self._wanted.pop(block_id, None)
-        if download is None:
-            return
-        download.fetch.verified(download.ordinals[block_id])
-        for job in download.jobs:
-            job.missing.discard(block_id)
-        if download.fetch.done:
-            self._end(download)
+        for download, actions in self._downloads.stored(block_id):
+            self._emit(download, actions)
 
     def lost(self, block_id: bytes) -> None:
         """The store no longer has a block that we said we hold: peers are shown what is left."""
@@ -309,7 +214,7 @@ class AppSwarm(Generic[P]):
 
     def rejected(self, block_id: bytes, now: float) -> None:
         """A block was not what its id says: its sender is condemned, it is fetched from another."""
-        download = self._wanted.get(block_id)
+        download = self._downloads.of_block(block_id)
         if download is not None:
             download.fetch.failed(download.ordinals[block_id], now)
 
@@ -328,7 +233,7 @@ class AppSwarm(Generic[P]):
 
     def expects(self, block_id: bytes) -> bool:
         """Whether the block belongs to a download."""
-        return block_id in self._wanted
+        return self._downloads.of_block(block_id) is not None
 
     def stray(self, peer: P, now: float) -> None:
         """A block came that no download expects: fine now and then (a cancel crossed it), an offence if
@@ -339,7 +244,7 @@ class AppSwarm(Generic[P]):
             self._effects.append(Offended(peer, Offence.UNASKED))
 
     def _on_block(self, peer: P, member: Member, message: wire.Block, now: float) -> None:
-        download = self._wanted.get(message.id)
+        download = self._downloads.of_block(message.id)
         if download is None:
             self.stray(peer, now)
             return
@@ -382,11 +287,10 @@ class AppSwarm(Generic[P]):
         if stale and not member.surplus.take(now, stale):
             self._effects.append(Offended(peer, Offence.FLOOD))
             return
-        for download in self._downloads:
-            if download.bundle is bundle:
-                if new:
-                    self._add_source(download, peer, bundle.claims[peer], now)
-                download.fetch.add_have(peer, message.ordinals)
+        if new:
+            self._downloads.claimed(peer, member, bundle, now)
+        elif (download := self._downloads.of_bundle(bundle)) is not None:
+            download.fetch.add_have(peer, message.ordinals)
 
     def _on_request(self, peer: P, member: Member, message: wire.Request, now: float) -> None:
         known = [block_id for block_id in message.ids if self.serves(block_id)]
@@ -410,7 +314,7 @@ class AppSwarm(Generic[P]):
         bundle = self._by_ref.get(message.ref)
         if bundle is not None and message.ordinals and max(message.ordinals) >= len(bundle.ids):
             raise ProtocolViolation("PROMISE names a block past the last")
-        download = next((d for d in self._downloads if bundle is not None and d.bundle is bundle), None)
+        download = self._downloads.of_bundle(bundle) if bundle is not None else None
         if download is None:
             if bundle is not None and message.ordinals:
                 ids = tuple(bundle.ids[ordinal] for ordinal in message.ordinals)
@@ -426,7 +330,7 @@ class AppSwarm(Generic[P]):
     def _on_refuse(self, peer: P, member: Member, message: wire.Refuse, now: float) -> None:
         not_found = message.reason == wire.NOT_FOUND
         for block_id in message.ids:
-            download = self._wanted.get(block_id)
+            download = self._downloads.of_block(block_id)
             if download is not None:
                 ordinal = download.ordinals[block_id]
                 download.fetch.refused(peer, (ordinal,), not_found=not_found, now=now)
