@@ -161,12 +161,6 @@ class Settings:
     max_peers: int = field(
         default=200, metadata=_about(_whole(1, 10_000), "Connections to peers held at once.")
     )
-    upload_limit_bytes_s: int | None = field(
-        default=None,
-        metadata=_about(
-            _whole(1024, 10**12, none=True), "Most bytes per second sent to peers; `none` for no limit."
-        ),
-    )
     mirror_view: bool = field(
         default=True,
         metadata=_about(

@@ -43,12 +43,11 @@ def test_each_source_writes_a_list_its_own_way(tmp_path: Path) -> None:
 
 
 def test_none_empties_a_list_and_lifts_a_limit(tmp_path: Path) -> None:
-    toml = "hosts = ['a:1']\nupload_limit_bytes_s = 5000\n"
-    environ = {"PEARRT_HOSTS": "none", "PEARRT_UPLOAD_LIMIT_BYTES_S": "none", "PEARRT_IDLE_EXIT_S": "none"}
+    toml = "hosts = ['a:1']\nidle_exit_s = 5\n"
+    environ = {"PEARRT_HOSTS": "none", "PEARRT_IDLE_EXIT_S": "none"}
     settings = load(tmp_path, toml, {**environ, "PEARRT_BOOTSTRAP": "none"})
     assert settings.hosts == ()
     assert settings.bootstrap == ()
-    assert settings.upload_limit_bytes_s is None
     assert settings.idle_exit_s is None
 
 
@@ -170,7 +169,6 @@ any_settings = st.builds(
     psk_file=st.none() | st.just(Path("/etc/pearrt/psk")),
     idle_exit_s=st.none() | st.integers(0, 10**9),
     max_peers=st.integers(1, 10_000),
-    upload_limit_bytes_s=st.none() | st.integers(1024, 10**12),
     mirror_view=st.booleans(),
 )
 
