@@ -8,7 +8,7 @@ SOURCES := pyproject.toml README.md LICENSE packaging/pearrt.1 $(shell find pear
 
 # Tests that share the machine (namespaces, sandboxes, processes, ports of other programs) run one after another.
 SERIAL := lab or e2e or sandbox or interop
-PYTEST := PEARRT_TEST_INSTALLED=1 $(BIN)/pytest
+PYTEST := PEARRT_TEST_INSTALLED=1 $(BIN)/pytest --durations=10 --durations-min=2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench docs clean
