@@ -18,11 +18,13 @@ def run_in_the_open(launch: Launch) -> int:
     folder, entry = launch.folder, launch.manifest.entry
     paths = [str(folder / path) for path in launch.manifest.path]
     start = (
-        f"import sys,runpy,importlib as i;m,f,p,*sys.argv[1:]=sys.argv[1:];sys.path[:0]={paths!r}\n"
-        "sys.argv[0]=m or p\n"
-        "if p: runpy.run_path(p,run_name='__main__')\n"
-        "elif f: sys.exit(getattr(i.import_module(m),f)())\n"
-        "else: runpy.run_module(m,run_name='__main__',alter_sys=True)\n"
+        "import functools, importlib, runpy, sys\n"
+        "module, function, file, *rest = sys.argv[1:]\n"
+        f"sys.path[:0] = {paths!r}\n"
+        "sys.argv[:] = [module or file, *rest]\n"
+        "if file: runpy.run_path(file, run_name='__main__')\n"
+        "elif not function: runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
+        "else: sys.exit(functools.reduce(getattr, function.split('.'), importlib.import_module(module))())\n"
     )
     file = str(folder / entry.file) if entry.file else ""
     command = [hosts.inspect().interpreter, "-I", "-S", "-B", "-c", start, entry.module, entry.function, file]
