@@ -40,6 +40,7 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
         "digest": release.index_digest.hex() if release else None,
         "previous": previous.version if previous else None,
         "pending": app.pending.version if app.pending else None,
+        "equivocation": app.folder.equivocation is not None,
         "confirmed_at": int(trusted.freshness(time.time()).confirmed_at),
         "sources": {peer_id.hex(): count for peer_id, count in app.members.bytes_from.items()},
         "bytes_in": sum(app.members.bytes_from.values()),

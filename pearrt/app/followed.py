@@ -6,14 +6,17 @@ This object is what the swarm asks about the app (`SwarmApp`).
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+
 from pearrt.app.library import AppFolder
 from pearrt.app.record import Installed
 from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
 from pearrt.crypto.hashes import sha256
-from pearrt.errors import DigestMismatch, StoreError
+from pearrt.errors import DigestMismatch, Equivocation, StoreError
 from pearrt.link import Link, topic_of
 from pearrt.peer.messages import MAX_METADATA_BYTES
 from pearrt.platform_tag import platform_tag
@@ -68,7 +71,8 @@ class FollowedApp:
         if self.trusted is None:
             trusted = TrustedApp.first(self.link.app_key, metadata, now, allow_expired=allow_stale)
         else:
-            trusted = self.trusted.update(metadata, now, allow_expired=allow_stale)
+            with self._keeping_proof():
+                trusted = self.trusted.update(metadata, now, allow_expired=allow_stale)
         self.trust(trusted)
         return trusted
 
@@ -95,7 +99,17 @@ class FollowedApp:
         """Whether a gossiped timestamp is signed and newer than ours. Raises TrustError for a bad one."""
         if self.trusted is None:
             return True
-        return self.trusted.check_timestamp(raw, time.time()) in (Verdict.NEWER, Verdict.LATER_ROOT)
+        with self._keeping_proof():
+            return self.trusted.check_timestamp(raw, time.time()) in (Verdict.NEWER, Verdict.LATER_ROOT)
+
+    @contextlib.contextmanager
+    def _keeping_proof(self) -> Iterator[None]:
+        """An equivocation is raised, and what proves it is kept."""
+        try:
+            yield
+        except Equivocation as e:
+            self.folder.keep_equivocation(e.first, e.second)
+            raise
 
 
 def read_index(store: Store, digest: bytes, block_ids: tuple[bytes, ...]) -> Index:

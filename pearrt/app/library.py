@@ -5,6 +5,7 @@
                          previous.json     the release before it, kept
                          grant.json        the permissions that the person approved
                          wish.json         the link's hints; whether to seed without end
+                         equivocation.benc two contradicting signed statements, kept as proof
                          releases/<index digest>/   unpacked trees
                          data/             the app's private storage, kept by updates
 
@@ -21,7 +22,8 @@ from pathlib import Path
 
 from pearrt.app.record import Grant, Installed, Wish, dump, load
 from pearrt.atomic import write_file
-from pearrt.errors import BadLink, NoSuchApp
+from pearrt.codec import bencode
+from pearrt.errors import BadLink, Corrupt, NoSuchApp, RemoteError
 from pearrt.link import decode_key, encode_key
 
 
@@ -60,6 +62,24 @@ class AppFolder:
     def previous(self) -> Installed | None:
         data = self._read("previous.json")
         return None if data is None else load(Installed, data, str(self.root / "previous.json"))
+
+    @property
+    def equivocation(self) -> tuple[bytes, bytes] | None:
+        """The first pair of signed statements that were found to contradict each other."""
+        data = self._read("equivocation.benc")
+        if data is None:
+            return None
+        try:
+            first, second = bencode.decode(data, max_depth=1)
+        except (RemoteError, TypeError, ValueError) as e:
+            raise Corrupt(f"{self.root / 'equivocation.benc'} is damaged.") from e
+        return first, second
+
+    def keep_equivocation(self, first: bytes, second: bytes) -> None:
+        """Keeps the proof, unless there is one: one is enough, and a peer may not write here without end."""
+        if not (self.root / "equivocation.benc").exists():
+            self.create()
+            self._write("equivocation.benc", bencode.encode([first, second]))
 
     def switch(self, release: Installed) -> None:
         """Makes `release`, whose tree is whole, the one that `run` starts; keeps the one before it."""
@@ -105,7 +125,7 @@ class AppFolder:
             remove_tree(self.root)
         else:
             remove_tree(self.releases)
-            for name in ("grant.json", "wish.json", "trust.benc"):
+            for name in ("grant.json", "wish.json", "equivocation.benc", "trust.benc"):
                 with contextlib.suppress(FileNotFoundError):
                     (self.root / name).unlink()
 

@@ -29,6 +29,19 @@ def test_what_was_never_written_is_none(folder: AppFolder) -> None:
     assert (folder.installed, folder.previous, folder.grant, folder.wish, folder.trust) == (None,) * 5
 
 
+def test_the_first_proof_of_an_equivocation_is_kept_and_forgotten_with_the_app(folder: AppFolder) -> None:
+    assert folder.equivocation is None
+    folder.keep_equivocation(b"one", b"other")
+    folder.keep_equivocation(b"more", b"noise")
+    assert folder.equivocation == (b"one", b"other")
+    for damage in (b"", b"le", b"i1e", b"l1:ae", b"{}"):
+        (folder.root / "equivocation.benc").write_bytes(damage)
+        with pytest.raises(Corrupt):
+            _ = folder.equivocation
+    folder.remove(keep_data=True)
+    assert folder.equivocation is None
+
+
 def test_a_switch_keeps_the_release_before_it(folder: AppFolder) -> None:
     folder.switch(release("1", "aa"))
     folder.switch(release("2", "bb"))
