@@ -46,6 +46,7 @@ from pearrt.dht.voting import AddressVotes
 from pearrt.errors import RemoteError
 
 _MAX_PINGS = 16
+_LOCALHOST = "127.0.0.1"  # a source that may name any usable address
 
 
 @dataclass(slots=True)
@@ -231,9 +232,14 @@ class DhtNode:
         if lookup is None or operation.done or operation.writing:
             return
         if not operation.satisfied:
+            sent = False
             for contact in lookup.next_contacts():
-                if not self._send(contact, operation.request, now, operation, Purpose.SEARCH):
+                if self._send(contact, operation.request, now, operation, Purpose.SEARCH):
+                    sent = True
+                else:
                     lookup.failed(contact.address)
+            if sent:
+                return
             for contact, target in lookup.next_widening():
                 if not self._send(contact, FindNode(target), now, operation, Purpose.WIDEN):
                     lookup.widened(contact.address, ())
@@ -368,7 +374,7 @@ class DhtNode:
 
     def restore(self, contacts: Iterable[Contact], now: float) -> None:
         """Takes contacts of an earlier run: each is pinged and becomes an entry when it answers."""
-        self.restored = tuple(contacts)
+        self.restored = tuple(contact for contact in contacts if usable(contact.address, _LOCALHOST))
         for contact in self.restored:
             if self.table.wants(contact):
                 self._send(contact, Ping(), now)

@@ -144,7 +144,7 @@ class DhtService:
     ) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         self._save_table()
         self._close_sockets()
@@ -152,6 +152,9 @@ class DhtService:
             operation.done = True
             event.set()
         await asyncio.sleep(0)  # lets the transports finish closing
+        for failure in ended:
+            if isinstance(failure, Exception) and error is None:  # a bug of ours: not to be swallowed
+                raise failure
 
     @property
     def address(self) -> Address:
