@@ -52,7 +52,7 @@ def measure(tree: Path, work: Path, rounds: int, levels: list[int]) -> None:
     shutil.copytree(
         tree, work / "tree", symlinks=False, ignore=shutil.ignore_patterns("__pycache__", "site-packages")
     )
-    with from_folder(work / "tree", name="tree", version="1", entry="tree:main") as prepared:
+    with from_folder(work / "tree", name="tree", version="1", entry="json.tool") as prepared:
         staged = [stage(prepared.folder, prepared.manifest, work, level, rounds) for level in levels][-1]
         source = prepared.folder
         total = staged.tree_bytes

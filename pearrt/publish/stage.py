@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def from_folder(
             permissions=permissions or {},
         )
     with _selected(folder, Globs(exclude=LEFT_OUT)) as clean:
-        yield Prepared(clean, manifest)
+        yield _prepared(clean, manifest)
 
 
 @contextlib.contextmanager
@@ -95,7 +96,7 @@ def from_project(folder: Path) -> Iterator[Prepared]:
             if (clean / VENDOR).exists():
                 raise UserError(f"The project has a folder named {VENDOR} of its own; dependencies go there.")
             support = install(project.dependencies, clean / VENDOR).support
-        yield Prepared(clean, _project_manifest(project, support))
+        yield _prepared(clean, _project_manifest(project, support))
 
 
 @contextlib.contextmanager
@@ -125,7 +126,25 @@ def from_pypi(
                 platform=installed.support.platform,
                 permissions=permissions or {},
             )
-        yield Prepared(folder / "tree", manifest)
+        yield _prepared(folder / "tree", manifest)
+
+
+def _prepared(folder: Path, manifest: Manifest) -> Prepared:
+    """Raises UserError when the tree lacks what the entry names: better here than on everybody's machine."""
+    entry = manifest.entry
+    top = entry.module.partition(".")[0]
+    if entry.file and not (folder / entry.file).is_file():
+        raise UserError(
+            f"The entry {entry.file} is not among the app's files.", hint="Look at entry and include."
+        )
+    if top and manifest.kind == "python" and top not in sys.stdlib_module_names:
+        places = [folder / place for place in manifest.path]
+        if not any((place / top).is_dir() or list(place.glob(f"{top}.*")) for place in places):
+            raise UserError(
+                f"The entry's module {top} is not in {', '.join(manifest.path)}.",
+                hint="Look at entry, path and include.",
+            )
+    return Prepared(folder, manifest)
 
 
 def _target(installed: Installed, name: str, entry: str) -> str:

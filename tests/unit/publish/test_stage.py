@@ -87,6 +87,20 @@ def test_wrong_manifest_is_the_publishers_error(tmp_path: Path, wrong: dict[str,
         pass
 
 
+@pytest.mark.parametrize("entry", ["none.py", "src/none", "none:main", "none.sub", "lib.py"])
+def test_entry_that_is_not_there_is_said(tmp_path: Path, entry: str) -> None:
+    write_tree(tmp_path, {"main.py": b"x", "src/lib.py": b"x"})
+    with pytest.raises(UserError, match="entry"), from_folder(tmp_path, name="x", version="1", entry=entry):
+        pass
+
+
+@pytest.mark.parametrize("entry", ["main", "main:run", "lib:run", "src.lib", "http.server", "src/lib.py"])
+def test_entry_that_is_there_is_taken(tmp_path: Path, entry: str) -> None:
+    write_tree(tmp_path, {"main.py": b"x", "src/lib.py": b"x"})
+    with from_folder(tmp_path, name="x", version="1", entry=entry, path=(".", "src")) as prepared:
+        assert str(prepared.manifest.entry) == entry
+
+
 def test_no_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:
     for folder in (tmp_path / "none", tmp_path):
         with pytest.raises(UserError), from_folder(folder, name="x", version="1", entry="a"):
