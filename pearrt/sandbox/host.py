@@ -4,7 +4,6 @@ changes nothing."""
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,7 +67,7 @@ def inspect() -> Host:
         "/usr/lib/python3/dist-packages"
     ]
     return Host(
-        machine=platform.machine(),
+        machine=os.uname().machine,
         bubblewrap=next((path for path in BUBBLEWRAP_PLACES if os.access(path, os.X_OK)), None),
         interpreter=interpreter,
         shown=tuple(dict.fromkeys(shown)),
