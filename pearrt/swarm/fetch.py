@@ -32,6 +32,7 @@ P = TypeVar("P")
 
 ANY_MAX_SEEDS = 2  # with more complete sources, plain rarest-first spreads the load well enough
 ANY_WINDOW = 2
+ANY_MAX_IN_VAIN = 8  # beyond a quarter of all: we want only part of what we lack, or hold it by now
 MAX_OUTSTANDING = 160  # blocks asked for and not here, 40 MiB; beyond it each source keeps its least window
 MAX_LIES = 3
 MAX_UNASKED = 8
@@ -64,6 +65,8 @@ class BundleFetch(Generic[P]):
         self._use_any = use_any
         self._own_id = own_id
         self._doubled = 0
+        self._promises = 0
+        self._in_vain = 0
         self._near_heard_at: float | None = None
         self._share_done_at: float | None = None
         self._rng = rng
@@ -166,7 +169,9 @@ class BundleFetch(Generic[P]):
             source.asked -= 1
             if ordinal in source.pending:
                 continue
+            self._promises += 1
             if not self._wants(ordinal) or not self._yield_to(ordinal, now):
+                self._in_vain += 1
                 in_vain.append(ordinal)
                 source.remember_cancel(ordinal, now)
                 continue
@@ -363,7 +368,11 @@ class BundleFetch(Generic[P]):
         return sum(peer_id < self._own_id for peer_id in ids), len(ids) + 1
 
     def _uses_any(self, source: Source[P]) -> bool:
-        if source.held is not None or not self._use_any:
+        if (
+            source.held is not None
+            or not self._use_any
+            or self._in_vain > ANY_MAX_IN_VAIN + self._promises // 4
+        ):
             return False
         if not source.near and self.spare_far and self._share() != WHOLE:
             return False

@@ -68,6 +68,18 @@ def test_promises_beyond_what_was_asked_are_ignored() -> None:
     assert f.outstanding == asked
 
 
+def test_who_wants_only_a_part_stops_asking_for_any() -> None:
+    f: BundleFetch[str] = BundleFetch(100, range(90, 100), Random(1))
+    f.add_source("seed", None, now=0)
+    f.add_source("leecher", HaveSet(100), now=0)
+    for ordinal in range(50):
+        if requested(actions := f.actions(ordinal), "seed"):
+            return
+        assert any(isinstance(a, Ask | Cancel) for a in actions)
+        f.promised("seed", [ordinal], ordinal)
+    raise AssertionError("still asks for any block")
+
+
 def test_a_bad_block_condemns_its_sender_and_is_fetched_from_another() -> None:
     f = fetch(1)
     f.add_source("bad", None, now=0)
