@@ -1,4 +1,4 @@
-"""The trust vectors in `tests/vectors/trust/`, made from fixed keys by `python -m tests.support.trust_vectors`.
+"""The trust vectors in `tests/vectors/trust/`; `python -m tests.support.trust_vectors` writes them.
 
 Each file is a story: an app key, its link, and steps that a verifier takes in order. A step is a metadata
 set, the time, and what must come of it: the `release` version and freshness, or the code of the error.
