@@ -23,7 +23,7 @@ from tests.support.require import IN_CI, NOT_APPLICABLE
 # The shortest place there is: a Unix socket's path must fit into 104 bytes.
 SHORT_ROOT = "/tmp" if os.path.isdir("/tmp") else None
 
-TEST_TIMEOUT_S = 240.0  # far above the slowest test: only what hangs is ended
+TEST_TIMEOUT_S = 420.0  # far above the slowest test: only what hangs is ended
 
 MARKED_FOLDERS = ("e2e", "interop", "lab")
 
