@@ -209,6 +209,23 @@ def test_manifest_that_breaks_a_rule_is_refused(changes: dict[str, object]) -> N
     refused(encoded_index([], manifest=MANIFEST.to_value() | changes))
 
 
+@pytest.mark.parametrize("key", ["entry", "kind", "name", "path", "permissions", "platform", "version"])
+def test_manifest_key_of_another_type_or_missing_is_refused(key: str) -> None:
+    wrong: list[object] = [0, b"\xff", [0], [b"\xff"], [[]], b"x" * 2000, {b"x": 0}]
+    for value in wrong:
+        refused(encoded_index([], manifest=MANIFEST.to_value() | {key: value}), RemoteError)
+    if key != "permissions":
+        left = {name: value for name, value in MANIFEST.to_value().items() if name != key}
+        refused(encoded_index([], manifest=left))
+
+
+@pytest.mark.parametrize(
+    "entry", [0, b"x", [], {"module": 0}, {"module": b"\xff"}, {"file": []}, {"arguments": 0}]
+)
+def test_entry_of_another_type_is_refused(entry: object) -> None:
+    refused(encoded_index([], manifest=MANIFEST.to_value() | {"entry": entry}))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
