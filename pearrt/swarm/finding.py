@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pearrt.errors import NetworkError, PearrtError
+from pearrt.errors import PearrtError
 from pearrt.peer.handshake import SelfConnection
 from pearrt.peer.link import PeerLink
 from pearrt.peer.service import PeerService
@@ -115,5 +115,5 @@ class Finding:
 def _logged(finder: PeerFinder, what: str) -> Iterator[None]:
     try:
         yield
-    except (NetworkError, OSError) as e:
+    except (PearrtError, OSError) as e:
         log.debug("%s of %s: %s", what, type(finder).__name__, e)

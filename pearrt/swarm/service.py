@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 from types import TracebackType
 
-from pearrt.errors import PearrtError, ProtocolViolation, RemoteError
+from pearrt.errors import PearrtError, ProtocolViolation, RemoteError, StoreError
 from pearrt.peer import messages as wire
 from pearrt.peer.link import PeerLink
 from pearrt.peer.service import PeerService
@@ -43,6 +43,7 @@ from pearrt.swarm.upload import UploadQueue
 
 IDLE_S = 30.0
 TICK_S = 1.0
+SAVE_EVERY_S = 300.0  # what a kill may cost of the memory of good peers
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class SwarmService:
         self._intake.start(asyncio.get_running_loop())
         self.reputation = await asyncio.to_thread(self._remembered.load, time.time())
         self._ticker = asyncio.create_task(self._tick(), name="swarm tick")
+        self._ticker.add_done_callback(_report)
         return self
 
     async def __aexit__(
@@ -127,6 +129,7 @@ class SwarmService:
             self._offer(session, [app.topic])
         finding = Finding(membership, self._finders, self._peers, self._dialled, self._is_banned)
         self._finding[app.topic] = asyncio.create_task(finding.run(), name="swarm finding")
+        self._finding[app.topic].add_done_callback(_report)
         return membership
 
     async def leave(self, membership: Membership) -> None:
@@ -325,9 +328,13 @@ class SwarmService:
             membership.dialer.succeeded(address)
 
     async def _tick(self) -> None:
+        saved_at = time.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
+            if now - saved_at > SAVE_EVERY_S:
+                saved_at = now
+                await self._save()
             for membership in self._memberships.values():
                 membership.swarm.tick(now)
                 membership.pump_soon()
@@ -338,7 +345,7 @@ class SwarmService:
     async def _save(self) -> None:
         for membership in self._memberships.values():
             self._remembered.keep(membership.topic, membership.dialer.good())
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StoreError):
             await asyncio.to_thread(self._remembered.save, self.reputation, time.time())
 
 
@@ -346,3 +353,9 @@ def _is_near(link: PeerLink) -> bool:
     """Whether the peer is on our site, as far as addresses tell."""
     host = link.address[0]
     return scope_of(host) < Scope.WORLD or near(link.local_host, host)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A task that should run for ever ended: a bug of ours, worth a traceback in the log."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s ended: %s", task.get_name(), error, exc_info=error)

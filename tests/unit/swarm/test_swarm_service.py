@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from pearrt.errors import NoPeers
+from pearrt.errors import Full, NoPeers, ProtocolViolation
 from pearrt.peer.link import PeerLink
 from pearrt.swarm.effects import Newer
+from pearrt.swarm.membership import Membership
 from tests.support.swarm_apps import Bundle, FakeApp, Ref, running_peer
 
 
@@ -162,3 +164,109 @@ async def test_nobody_there_is_no_peers(tmp_path: Path) -> None:
             await lonely.fetch([Ref(bytes(32), 5)], patience_s=0.1)
         with pytest.raises(NoPeers):
             await lonely.metadata(timeout_s=0.1)
+
+
+async def test_peers_that_answered_are_found_again_after_a_restart_without_any_finder(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a:
+        await a.swarm.join(FakeApp())
+        async with running_peer(tmp_path / "b", keep=True) as b:
+            first = await b.swarm.join(FakeApp())
+            first.add_peer(a.address)
+            await first.wait_for_peer(5)
+        async with running_peer(tmp_path / "b", keep=True) as b:
+            again = await b.swarm.join(FakeApp())
+            await again.wait_for_peer(5)
+            assert again.peers[0].peer_id == a.peers.peer_id
+
+
+async def test_a_finder_that_breaks_does_not_stop_the_others(tmp_path: Path) -> None:
+    class Broken:
+        async def find(self, topic: bytes) -> AsyncIterator[tuple[str, int]]:
+            raise ProtocolViolation("nonsense from the network")
+            yield ("127.0.0.1", 1)
+
+        async def announce(self, topic: bytes, port: int) -> int:
+            raise OSError("no network")
+
+    class Working(Broken):
+        async def find(self, topic: bytes) -> AsyncIterator[tuple[str, int]]:
+            yield a.address
+
+    async with (
+        running_peer(tmp_path / "a") as a,
+        running_peer(tmp_path / "b", finders=(Broken(), Working())) as b,
+    ):
+        await a.swarm.join(FakeApp())
+        member = await b.swarm.join(FakeApp())
+        await member.wait_for_peer(5)
+
+
+async def test_two_fetches_of_the_same_blocks_fetch_them_once(tmp_path: Path) -> None:
+    bundle = Bundle.make(20)
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        bundle.put_into(a.store)
+        seeder = await a.swarm.join(FakeApp())
+        seeder.set_bundle(bundle.digest, bundle.ids)
+        leecher = await b.swarm.join(FakeApp())
+        leecher.add_peer(a.address)
+        leecher.set_bundle(bundle.digest, bundle.ids)
+        await asyncio.gather(leecher.fetch(bundle.refs), leecher.fetch(bundle.refs[5:]))
+        assert seeder.bytes_to.total() == 20 * 4096
+
+
+async def test_a_fetch_in_the_background_waits_while_one_in_the_foreground_moves(tmp_path: Path) -> None:
+    front, back = Bundle.make(60, 100_000, seed=1), Bundle.make(60, 100_000, seed=2)
+    ended: list[str] = []
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        jobs = []
+        for name, bundle in (("back", back), ("front", front)):
+            bundle.put_into(a.store)
+            (await a.swarm.join(FakeApp(name))).set_bundle(bundle.digest, bundle.ids)
+            leecher = await b.swarm.join(FakeApp(name))
+            leecher.add_peer(a.address)
+            leecher.set_bundle(bundle.digest, bundle.ids)
+            await leecher.wait_for_peer(5)
+
+            async def run(name: str = name, bundle: Bundle = bundle, leecher: Membership = leecher) -> None:
+                await leecher.fetch(bundle.refs, foreground=name == "front")
+                ended.append(name)
+
+            jobs.append(run())
+        await asyncio.gather(*jobs)
+        assert ended == ["front", "back"]
+
+
+async def test_a_full_disk_ends_the_fetch_with_its_own_error(tmp_path: Path) -> None:
+    bundle = Bundle.make(5)
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        bundle.put_into(a.store)
+        (await a.swarm.join(FakeApp())).set_bundle(bundle.digest, bundle.ids)
+        leecher = await b.swarm.join(FakeApp())
+        leecher.add_peer(a.address)
+        leecher.set_bundle(bundle.digest, bundle.ids)
+
+        def full(block_id: bytes, data: object) -> None:
+            raise Full("No space left.")
+
+        b.store.put = full  # type: ignore[method-assign]
+        with pytest.raises(Full):
+            await leecher.fetch(bundle.refs)
+
+
+async def test_leaving_an_app_ends_its_channel_and_nothing_else(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        ours = [await a.swarm.join(FakeApp(name)) for name in ("one", "two")]
+        theirs = [await b.swarm.join(FakeApp(name)) for name in ("one", "two")]
+        theirs[0].add_peer(a.address)
+        for membership in (*ours, *theirs):
+            await membership.wait_for_peer(5)
+        await theirs[0].leave()
+        async with asyncio.timeout(5):
+            while ours[0].peers:
+                await asyncio.sleep(0.01)
+        assert ours[1].peers
+        assert len(a.peers.links) == 1
+        back = await b.swarm.join(FakeApp("one"))
+        back.add_peer(a.address)
+        await back.wait_for_peer(5)
+        assert len(a.peers.links) == 1
