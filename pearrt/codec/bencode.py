@@ -154,9 +154,13 @@ class _Reader:
 
     def string(self) -> bytes:
         data, at = self.data, self.at
-        if data[at + 1] == _COLON and _ZERO <= data[at] <= _NINE:  # most lengths have one digit
+        tens, ones = data[at], data[at + 1]  # most lengths have one digit or two
+        if ones == _COLON and _ZERO <= tens <= _NINE:
             start = at + 2
-            end = start + data[at] - _ZERO
+            end = start + tens - _ZERO
+        elif data[at + 2] == _COLON and _ZERO < tens <= _NINE and _ZERO <= ones <= _NINE:
+            start = at + 3
+            end = start + 10 * (tens - _ZERO) + ones - _ZERO
         else:
             length = self.integer(b":")
             start = self.at
