@@ -1,4 +1,5 @@
-"""What the benchmarks share: pearrt daemons in processes of their own on loopback, and what processes cost."""
+"""What the benchmarks share: pearrt daemons in processes of their own on loopback, and what processes
+cost."""
 
 from __future__ import annotations
 
@@ -105,9 +106,8 @@ def publish(machine: Machine, staged: dict[str, object]) -> Link:
 
 def machine_line() -> str:
     """What this was measured on."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?"
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
     load = os.getloadavg()[0]
     return f"{os.cpu_count()} cores, {cpu}, Python {sys.version.split()[0]}, load {load:.1f} at the start"
 

@@ -2,7 +2,8 @@
 
     python benchmarks/start.py [--runs 20]
 
-Each run counts from starting the process to the first line on its standard output; runs of both kinds alternate.
+Each run counts from starting the process to the first line on its standard output; runs of both kinds
+alternate.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def measure(runs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description="Starting things, each beside plain Python.")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

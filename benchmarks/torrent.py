@@ -1,7 +1,8 @@
 """libtorrent as a peer of the benchmarks: one session per process, tuned for a fast local transfer.
 
-    python benchmarks/torrent.py seed FOLDER TORRENT PORT     prints "ready"
-    python benchmarks/torrent.py fetch FOLDER TORRENT PORT    prints JSON: seconds from adding to seeding, MB resident
+python benchmarks/torrent.py seed FOLDER TORRENT PORT     prints "ready"
+python benchmarks/torrent.py fetch FOLDER TORRENT PORT    prints JSON: seconds from adding to seeding, MB
+resident
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def main() -> None:
         while not handle.status().is_seeding:
             time.sleep(0.002)
         seconds = time.perf_counter() - started
-        print(json.dumps({"seconds": seconds, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps({"seconds": seconds, "mb": peak / 1000}))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python benchmarks/transfer.py file [--mib 512] [--runs 3]      one incompressible file
     python benchmarks/transfer.py tree FOLDER [--runs 3]           an app tree of many files
 
-`pearrt` counts from the request at the peer's local API until every block is verified and in its store (file), or
-until the app is unpacked, verified, durable and ready to run (tree). libtorrent counts from adding the torrent until all pieces are
-verified in its files, nginx + curl until the bytes are in a file, in the clear and unverified.
+`pearrt` counts from the request at the peer's local API until every block is verified and in its store
+(file), or until the app is unpacked, verified, durable and ready to run (tree). libtorrent counts from adding
+the torrent until all pieces are verified in its files, nginx + curl until the bytes are in a file, in the
+clear and unverified.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def nginx(root: Path, folder: Path) -> Iterator[int]:
     config.write_text(
         f"daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/error.log;\n"
         "events { worker_connections 64; }\n"
-        f"http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{port}; root {folder}; }} }}\n"
+        "http { access_log off; sendfile on; tcp_nopush on; "
+        f"server {{ listen 127.0.0.1:{port}; root {folder}; }} }}\n"
     )
     server = subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
@@ -131,7 +133,9 @@ def curl(root: Path, content: Path, runs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description="One seeder, one peer, beside libtorrent and nginx + curl."
+    )
     parser.add_argument("kind", choices=["file", "tree"])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--mib", type=int, default=512)
@@ -169,7 +173,8 @@ def measure(args: argparse.Namespace, root: Path) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    lines = [report["machine"], f"{report['kind']}: {report['bytes'] / 1e6:.0f} MB in {report['files']} files", ""]
+    total = f"{report['bytes'] / 1e6:.0f} MB in {report['files']} files"
+    lines = [report["machine"], f"{report['kind']}: {total}", ""]
     names = [name for name in report if isinstance(report[name], dict)]
     best = report["bytes"] / 1e6 / statistics.median(report["pearrt"]["seconds"])
     for name in names:
@@ -177,10 +182,12 @@ def table(report: dict[str, Any]) -> str:
         median = statistics.median(seconds)
         rate = report["bytes"] / 1e6 / median
         runs = ", ".join(f"{each:.2f}" for each in seconds)
-        lines.append(f"{name:<20} {rate:7.0f} MB/s   median {median:.2f} s ({runs})   pearrt is {best / rate:.2f} x")
+        ratio = f"pearrt is {best / rate:.2f} x"
+        lines.append(f"{name:<20} {rate:7.0f} MB/s   median {median:.2f} s ({runs})   {ratio}")
     for name in names:
         if "seeder_mb" in report[name]:
-            lines.append(f"memory of {name}: seeder {report[name]['seeder_mb']}, peer {report[name]['peer_mb'][0]}")
+            seeder, peer = report[name]["seeder_mb"], report[name]["peer_mb"][0]
+            lines.append(f"memory of {name}: seeder {seeder}, peer {peer}")
     return "\n".join(lines)
 
 

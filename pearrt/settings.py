@@ -30,6 +30,7 @@ NONE = "none"
 # Variables that are read elsewhere, and prefixes of those that belong to tests and to running apps.
 OTHER_VARIABLES: Mapping[str, str] = {
     "PEARRT_HOME": "All state of pearrt lives under this folder.",
+    "PEARRT_DEMO_APP": "The link of the app that a running `pearrt demo` made itself.",
     "PEARRT_LOG_LEVEL": "How much the daemon writes to its log: DEBUG, INFO, WARNING, ERROR.",
     "PEARRT_DATA": "Set for a running app: its private folder.",
     "PEARRT_CHANNEL_FD": "Set for a running app: the descriptor of its stream to the daemon.",

@@ -1,16 +1,17 @@
 """All apps that one daemon follows: joining their swarms, keeping them current, saying how they are.
 
-Each app has one `FollowedApp` for as long as the daemon lives and one lock, so that two installs of one app are one.
-A newer release that a peer tells of is fetched in the background, unless its permissions are wider than what the
-person approved: it is then installed at the next start, after the question.
+Each app has one `FollowedApp` for as long as the daemon lives and one lock, so that two installs of one app
+are one. A newer release that a peer tells of is fetched in the background, unless its permissions are wider
+than what the person approved: it is then installed at the next start, after the question.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from pearrt.lan.hosts import HostsFinder
 from pearrt.link import Link, encode_key
 from pearrt.paths import Home
 from pearrt.publish.publication import Publication, is_published, publications
+from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
 from pearrt.swarm.service import SwarmService
@@ -61,11 +63,12 @@ class Apps:
         self.followed: dict[bytes, FollowedApp] = {}
         self.locks: dict[bytes, asyncio.Lock] = {}
         self.updating: set[bytes] = set()
-        self.updates: set[asyncio.Task[None]] = set()
+        self.background: set[asyncio.Task[None]] = set()
         self.running: Callable[[bytes], int] = lambda _: 0
         self.on_event: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
 
-    # -- following -----------------------------------------------------------------------------------------------
+    # -- following
+    # -----------------------------------------------------------------------------------------------
 
     async def restore(self) -> None:
         """Joins again the swarms of all apps known here."""
@@ -98,12 +101,11 @@ class Apps:
     def _newer(self, app_key: bytes) -> None:
         if app_key not in self.updating:
             self.updating.add(app_key)
-            self.updates.add(task := self.tasks.create_task(self._update(app_key)))
-            task.add_done_callback(self.updates.discard)
+            self._in_background(self._update(app_key))
 
     def close(self) -> None:
         """Ends background updates; what they fetched is kept."""
-        for task in list(self.updates):
+        for task in list(self.background):
             task.cancel()
 
     async def _update(self, app_key: bytes) -> None:
@@ -131,9 +133,17 @@ class Apps:
         if before is not None and installed.version != before.version:
             log.info("%s: %s is installed", installed.name, installed.version)
             self.on_event(app.link.app_key, {"event": "update-ready", "version": installed.version})
+        if before is None or installed.index_digest != before.index_digest:
+            # A thread that nobody waits for: the daemon may end in the middle, its sandbox ends with it.
+            threading.Thread(target=_compile, args=(app, installed, self.store), daemon=True).start()
         return installed
 
-    # -- what the local API offers -------------------------------------------------------------------------------
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        self.background.add(task := self.tasks.create_task(work))
+        task.add_done_callback(self.background.discard)
+
+    # -- what the local API offers
+    # -------------------------------------------------------------------------------
 
     async def install(self, link: Link, report: Report, *, update: bool, allow_stale: bool) -> dict[str, Any]:
         """Brings the app here; with `update`, also when some release of it is here already."""
@@ -147,7 +157,8 @@ class Apps:
         return {"version": installed.version, "sequence": installed.sequence}
 
     async def launchable(self, link: Link, channel_socket: Path, token: bytes) -> Launchable:
-        """The installed release, ready to start. Raises NoSuchApp. A background look for a newer one begins."""
+        """The installed release, ready to start. Raises NoSuchApp. A background look for a newer one
+        begins."""
         app = await self.follow(link)
         installed, trusted = app.folder.installed, app.trusted
         if installed is None or trusted is None:
@@ -160,6 +171,7 @@ class Apps:
             version=installed.version,
             folder=app.folder.tree(installed.index_digest),
             data=app.folder.data,
+            bytecode=app.folder.bytecode(installed.index_digest),
             manifest=manifest,
             granted=not _widens(app, manifest),
             signers=tuple(signer.name for signer in trusted.signers),
@@ -174,7 +186,8 @@ class Apps:
         )
 
     async def grant(self, app_key: bytes, digest: bytes) -> None:
-        """Records the person's yes to the permissions with this digest. Raises Denied if nobody asks for those."""
+        """Records the person's yes to the permissions with this digest. Raises Denied if nobody asks for
+        those."""
         app = self._known(app_key)
         for manifest in await self._asking(app):
             if Permissions.parse(manifest.permissions).digest() == digest:
@@ -202,7 +215,8 @@ class Apps:
         app.folder.wish = replace(app.folder.wish or Wish(str(app.link)), seed=False)
 
     async def publish(self, link: Link) -> dict[str, Any]:
-        """Takes over what was committed to this machine's publication of the app: trusts, seeds and gossips it."""
+        """Takes over what was committed to this machine's publication of the app: trusts, seeds and gossips
+        it."""
         publication = await asyncio.to_thread(Publication.open, self.home.publishing / link.key_text)
         app = await self.follow(link)
         app.published = True
@@ -215,7 +229,8 @@ class Apps:
         return await self.info(link)
 
     async def beat(self) -> None:
-        """Re-signs, for every app published from here, that its newest release is current, when that is due."""
+        """Re-signs, for every app published from here, that its newest release is current, when that is
+        due."""
         for folder in publications(self.home.publishing):
             try:
                 publication = await asyncio.to_thread(Publication.open, folder)
@@ -272,7 +287,8 @@ class Apps:
             found |= {"checked": checked.checked, "dropped": len(checked.damaged)}
         return found
 
-    # -- how they are --------------------------------------------------------------------------------------------
+    # -- how they are
+    # --------------------------------------------------------------------------------------------
 
     @property
     def seeding(self) -> bool:
@@ -319,6 +335,26 @@ class Apps:
         if app is None or (app.trusted is None and app.folder.installed is None):
             raise NoSuchApp(f"{encode_key(app_key)} is not on this machine.")
         return app
+
+
+def _compile(app: FollowedApp, installed: Installed, store: Store) -> None:
+    """Compiles a fresh release's modules, inside the sandbox, so that its starts are faster. It may fail."""
+    from pearrt.sandbox import service as sandbox
+
+    try:
+        manifest = installed_index(installed, store).manifest
+        sandbox.prepare(
+            Launch(
+                app_key=app.link.app_key,
+                manifest=manifest,
+                folder=app.folder.tree(installed.index_digest),
+                data=app.folder.data,
+                permissions=Permissions.parse(manifest.permissions),
+                bytecode=app.folder.bytecode(installed.index_digest),
+            )
+        )
+    except PearrtError as e:
+        log.info("%s is not compiled: %s", installed.name, e)
 
 
 def _widens(app: FollowedApp, manifest: Manifest) -> bool:

@@ -1,7 +1,7 @@
 """One app that this machine follows: what is trusted of it, and its peers.
 
-The trust state only moves forward, is written to disk before anyone hears of it, and is what peers are served.
-This object is what the swarm asks about the app (`SwarmApp`).
+The trust state only moves forward, is written to disk before anyone hears of it, and is what peers are
+served. This object is what the swarm asks about the app (`SwarmApp`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from pearrt.trust.release import Release
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A release whose blocks are here and that waits for the person's yes, as it asks for more than was granted."""
+    """A release whose blocks are here and that waits for the person's yes, as it asks for more than was
+    granted."""
 
     version: str
     manifest: Manifest

@@ -2,8 +2,8 @@
 
     discovery -> peers -> trusted release -> blocks -> store -> unpack -> switch -> seed
 
-Nothing is unpacked before all of it is verified, and nothing replaces the installed release before the new tree is
-whole and durable. Interrupted anywhere, it goes on where it was: the store keeps what was fetched.
+Nothing is unpacked before all of it is verified, and nothing replaces the installed release before the new
+tree is whole and durable. Interrupted anywhere, it goes on where it was: the store keeps what was fetched.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ async def install(
     """Brings the newest release of `app` onto this machine and makes it the one that runs; gives that one.
 
     A release that `may_switch` refuses is fetched, left `pending`, and the installed one stays.
-    Raises NoPeers when nobody has it, TrustError when what they have breaks a rule (what is installed still runs),
-    StoreError when the disk does not take it.
+    Raises NoPeers when nobody has it, TrustError when what they have breaks a rule (what is installed still
+    runs), StoreError when the disk does not take it.
     """
     release = await newest(app, report, allow_stale=allow_stale)
     installed = app.folder.installed
@@ -86,10 +86,11 @@ async def newest(app: FollowedApp, report: Report, *, allow_stale: bool) -> Rele
 
 
 async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
-    """Asks several peers for metadata and trusts the newest that stands, so that one that withholds it is outvoted.
+    """Asks several peers for metadata and trusts the newest that stands, so that one that withholds it is
+    outvoted.
 
-    Raises NoPeers where nobody answers; what was wrong with the last offer where none stands: Rollback, say, where
-    all are older than what is trusted here.
+    Raises NoPeers where nobody answers; what was wrong with the last offer where none stands: Rollback, say,
+    where all are older than what is trusted here.
     """
     accepted, refusal = False, None
     async with contextlib.aclosing(app.members.offers(app.first_root_wanted)) as offers:
@@ -192,7 +193,8 @@ def _pin(app: FollowedApp, store: Store, release: Release, ids: list[bytes] | tu
 
 
 def forget_older(app: FollowedApp, store: Store) -> None:
-    """Keeps the newest release's blocks, and trees and blocks of the installed release and the one before it."""
+    """Keeps the newest release's blocks, and trees and blocks of the installed release and the one before
+    it."""
     trees = {r.index_digest for r in (app.folder.installed, app.folder.previous) if r is not None}
     release = current_release(app)
     blocks = trees if release is None else trees | {release.index_digest.hex()}

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 class Launchable:
     """An installed release with all that is needed to ask the person and to start it.
 
-    `pending_…` is a newer release that waits, as it asks for more than was granted. `channel_socket` and `channel_token` open the app's one way out: whoever presents the token is this app.
+    `pending_…` is a newer release that waits, as it asks for more than was granted. `channel_socket` and
+    `channel_token` open the app's one way out: whoever presents the token is this app.
     """
 
     key_text: str
     version: str
     folder: Path
     data: Path
+    bytecode: Path
     manifest: Manifest
     granted: bool
     signers: tuple[str, ...]
@@ -60,7 +62,7 @@ class Launchable:
     def permissions(self) -> Permissions:
         return Permissions.parse(self.manifest.permissions)
 
-    def sandboxed(self, argv: Sequence[str], link: Link, channel_fd: int) -> Launch:
+    def sandboxed(self, argv: Sequence[str], link: Link, channel_fd: int | None) -> Launch:
         """What the sandbox is asked to start."""
         from pearrt.sandbox.launch import Launch
 
@@ -73,6 +75,7 @@ class Launchable:
             argv=tuple(argv),
             env={"PEARRT_APP_LINK_PATH": link.path, "PEARRT_APP_LINK_FRAGMENT": link.fragment},
             channel_fd=channel_fd,
+            bytecode=self.bytecode,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,6 +85,7 @@ class Launchable:
             "version": self.version,
             "folder": str(self.folder),
             "data": str(self.data),
+            "bytecode": str(self.bytecode),
             "manifest": _text_of(self.manifest),
             "granted": self.granted,
             "signers": list(self.signers),
@@ -104,6 +108,7 @@ class Launchable:
             version=fields["version"],
             folder=Path(fields["folder"]),
             data=Path(fields["data"]),
+            bytecode=Path(fields["bytecode"]),
             manifest=Manifest.decode(b64decode(fields["manifest"])),
             granted=fields["granted"],
             signers=tuple(fields["signers"]),

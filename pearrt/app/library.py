@@ -1,15 +1,18 @@
 """The apps of one machine on disk.
 
     apps/<55-letter key>/trust.benc        the metadata that is trusted; replaced whole, never goes back
-                         installed.json    the release that `run` starts; written last, so it names only whole trees
+                         installed.json    the release that `run` starts; written last, so it names only whole
+                         trees
                          previous.json     the release before it, kept
                          grant.json        the permissions that the person approved
                          wish.json         the link's hints; whether to seed without end
                          equivocation.benc two contradicting signed statements, kept as proof
                          releases/<index digest>/   unpacked trees
+                         bytecode/<index digest>/   their compiled modules; only saves time
                          data/             the app's private storage, kept by updates
 
-Every file is replaced atomically; a tree appears by rename. A kill at any moment leaves the old state or the new.
+Every file is replaced atomically; a tree appears by rename. A kill at any moment leaves the old state or the
+new.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class AppFolder:
         self.root = root / encode_key(app_key)
         self.releases = self.root / "releases"
         self.data = self.root / "data"
+        self._bytecode = self.root / "bytecode"
 
     def create(self) -> None:
         for folder in (self.root, self.releases, self.data):
@@ -110,14 +114,22 @@ class AppFolder:
         """Where the release with this index is, or will be, unpacked."""
         return self.releases / index_digest
 
+    def bytecode(self, index_digest: str) -> Path:
+        """Where the compiled modules of this release are, or will be: the release itself is never written
+        to."""
+        return self._bytecode / index_digest
+
     def prune(self, keep: set[str]) -> None:
-        """Removes unpacked trees, and leftovers of unfinished ones, whose index digest is not in `keep`."""
-        for tree in self.releases.iterdir() if self.releases.exists() else ():
-            if tree.name not in keep:
-                remove_tree(tree)
+        """Removes what belongs to releases whose index digest is not in `keep`, and leftovers of unfinished
+        ones."""
+        for folder in (self.releases, self._bytecode):
+            for tree in folder.iterdir() if folder.exists() else ():
+                if tree.name not in keep:
+                    remove_tree(tree)
 
     def remove(self, *, keep_data: bool) -> None:
-        """Forgets the app. The record goes first, so that a kill in between leaves it uninstalled, not broken."""
+        """Forgets the app. The record goes first, so that a kill in between leaves it uninstalled, not
+        broken."""
         for name in ("installed.json", "previous.json"):
             with contextlib.suppress(FileNotFoundError):
                 (self.root / name).unlink()
@@ -125,6 +137,7 @@ class AppFolder:
             remove_tree(self.root)
         else:
             remove_tree(self.releases)
+            remove_tree(self._bytecode)
             for name in ("grant.json", "wish.json", "equivocation.benc", "trust.benc"):
                 with contextlib.suppress(FileNotFoundError):
                     (self.root / name).unlink()

@@ -1,4 +1,5 @@
-"""What the read-only HTTP view shows of this machine's apps: only who knows an app's key or a digest sees it."""
+"""What the read-only HTTP view shows of this machine's apps: only who knows an app's key or a digest sees
+it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a machine remembers of one app, as plain values: the installed release, the person's approval, the wish to seed.
+"""What a machine remembers of one app, as plain values: the installed release, the person's approval, the
+wish to seed.
 
 Each is one small JSON file; reading is strict, so that a damaged file is an error and never half a state.
 """
@@ -37,7 +38,8 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What this machine is asked to do for the app beyond having it: seed without end; its link with the hints in it."""
+    """What this machine is asked to do for the app beyond having it: seed without end; its link with the
+    hints in it."""
 
     link: str
     seed: bool = False

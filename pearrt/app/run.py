@@ -2,8 +2,9 @@
 
     link -> daemon -> installed release -> the person's yes -> sandbox -> exit code
 
-What lies behind `daemon.install` (discovery, peers, trusted release, blocks, unpack) is `app/install.py`. This side
-is synchronous and imports little: with the daemon up, an installed app starts as fast as the kernel allows.
+What lies behind `daemon.install` (discovery, peers, trusted release, blocks, unpack) is `app/install.py`.
+This side is synchronous and imports little: with the daemon up, an installed app starts as fast as the kernel
+allows.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def run(
     allow_stale: bool = False,
     start: Callable[[Launch], int] | None = None,
 ) -> int:
-    """Runs the app behind `link` with `argv` and gives its exit code. `start` is the sandbox's, or stands in for it.
+    """Runs the app behind `link` with `argv` and gives its exit code. `start` is the sandbox's, or stands in
+    for it.
 
     An installed app starts at once from disk; `update` waits for the newest release first. Raises Denied when
     the person says no, Unsupported where the kernel cannot contain the app, and what `install` raises.

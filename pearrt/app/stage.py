@@ -1,6 +1,7 @@
 """Staging: a prepared folder becomes blocks in the store and an index that a release can name.
 
-staged/<index digest>.json    what was staged: manifest, sizes, the index's blocks; pinned until released or removed
+staged/<index digest>.json    what was staged: manifest, sizes, the index's blocks; pinned until released or
+removed
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from pearrt.store.service import Store
 
 
 async def stage(folder: Path, manifest: bytes, store: Store, home: Home, report: Report) -> dict[str, Any]:
-    """Cuts `folder` into the store and records the result; gives the record. Raises UserError for a bad tree."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder.")
+    """Cuts `folder` into the store and records the result; gives the record. Raises UserError for a bad
+    tree."""
     return await asyncio.to_thread(_stage, folder, Manifest.decode(manifest), store, home, report)
 
 
 def _stage(folder: Path, manifest: Manifest, store: Store, home: Home, report: Report) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder.")
+
     def staged_bytes(done: int, total: int) -> None:
         report(Progress(Stage.STAGING, done, total, manifest.name))
 
@@ -55,7 +58,8 @@ def _stage(folder: Path, manifest: Manifest, store: Store, home: Home, report: R
 
 
 def staged(home: Home, digest: str) -> dict[str, Any]:
-    """The record of what was staged under this digest, or under the only one that begins with it. Raises UserError."""
+    """The record of what was staged under this digest, or under the only one that begins with it. Raises
+    UserError."""
     folder = home.data / "staged"
     found = (
         [path for path in folder.glob("*.json") if path.stem.startswith(digest)] if digest.isalnum() else []

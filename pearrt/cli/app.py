@@ -49,9 +49,9 @@ def new(
 ) -> None:
     """Create an app and print its link.
 
-    The link stands for the signers and their threshold. A threshold of them signs the app's root right here, with
-    --key. Lose more keys than the threshold can spare, and no release can ever follow: the link stays, the app is
-    frozen. Keep the keys on different machines, with different people.
+    The link stands for the signers and their threshold. A threshold of them signs the app's root right here,
+    with --key. Lose more keys than the threshold can spare, and no release can ever follow: the link stays,
+    the app is frozen. Keep the keys on different machines, with different people.
     """
     from pearrt.crypto import ed25519
     from pearrt.publish.app import APP_ID_BYTES, new_app
@@ -90,7 +90,8 @@ def new(
     )
     output.say(
         f"{publication.trusted.threshold} of {len(public)} signers control it. Next: `pearrt stage`, then "
-        f"`pearrt release`. Its heartbeat key is in {publication.folder}: it can confirm releases, never make one."
+        f"`pearrt release`. Its heartbeat key is in {publication.folder}: "
+        "it can confirm releases, never make one."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import click
@@ -17,13 +18,14 @@ STOP_TIMEOUT_S = 15.0
 def command() -> None:
     """Start, stop and look at the background daemon.
 
-    One daemon per user finds peers, fetches, verifies, seeds and updates. The other commands start it; it ends by
-    itself an hour after the last app, unless it seeds without end. PEARRT_HOME=DIR gives another daemon its own state.
+    One daemon per user finds peers, fetches, verifies, seeds and updates. The other commands start it; it
+    ends by itself an hour after the last app, unless it seeds without end. PEARRT_HOME=DIR gives another
+    daemon its own state.
     """
 
 
 @speaking(name="run")
-def run(output: Output) -> int:  # noqa: ARG001
+def run(output: Output) -> int:
     """Run the daemon in the foreground, as a service manager wants it."""
     from pearrt.daemon.__main__ import main
 
@@ -44,9 +46,10 @@ def stop(output: Output) -> None:
     if not daemon.running():
         output.result({"stopped": False}, "No daemon runs.")
         return
+    pid = daemon.status()["pid"]
     daemon.stop()
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while daemon.running():
+    while daemon.running() or _lives(pid):
         if time.monotonic() > deadline:
             raise PeerTimeout(
                 f"The daemon is still there after {STOP_TIMEOUT_S:.0f} s.", hint="Its log may tell why."
@@ -75,6 +78,14 @@ def status(output: Output) -> int:
     }
     output.result(found, lambda: "\n".join(f"{name:<8} {text}" for name, text in rows.items()))
     return 0
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 for subcommand in (run, start, stop, status):

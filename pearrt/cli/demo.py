@@ -11,8 +11,8 @@ from pearrt.cli.output import Output, speaking
 def command(output: Output) -> None:
     """Show the whole line on this machine: publish, sign, run, update, seed.
 
-    A private DHT, five signers, a seeder and nine machines, all on loopback, in about half a minute. It uses no
-    network and leaves nothing behind.
+    A private DHT, five signers, a seeder and nine machines, all on loopback, in about half a minute. It uses
+    no network and leaves nothing behind.
     """
     from pearrt.demo.screen import Screen
     from pearrt.demo.story import tell

@@ -28,7 +28,8 @@ TARGET_BYTES = 20
 def command() -> None:
     """Speak to the distributed hash table directly.
 
-    Each command is a BitTorrent Mainline node of its own (BEP 5, 44) for as long as it runs, apart from the daemon.
+    Each command is a BitTorrent Mainline node of its own (BEP 5, 44) for as long as it runs, apart from the
+    daemon.
     """
 
 
@@ -41,7 +42,8 @@ def _bootstrap_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def _with_node(
     bootstrap: tuple[HostPort, ...], work: Callable[[DhtService], Awaitable[T]], port: int = 0
 ) -> T:
-    """Runs `work` on a node that joins, does it and leaves; one that others cannot count on, so read-only (BEP 43)."""
+    """Runs `work` on a node that joins, does it and leaves; one that others cannot count on, so read-only
+    (BEP 43)."""
     from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
 
     settings = Settings.load(Home.from_environment(), overrides={"bootstrap": bootstrap or None})
@@ -89,7 +91,8 @@ def node(output: Output, port: int, bootstrap: tuple[HostPort, ...]) -> None:
 @click.argument("target")
 @_bootstrap_option
 def lookup(output: Output, target: str, bootstrap: tuple[HostPort, ...]) -> None:
-    """Find the nodes closest to TARGET and the peers announced there. TARGET is a link or 40 hexadecimal digits."""
+    """Find the nodes closest to TARGET and the peers announced there. TARGET is a link or 40 hexadecimal
+    digits."""
     wanted = _target(target)
 
     async def work(dht: DhtService) -> dict[str, Any]:
@@ -135,7 +138,8 @@ def put(
     cas: int | None,
     bootstrap: tuple[HostPort, ...],
 ) -> None:
-    """Store VALUE, at most 996 bytes: under its hash, or with --seed-file under a key, where it can change."""
+    """Store VALUE, at most 996 bytes: under its hash, or with --seed-file under a key, where it can
+    change."""
     data = value.encode()
     if seed_file is None:
         if salt or seq is not None or cas is not None:

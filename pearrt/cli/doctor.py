@@ -15,6 +15,6 @@ def command(output: Output) -> int:
     """
     from pearrt.sandbox.service import probe
 
-    report = probe()
+    report = probe(fresh=True)
     output.result(report.as_dict(), report.describe)
     return 0 if report.tier in CONTAINED else 1

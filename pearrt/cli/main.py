@@ -1,4 +1,5 @@
-"""`pearrt`: the command line. Each command lives in a file of its own and is imported only when it is used."""
+"""`pearrt`: the command line. Each command lives in a file of its own and is imported only when it is
+used."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import click
 
 from pearrt import __version__
 
-# Name -> (module, one line for the overview). The line stands here so that `pearrt --help` imports nothing else;
+# Name -> (module, one line for the overview). The line stands here so that `pearrt --help` imports nothing
+# else;
 # a test holds it against the command's own help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run an app by its link."),
@@ -35,10 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class LazyGroup(click.Group):
     """Imports a command's module when the command is looked up."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"pearrt.cli.{COMMANDS[cmd_name][0]}")
@@ -54,7 +56,7 @@ class LazyGroup(click.Group):
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
@@ -64,8 +66,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Run apps by cryptographic key, peer to peer.
 
-    An app's link names a key, not a server. Peers find each other, every byte is verified against a threshold of
-    the app's signers, the kernel contains what runs, and who runs an app gives it to others.
+    An app's link names a key, not a server. Peers find each other, every byte is verified against a threshold
+    of the app's signers, the kernel contains what runs, and who runs an app gives it to others.
 
     \b
         pearrt run pearrt://…        run an app

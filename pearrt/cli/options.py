@@ -49,7 +49,8 @@ link_argument = click.argument("link", type=LinkType())
 
 
 def network_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where to look for peers. They configure a daemon that this command starts, and reach one that runs already."""
+    """Where to look for peers. They configure a daemon that this command starts, and reach one that runs
+    already."""
     options = (
         click.option(
             "--bootstrap",
@@ -106,7 +107,7 @@ def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "password_files",
             type=click.Path(path_type=Path),
             multiple=True,
-            help="Password on its first line: one for all keys, or one for each --key in order. Else you are asked.",
+            help="Password on its first line: one for all, or one for each --key. Else you are asked.",
         ),
     )
     for option in reversed(options):

@@ -52,12 +52,14 @@ class Output:
 
 
 def printable(text: str) -> str:
-    """`text` without control and direction-changing characters: names from outside may hold terminal escapes."""
+    """`text` without control and direction-changing characters: names from outside may hold terminal
+    escapes."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
 
 
 def speaking(**attributes: Any) -> Callable[[Callable[..., int | None]], click.Command]:
-    """A click command that takes `--json`, is given an Output first, and ends with the exit code of its error."""
+    """A click command that takes `--json`, is given an Output first, and ends with the exit code of its
+    error."""
     data_is_stderr = attributes.pop("data_on_stderr", False)
 
     def wrap(function: Callable[..., int | None]) -> click.Command:

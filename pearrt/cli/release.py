@@ -38,8 +38,9 @@ def command(
 ) -> None:
     """Sign a staged bundle and publish it as the newest release.
 
-    BUNDLE is the digest that `pearrt stage` printed, or the beginning of it. Every --key adds a signature; with fewer
-    than the app's threshold nothing is published. This machine then seeds the release, and peers hear of it at once.
+    BUNDLE is the digest that `pearrt stage` printed, or the beginning of it. Every --key adds a signature;
+    with fewer than the app's threshold nothing is published. This machine then seeds the release, and peers
+    hear of it at once.
     """
     from pearrt.app.stage import staged
     from pearrt.publish.draft import sign
@@ -72,5 +73,5 @@ def command(
         "sequence": draft.version,
         "signed_by": signed_by,
     }
-    text = f"{record['name']} {result['version']} is out, signed by {', '.join(signed_by)}. Run it: pearrt run {link}"
-    output.result(result, printable(text))
+    text = f"{record['name']} {result['version']} is out, signed by {', '.join(signed_by)}."
+    output.result(result, printable(f"{text} Run it: pearrt run {link}"))

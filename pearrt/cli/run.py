@@ -42,10 +42,10 @@ def command(
 ) -> int:
     """Run an app by its link.
 
-    The first time, the app is found through peers, verified against its signers and installed; you see who signed
-    it and what it may do, and approve once. Later it starts at once from disk and is kept current in the background.
-    ARGUMENTS are the app's. The exit code is the app's; stdin and stdout are the app's too, so --json speaks on
-    stderr.
+    The first time, the app is found through peers, verified against its signers and installed; you see who
+    signed it and what it may do, and approve once. Later it starts at once from disk and is kept current in
+    the background. ARGUMENTS are the app's. The exit code is the app's; stdin and stdout are the app's too,
+    so --json speaks on stderr.
     """
     daemon = open_daemon(bootstrap, hosts, no_dht)
     link = with_nodes(link, *bootstrap, *hosts)

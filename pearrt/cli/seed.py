@@ -26,7 +26,8 @@ def command(
 ) -> None:
     """Keep giving an app to others, until told otherwise.
 
-    Fetches the app if it is not here, without installing it, follows its releases, and keeps the daemon running.
+    Fetches the app if it is not here, without installing it, follows its releases, and keeps the daemon
+    running.
     """
     daemon = open_daemon(bootstrap, hosts, no_dht)
     link = with_nodes(link, *bootstrap, *hosts)

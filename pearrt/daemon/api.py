@@ -1,7 +1,7 @@
 """The local API: HTTP on a Unix socket in a private directory, for this user only.
 
-Every answer is JSON: `{"result": …}` or `{"error": {code, message, hint}}`; long work streams server-sent events.
-Each connection's peer credentials are checked before anything is read from its request.
+Every answer is JSON: `{"result": …}` or `{"error": {code, message, hint}}`; long work streams server-sent
+events. Each connection's peer credentials are checked before anything is read from its request.
 
     GET    /v1/status                    the daemon, its addresses, DHT and store
     GET    /v1/apps                      a line per app
@@ -195,7 +195,8 @@ def allowed(connection: socket.socket) -> bool:
     return uid in (os.geteuid(), 0)
 
 
-# -- reading requests ------------------------------------------------------------------------------------------------
+# -- reading requests
+# ------------------------------------------------------------------------------------------------
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -46,7 +46,8 @@ class Daemon(Client):
 
     @contextlib.contextmanager
     def channel(self, app: Launchable) -> Iterator[int]:
-        """The app's connection to the daemon as an open descriptor; while it is open the app counts as running."""
+        """The app's connection to the daemon as an open descriptor; while it is open the app counts as
+        running."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             channel.connect(str(app.channel_socket))
             channel.sendall(app.channel_token)
@@ -70,7 +71,8 @@ class Daemon(Client):
         return dict(self.call("POST", f"/v1/apps/{link.key_text}/seed", {"link": str(link), "on": False}))
 
     def publish(self, link: Link) -> dict[str, Any]:
-        """Tells the daemon that the publication of this app was committed here: trust it, seed it, gossip it."""
+        """Tells the daemon that the publication of this app was committed here: trust it, seed it, gossip
+        it."""
         return dict(self.call("POST", f"/v1/apps/{link.key_text}/publish", {"link": str(link)}))
 
     def uninstall(self, link: Link, *, keep_data: bool) -> None:

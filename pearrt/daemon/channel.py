@@ -1,11 +1,13 @@
 """The apps' way to the daemon: one stream per running app, whose identity is fixed when it is opened.
 
-`pearrt run` gets a one-time token for an app, connects, presents it and hands the connection on to the sandbox. What
-arrives on it afterwards is that app's, whatever it claims. While the connection lives, the app counts as running.
+`pearrt run` gets a one-time token for an app, connects, presents it and hands the connection on to the
+sandbox. What arrives on it afterwards is that app's, whatever it claims. While the connection lives, the app
+counts as running.
 
 Frames, both ways: u32 big-endian length, then that many bytes of JSON, at most 64 KiB. The app sends
-`{"id": n, "method": name, …}` and gets `{"id": n, "result": …}` or `{"id": n, "error": {…}}`; the daemon sends
-`{"event": name, …}` unasked: `update-ready` with a version when the next start will run a newer release.
+`{"id": n, "method": name, …}` and gets `{"id": n, "result": …}` or `{"id": n, "error": {…}}`; the daemon
+sends `{"event": name, …}` unasked: `update-ready` with a version when the next start will run a newer
+release.
 """
 
 from __future__ import annotations

@@ -15,12 +15,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pearrt.errors import PearrtError, PeerTimeout, StoreError, Unreachable, from_dict
 from pearrt.paths import Home
 
+if TYPE_CHECKING:
+    from subprocess import Popen
+
 START_TIMEOUT_S = 20.0
+POLL_S = 0.01
+RETRY_S = 0.2
 MAX_EVENT_BYTES = 1 << 20
 
 Event = Callable[[str, dict[str, Any]], None]
@@ -49,7 +54,8 @@ class Client:
         self.home = home
         self.environ = dict(os.environ if environ is None else environ)
 
-    # -- the daemon itself ---------------------------------------------------------------------------------------
+    # -- the daemon itself
+    # ---------------------------------------------------------------------------------------
 
     def running(self) -> bool:
         """Whether a daemon answers on the socket."""
@@ -61,16 +67,37 @@ class Client:
         return True
 
     def ensure(self) -> None:
-        """Starts the daemon unless one answers. Raises Unreachable, with the end of its log, if it does not come up."""
+        """Starts the daemon unless one answers. Raises Unreachable, with the end of its log, if it does not
+        come up."""
         if not self.running():
             self.start()
 
     def start(self) -> None:
+        """Starts the daemon and waits until it answers. One that is just ending is waited for; several
+        starters make one."""
+        self.home.prepare()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        process = self._spawn()
+        while not self.running():
+            if (
+                process.poll() == StoreError.exit_code
+            ):  # the lock is taken: by a faster one, or one that is ending
+                time.sleep(RETRY_S)
+                process = process if self.running() else self._spawn()
+            elif process.poll() is not None:
+                raise Unreachable("The daemon does not start.", hint=_log_end(self.home.log))
+            elif time.monotonic() > deadline:
+                process.terminate()
+                raise PeerTimeout(
+                    f"The daemon did not answer in {START_TIMEOUT_S:.0f} s.", hint=_log_end(self.home.log)
+                )
+            time.sleep(POLL_S)
+
+    def _spawn(self) -> Popen[bytes]:
         import subprocess
 
-        self.home.prepare()
         with self.home.log.open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "pearrt.daemon"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -79,18 +106,9 @@ class Client:
                 cwd="/",
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.running():
-            if process.poll() not in (None, StoreError.exit_code):  # that code: another daemon was faster
-                raise Unreachable("The daemon does not start.", hint=_log_end(self.home.log))
-            if time.monotonic() > deadline:
-                process.terminate()
-                raise PeerTimeout(
-                    f"The daemon did not answer in {START_TIMEOUT_S:.0f} s.", hint=_log_end(self.home.log)
-                )
-            time.sleep(0.01)
 
-    # -- requests ------------------------------------------------------------------------------------------------
+    # -- requests
+    # ------------------------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One request, its JSON result. Raises the daemon's error as the class it was there."""

@@ -2,8 +2,8 @@
 
     store -> peers -> DHT, LAN -> swarm -> apps -> channels, local API
 
-It is opened in that order and closed in the reverse one; each part is an async context manager of its own. It ends by
-itself when for `idle_exit_s` no app has run and nothing is seeded without end.
+It is opened in that order and closed in the reverse one; each part is an async context manager of its own. It
+ends by itself when for `idle_exit_s` no app has run and nothing is seeded without end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from pearrt.lan.hosts import HostsFinder
 from pearrt.lan.service import LanService
 from pearrt.link import HostPort
 from pearrt.paths import Home
-from pearrt.peer.limits import PeerLimits
 from pearrt.peer.service import PeerService
 from pearrt.settings import Settings
 from pearrt.store.service import Store
@@ -87,7 +86,8 @@ class Daemon:
                 log.info("idle for %d s", idle_exit_s)
                 return
 
-    # -- putting it together ---------------------------------------------------------------------------------------
+    # -- putting it together
+    # ---------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         psk = self.settings.read_psk()
@@ -110,8 +110,8 @@ class Daemon:
                 psk=psk,
                 agent=f"pearrt/{__version__}",
                 http_factory=self._view() if self.settings.mirror_view and not psk else None,
-                on_link=lambda link: self.swarm.link_opened(link),
-                limits=PeerLimits(max_connections=self.settings.max_peers),
+                max_links=self.settings.max_peers,
+                any_port_if_taken=self.settings.listen is None or self.settings.listen.port == 0,
             )
         )
         if self.peers.address[1] != identity.port:
@@ -125,6 +125,7 @@ class Daemon:
             finders.append(DhtFinder(self.dht))
         self.swarm = SwarmService(store=self.store, finders=finders, folder=self.home.data / "peers")
         self.swarm.attach(self.peers)
+        self.peers.on_link = self.swarm.link_opened
         await self._parts.enter_async_context(self.swarm)
 
     def _view(self) -> Callable[[], asyncio.Protocol]:

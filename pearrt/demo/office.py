@@ -22,7 +22,8 @@ STOP_TIMEOUT_S = 10.0
 
 @dataclass(slots=True)
 class Machine:
-    """One machine of the story. `facts` is the newest `info` of the app there; `ran_after_s` when its app first spoke."""
+    """One machine of the story. `facts` is the newest `info` of the app there; `ran_after_s` when its app
+    first spoke."""
 
     name: str
     folder: Path
@@ -62,7 +63,8 @@ class Machine:
         self.peer_id = self.daemon.status()["peer_id"]
 
     async def look(self, link: Link) -> None:
-        """Refreshes `facts`; keeps the last ones when the machine does not answer or does not know the app yet."""
+        """Refreshes `facts`; keeps the last ones when the machine does not answer or does not know the app
+        yet."""
         if self.alive:
             with contextlib.suppress(PearrtError):
                 self.facts = await asyncio.to_thread(self.daemon.info, link)

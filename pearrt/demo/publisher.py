@@ -40,7 +40,8 @@ class Team:
     link: Link
 
     def release(self, version: str, app: Path, work: Path, signers: int = THRESHOLD) -> str:
-        """Stages `app`, has `signers` of the five sign, publishes; gives the digest. Raises ThresholdNotMet."""
+        """Stages `app`, has `signers` of the five sign, publishes; gives the digest. Raises
+        ThresholdNotMet."""
         record = self._stage(version, app, work)
         publication = Publication.open(self.publication)
         draft = make_release(

@@ -16,7 +16,8 @@ from pearrt.sandbox.report import Report
 
 
 class Screen:
-    """A context manager. Without a terminal only the lines and the closing table are printed; `quiet` prints nothing."""
+    """A context manager. Without a terminal only the lines and the closing table are printed; `quiet` prints
+    nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(quiet=quiet)
@@ -43,7 +44,8 @@ class Screen:
     def warn_unsandboxed(self, report: Report) -> None:
         self.console.print(
             Panel(
-                "This machine offers no way to contain an app, so the demo's own app runs WITHOUT A SANDBOX.\n"
+                "This machine offers no way to contain an app, "
+                "so the demo's own app runs WITHOUT A SANDBOX.\n"
                 "An app that was fetched from others would be refused here.\n\n" + report.describe(),
                 title="no sandbox",
                 border_style="bold red",

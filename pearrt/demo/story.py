@@ -1,8 +1,9 @@
 """`pearrt demo`: the whole line on one machine, with everything real but the distance.
 
-A private DHT of 20 nodes, five signers, a seeder and eight office machines, each a daemon process of its own on
-loopback. Version 1 is published and run by key everywhere; version 2 spreads; the seeder is killed; a ninth machine
-still gets the app. All state lies in one temporary folder, which is removed however the demo ends.
+A private DHT of 20 nodes, five signers, a seeder and eight office machines, each a daemon process of its own
+on loopback. Version 1 is published and run by key everywhere; version 2 spreads; the seeder is killed; a
+ninth machine still gets the app. All state lies in one temporary folder, which is removed however the demo
+ends.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SPREAD_TIMEOUT_S = 60.0
 async def tell(screen: Screen) -> dict[str, Any]:
     """Plays all acts; gives the figures of the summary. Raises what the product raises."""
     started = time.monotonic()
-    root = Path(tempfile.mkdtemp(prefix="pearrt-demo-", dir="/tmp" if os.path.isdir("/tmp") else None))  # noqa: S108
+    root = _temporary()
     try:
         async with AsyncExitStack() as cleanup:
             net = await cleanup.enter_async_context(Testnet(NODES))
@@ -45,6 +46,12 @@ async def tell(screen: Screen) -> dict[str, Any]:
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return figures | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def _temporary() -> Path:
+    """A short path, as Unix sockets want it."""
+    short = "/tmp" if os.path.isdir("/tmp") else None  # noqa: S108
+    return Path(tempfile.mkdtemp(prefix="pearrt-demo-", dir=short))
 
 
 class _Demo:

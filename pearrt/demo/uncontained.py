@@ -1,4 +1,5 @@
-"""`pearrt run` for the demo's own app on a machine that offers no sandbox at all. Never used for anything else."""
+"""`pearrt run` for the demo's own app on a machine that offers no sandbox at all. Never used for anything
+else."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pearrt.cli.options import open_daemon
 from pearrt.errors import Denied, PearrtError
 from pearrt.link import Link
 
-ONLY_APP = "PEARRT_TEST_DEMO_APP"  # the link of the app that the demo made itself, in this very run
+ONLY_APP = "PEARRT_DEMO_APP"  # the link of the app that the demo made itself, in this very run
 
 
 def main() -> int:

@@ -27,6 +27,7 @@ class Remembered:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._peers: dict[bytes, list[Address]] = {}
+        self._written: dict[str, bytes] = {}
 
     def peers(self, topic: bytes) -> list[Address]:
         """Addresses where peers of the topic answered, last time."""
@@ -49,17 +50,23 @@ class Remembered:
         return Reputation.decode(self._read(BANS_FILE), now)
 
     def save(self, reputation: Reputation, now: float) -> None:
-        """Writes both files. Raises OSError or StoreError where the disk refuses."""
-        if self._folder is not None:
-            peers = {topic: [[host, port] for host, port in known] for topic, known in self._peers.items()}
-            write_file(self._folder / PEERS_FILE, bencode.encode(peers))
-            write_file(self._folder / BANS_FILE, reputation.encode(now))
+        """Writes what changed. Raises StoreError where the disk refuses."""
+        peers = {topic: [[host, port] for host, port in known] for topic, known in self._peers.items()}
+        self._write(PEERS_FILE, bencode.encode(peers))
+        self._write(BANS_FILE, reputation.encode(now))
+
+    def _write(self, name: str, data: bytes) -> None:
+        if self._folder is not None and self._written.get(name) != data:
+            write_file(self._folder / name, data)
+            self._written[name] = data
 
     def _read(self, name: str) -> bytes:
         if self._folder is None:
             return b""
         try:
             with (self._folder / name).open("rb") as file:
-                return file.read(MAX_FILE_BYTES + 1)
+                data = file.read(MAX_FILE_BYTES + 1)
         except OSError:
             return b""
+        self._written[name] = data
+        return data

@@ -345,7 +345,7 @@ class SwarmService:
     async def _save(self) -> None:
         for membership in self._memberships.values():
             self._remembered.keep(membership.topic, membership.dialer.good())
-        with contextlib.suppress(OSError, StoreError):
+        with contextlib.suppress(StoreError):
             await asyncio.to_thread(self._remembered.save, self.reputation, time.time())
 
 

@@ -1,4 +1,5 @@
-"""kill -9 of the daemon at random points of an update: what runs afterwards is the old release or the new one, whole."""
+"""kill -9 of the daemon at random points of an update: what runs afterwards is the old release or the new
+one, whole."""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ def test_the_exit_code_and_the_streams_are_the_apps(
     source = tmp_path / "app"
     source.mkdir()
     (source / "tool.py").write_text(
-        "import sys\ndef main():\n    print(sys.stdin.read().upper()); print('talk', file=sys.stderr); sys.exit(7)\n"
+        "import sys\ndef main():\n    print(sys.stdin.read().upper())\n"
+        "    print('talk', file=sys.stderr)\n    sys.exit(7)\n"
     )
     digest = team.stage(source, "--name", "tool", "--version", "1", "--entry", "tool:main")
     team.release(digest, "alice")

@@ -1,5 +1,5 @@
-"""A hostile seeder changes what it serves: it is refused with the right error, nothing is unpacked, and what was
-installed still runs."""
+"""A hostile seeder changes what it serves: it is refused with the right error, nothing is unpacked, and what
+was installed still runs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,14 @@ from tests.support.team import Team, write_app
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 
 TRUST_ERRORS = {
-    "bad-signature", "threshold-not-met", "digest-mismatch", "trust-error", "protocol-violation", "rollback", "expired"
-}  # fmt: skip
+    "bad-signature",
+    "threshold-not-met",
+    "digest-mismatch",
+    "trust-error",
+    "protocol-violation",
+    "rollback",
+    "expired",
+}
 
 
 @dataclass

@@ -1,4 +1,5 @@
-"""An office: hosts on one LAN with no way out, no DHT and nothing configured. They find each other by mDNS."""
+"""An office: hosts on one LAN with no way out, no DHT and nothing configured. They find each other by
+mDNS."""
 
 from __future__ import annotations
 

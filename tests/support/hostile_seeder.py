@@ -47,7 +47,8 @@ class _App:
 
 
 class HostileSeeder:
-    """A context manager; `host` is what `--host` wants. `bundles` is index digest -> (index blocks, blocks)."""
+    """A context manager; `host` is what `--host` wants. `bundles` is index digest -> (index blocks,
+    blocks)."""
 
     def __init__(
         self,

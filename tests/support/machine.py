@@ -102,12 +102,14 @@ class Machine:
 
     def stop(self) -> None:
         if self.daemon.running():
+            pid = self.pid()
             self.daemon.stop()
-            wait_for(lambda: not self.daemon.running(), "the daemon to stop")
+            wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the daemon to end")
 
 
 def _json_last(args: tuple[str | Path, ...]) -> list[str | Path]:
-    """The arguments with --json, which must stand before the link for `run`: what follows that is the app's."""
+    """The arguments with --json, which must stand before the link for `run`: what follows that is the
+    app's."""
     return ["--json", *args[1:]] if args[0] == "run" else [*args[1:], "--json"]
 
 

@@ -1,4 +1,5 @@
-"""Hosts of a small LAN: network namespaces on one bridge, made by the test and removed at its end. Needs root."""
+"""Hosts of a small LAN: network namespaces on one bridge, made by the test and removed at its end. Needs
+root."""
 
 from __future__ import annotations
 

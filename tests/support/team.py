@@ -1,4 +1,5 @@
-"""A publishing team for end-to-end tests: key files with cheap passwords, an app, releases through the commands."""
+"""A publishing team for end-to-end tests: key files with cheap passwords, an app, releases through the
+commands."""
 
 from __future__ import annotations
 

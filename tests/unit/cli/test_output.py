@@ -55,7 +55,9 @@ def test_the_overview_says_what_the_command_says_of_itself(name: str) -> None:
         command = cli.get_command(context, name)
     assert command is not None
     assert command.name == name
-    assert (command.help or "").split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".") in COMMANDS[name][1]
+    assert (command.help or "").split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".") in COMMANDS[
+        name
+    ][1]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -103,7 +103,9 @@ async def test_an_unknown_method_is_an_error_and_the_channel_lives(channels: Cha
     await app.close()
 
 
-@pytest.mark.parametrize("frame", [(MAX_FRAME_BYTES + 1).to_bytes(4), b"\0\0\0\2[]", b"\0\0\0\1{", b"\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "frame", [(MAX_FRAME_BYTES + 1).to_bytes(4), b"\0\0\0\2[]", b"\0\0\0\1{", b"\xff\xff\xff\xff"]
+)
 async def test_a_frame_over_the_limit_or_no_object_ends_the_channel(channels: Channels, frame: bytes) -> None:
     app = await App.open(channels, channels.issue(APP_A))
     await app.reader.readexactly(1)
