@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pearrt.atomic import write_file
 from pearrt.codec import bencode
-from pearrt.errors import RemoteError
+from pearrt.errors import RemoteError, StoreError
 from pearrt.swarm.reputation import MAX_FILE_BYTES, Reputation
 from pearrt.swarm.scope import Address, Scope, scope_of
 
@@ -57,6 +57,10 @@ class Remembered:
 
     def _write(self, name: str, data: bytes) -> None:
         if self._folder is not None and self._written.get(name) != data:
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as e:
+                raise StoreError(f"Cannot make {self._folder}: {e.strerror}.") from e
             write_file(self._folder / name, data)
             self._written[name] = data
 

@@ -88,7 +88,7 @@ async def running_peer(
     """A peer on 127.0.0.1 with its own store under `folder`."""
     folder.mkdir(exist_ok=True)
     with Store(folder / "store") as store:
-        swarm = SwarmService(store=store, finders=finders, folder=folder if keep else None)  # type: ignore[arg-type]
+        swarm = SwarmService(store=store, finders=finders, folder=folder / "memory" if keep else None)  # type: ignore[arg-type]
         peers = PeerService(
             identity_seed=os.urandom(32),
             bind=("127.0.0.1", 0),

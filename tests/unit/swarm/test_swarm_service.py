@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pearrt.errors import Full, NoPeers, ProtocolViolation
 from pearrt.peer.link import PeerLink
 from pearrt.swarm.effects import Newer
 from pearrt.swarm.membership import Membership
+from pearrt.swarm.reputation import Offence
 from tests.support.swarm_apps import Bundle, FakeApp, Ref, running_peer
 
 
@@ -177,6 +179,19 @@ async def test_peers_that_answered_are_found_again_after_a_restart_without_any_f
             again = await b.swarm.join(FakeApp())
             await again.wait_for_peer(5)
             assert again.peers[0].peer_id == a.peers.peer_id
+
+
+async def test_a_ban_outlives_a_restart(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a:
+        await a.swarm.join(FakeApp())
+        for started in range(2):
+            async with running_peer(tmp_path / "b", keep=True) as b:
+                member = await b.swarm.join(FakeApp())
+                if not started:
+                    b.swarm.reputation.offend(a.peers.peer_id, "127.0.0.1", Offence.BAD_BLOCK, time.time())
+                member.add_peer(a.address)
+                with pytest.raises(NoPeers):
+                    await member.wait_for_peer(0.2)
 
 
 async def test_a_finder_that_breaks_does_not_stop_the_others(tmp_path: Path) -> None:
