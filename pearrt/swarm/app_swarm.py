@@ -125,6 +125,7 @@ class AppSwarm(Generic[P]):
         for block_id in held:
             bundle.stored(block_id)
         bundle.fresh.clear()
+        bundle.fresh_for_seeds.clear()
         for peer, member in self.members.items():
             self._show(peer, bundle)
             self._resolve(peer, member, bundle, now)
@@ -403,14 +404,21 @@ class AppSwarm(Generic[P]):
             member.exchanged_at = now
             self._send(peer, wire.Peers(member.channel, addresses))
 
-    def announce_fresh(self) -> None:
-        """Tells all peers of the blocks stored since the last call (HAVE)."""
+    def announce_fresh(self, *, to_seeds: bool) -> None:
+        """Tells peers of the blocks stored since the last call (HAVE): those that still fetch, or the seeds.
+
+        The former wait for it; to the latter it only says what not to send.
+        """
         for bundle in self.bundles.values():
-            fresh, bundle.fresh = bundle.fresh, []
+            if to_seeds:
+                fresh, bundle.fresh_for_seeds = bundle.fresh_for_seeds, []
+            else:
+                fresh, bundle.fresh = bundle.fresh, []
             for at in range(0, len(fresh), wire.MAX_ORDINALS):
                 ordinals = tuple(fresh[at : at + wire.MAX_ORDINALS])
                 for peer, member in self.members.items():
-                    self._send(peer, wire.Have(member.channel, bundle.ref, ordinals))
+                    if bundle.is_seed(peer) == to_seeds:
+                        self._send(peer, wire.Have(member.channel, bundle.ref, ordinals))
 
     def effects(self, now: float) -> list[Effect[P]]:
         """What to do now. Call after each batch of calls."""

@@ -33,7 +33,8 @@ class BundleState(Generic[P]):
         if len(self.ordinals) != len(self.ids):
             raise ValueError("a block stands twice in the list of a bundle")
         self.ours = HaveSet(len(self.ids))
-        self.fresh: list[int] = []  # ours and not yet announced
+        self.fresh: list[int] = []  # ours and not yet announced to those that fetch, too
+        self.fresh_for_seeds: list[int] = []
         self.spread: Spread[P] = Spread(len(self.ids), rng)
         self.claims: dict[P, HaveSet | None] = {}  # None: everything
 
@@ -66,7 +67,12 @@ class BundleState(Generic[P]):
         if ordinal is None or not self.ours.add(ordinal):
             return False
         self.fresh.append(ordinal)
+        self.fresh_for_seeds.append(ordinal)
         return True
+
+    def is_seed(self, peer: P) -> bool:
+        """Whether the peer says it holds every block."""
+        return peer in self.claims and self.claims[peer] is None
 
     def held_by(self, peer: P) -> int:
         """How many of the blocks a peer says it holds."""

@@ -17,6 +17,7 @@ MIN_WINDOW = 2
 START_WINDOW = 4
 MAX_WINDOW = 64
 GAIN = 2.0
+BATCH_S = 0.02  # a fast source gets at least so much of its rate, so that one REQUEST names many blocks
 MEMORY = 0.8  # weight of the past in the moving average
 PROBE_EVERY_S = 10.0
 UNKNOWN_INTERVAL_S = 0.25
@@ -73,7 +74,8 @@ class FlowWindow:
             self._begin_probe(now)
             return
         least = min(self._delay, self._delay_before)
-        target = min(max(GAIN * least / self.interval + 1, MIN_WINDOW), MAX_WINDOW)
+        target = max(GAIN * least / self.interval + 1, BATCH_S / self.interval, MIN_WINDOW)
+        target = min(target, MAX_WINDOW)
         self._window = (
             min(self._window + 1, target) if target > self._window else max(self._window - 0.25, target)
         )

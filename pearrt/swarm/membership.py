@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 METADATA_TIMEOUT_S = 10.0
 METADATA_PEERS = 3
 HAVE_DELAY_S = 0.005
+HAVE_DELAY_TO_SEEDS_S = 0.05
 PATIENCE_S = 60.0
 ALONE_PATIENCE_S = 10.0  # with no peer at all
 PATIENCE_CHECK_S = 1.0
@@ -124,6 +125,7 @@ class Membership:
         self._alone_since = time.monotonic()
         self._pump_due = False
         self._have_due = False
+        self._have_due_to_seeds = False
         self._newer_tasks: set[asyncio.Task[None]] = set()
 
     # -- for callers
@@ -347,10 +349,18 @@ class Membership:
         if not self._have_due:
             self._have_due = True
             asyncio.get_running_loop().call_later(HAVE_DELAY_S, self._announce_fresh)
+        if not self._have_due_to_seeds:
+            self._have_due_to_seeds = True
+            asyncio.get_running_loop().call_later(HAVE_DELAY_TO_SEEDS_S, self._announce_fresh_to_seeds)
 
     def _announce_fresh(self) -> None:
         self._have_due = False
-        self.swarm.announce_fresh()
+        self.swarm.announce_fresh(to_seeds=False)
+        self.pump_soon()
+
+    def _announce_fresh_to_seeds(self) -> None:
+        self._have_due_to_seeds = False
+        self.swarm.announce_fresh(to_seeds=True)
         self.pump_soon()
 
     def _fail(self, error: PearrtError) -> None:

@@ -12,7 +12,7 @@ from pearrt.swarm.upload import Grant
 from tests.support.swarm_sim import CHANNEL, DIGEST, MBIT, SimNet, SimNode
 
 RATE = 50 * MBIT
-BLOCKS = 48
+BLOCKS = 32
 
 
 class Liar(SimNode):
@@ -152,7 +152,7 @@ def test_the_seeder_dies_when_one_copy_is_out_and_all_still_finish() -> None:
     sent = sum(seeder.sent.values())
     seeder.leave()
     finish(net, nodes)
-    assert sent <= BLOCKS * 1.2
+    assert sent <= BLOCKS * 1.4
 
 
 def test_slow_peers_delay_nobody_else() -> None:

@@ -87,6 +87,7 @@ class SimNode:
         self.newer: list[bytes] = []
         self.alive = True
         self.look_again: float | None = None
+        self.have_due = False
 
     def __repr__(self) -> str:
         return self.name
@@ -143,7 +144,10 @@ class SimNode:
                 if bytes(effect.data) == effect.block_id:
                     self.held.add(effect.block_id)
                     self.swarm.stored(effect.block_id)
-                    self.swarm.announce_fresh()
+                    self.swarm.announce_fresh(to_seeds=False)
+                    if not self.have_due:
+                        self.have_due = True
+                        self.net.at(now + 0.05, self.tell_seeds)
                 else:
                     self.swarm.rejected(effect.block_id, now)
                 self.net.touch(self)
@@ -160,6 +164,11 @@ class SimNode:
         if self.job is not None and self.job.done and self.done_at is None:
             self.done_at = now
         self.serve()
+
+    def tell_seeds(self) -> None:
+        self.have_due = False
+        self.swarm.announce_fresh(to_seeds=True)
+        self.net.touch(self)
 
     def adopt(self, metadata: bytes) -> None:
         """The app verifies metadata; here it is the timestamp itself."""
