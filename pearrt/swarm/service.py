@@ -222,6 +222,8 @@ class SwarmService:
         if membership is not None:  # else: it crossed our LEAVE
             membership.swarm.received(session.link, message, time.monotonic())
             membership.pump_soon()
+            if isinstance(message, wire.Cancel):
+                self._uplink.cancelled(session.link, message.ids)
 
     def _block(self, session: _Session, message: wire.Block) -> None:
         last: Membership | None = None

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pearrt.errors import PearrtError
@@ -24,8 +25,18 @@ if TYPE_CHECKING:
 
 READERS = 2
 
+BLOCKS_IN_LINK = 2  # handed to a link at once; what else is in service for it is read ahead
+
 # (link, topic) -> channel, or None where the peer has left the app
 ChannelOf = Callable[["PeerLink", bytes], int | None]
+
+
+@dataclass(slots=True)
+class _Outlet:
+    """One link's blocks: `leaving` (id, size) in the link, `ready` read and waiting for it."""
+
+    leaving: deque[tuple[bytes, int]] = field(default_factory=deque)
+    ready: deque[tuple[Grant[PeerLink], Buffer]] = field(default_factory=deque)
 
 
 class Uplink:
@@ -45,7 +56,7 @@ class Uplink:
         self._on_served = on_served
         self._on_lost = on_lost
         self._readers = ThreadPoolExecutor(READERS, "uplink")
-        self._leaving: dict[PeerLink, deque[int]] = {}
+        self._outlets: dict[PeerLink, _Outlet] = {}
         self._due = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -61,15 +72,34 @@ class Uplink:
             asyncio.get_running_loop().call_soon(self._serve)
 
     def link_ready(self, link: PeerLink) -> None:
-        """The link passed on all its blocks."""
-        sizes = self._leaving.get(link)
-        if sizes:
-            while sizes:
-                self._queue.sent(link, sizes.popleft(), time.monotonic())
-            self.serve_soon()
+        """The link passed on all its blocks: the next, read ahead, follow at once, then more are read."""
+        outlet = self._outlets.get(link)
+        if outlet is None or not outlet.leaving:
+            return
+        now = time.monotonic()
+        for _, size in outlet.leaving:
+            self._queue.sent(link, size, now)
+        outlet.leaving.clear()
+        self._fill(link, outlet)
+        self.serve_soon()
+
+    def cancelled(self, link: PeerLink, block_ids: Iterable[bytes]) -> None:
+        """The peer no longer wants these: what has not begun to leave is dropped."""
+        outlet = self._outlets.get(link)
+        if outlet is None:
+            return
+        for block_id in block_ids:
+            for entry in [entry for entry in outlet.leaving if entry[0] == block_id]:
+                if link.drop_block(block_id):
+                    outlet.leaving.remove(entry)
+                    self._queue.sent(link, 0, time.monotonic())
+            for grant, data in [entry for entry in outlet.ready if entry[0].block_id == block_id]:
+                outlet.ready.remove((grant, data))
+                self._queue.sent(link, 0, time.monotonic())
+        self._fill(link, outlet)
 
     def link_lost(self, link: PeerLink) -> None:
-        self._leaving.pop(link, None)
+        self._outlets.pop(link, None)
         self._queue.remove(link)
         self.serve_soon()
 
@@ -123,9 +153,15 @@ class Uplink:
         self._send(grant, data)
 
     def _send(self, grant: Grant[PeerLink], data: Buffer) -> None:
-        link = grant.peer
-        if not link.closed:
-            self._leaving.setdefault(link, deque()).append(len(data))
+        if not grant.peer.closed:
+            outlet = self._outlets.setdefault(grant.peer, _Outlet())
+            outlet.ready.append((grant, data))
+            self._fill(grant.peer, outlet)
+
+    def _fill(self, link: PeerLink, outlet: _Outlet) -> None:
+        while outlet.ready and len(outlet.leaving) < BLOCKS_IN_LINK and not link.closed:
+            grant, data = outlet.ready.popleft()
+            outlet.leaving.append((grant.block_id, len(data)))
             self._on_served(link, _topic(grant), len(data))
             link.send(Block(grant.block_id, data))
 
