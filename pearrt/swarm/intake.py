@@ -1,4 +1,4 @@
-"""Blocks on their way into the store: hashed and written outside the event loop, results handed back in batches.
+"""Blocks on their way into the store: hashed and written off the event loop, results handed back in batches.
 
 A shell. At most MAX_WAITING blocks are here at once before `full` says so; then nothing new is asked for, so
 memory stays bounded by that plus what was already asked for. `store.put` hashes before it writes and lets
