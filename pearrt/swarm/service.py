@@ -275,7 +275,8 @@ class SwarmService:
 
     def serve_uploads(self) -> None:
         self._pace()
-        self._uplink.serve_soon()
+        if not self.uploads.idle:
+            self._uplink.serve_soon()
 
     def offended(self, link: PeerLink, offence: Offence) -> None:
         """A peer broke a rule: remembered, and its link closed."""

@@ -93,6 +93,11 @@ class UploadQueue(Generic[P]):
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     @property
+    def idle(self) -> bool:
+        """Whether nobody ever asked for anything."""
+        return not self._lines
+
+    @property
     def in_service(self) -> int:
         return sum(len(line.began) for line in self._lines.values())
 
