@@ -51,7 +51,7 @@ class Machine:
     def stop(self) -> None:
         if self.daemon.running():
             self.daemon.stop()
-            while self.daemon.running():
+            while not self.daemon.ended():
                 time.sleep(0.02)
 
     def memory(self) -> dict[str, float]:

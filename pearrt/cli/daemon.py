@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
@@ -46,10 +45,9 @@ def stop(output: Output) -> None:
     if not daemon.running():
         output.result({"stopped": False}, "No daemon runs.")
         return
-    pid = daemon.status()["pid"]
     daemon.stop()
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while daemon.running() or _lives(pid):
+    while not daemon.ended():
         if time.monotonic() > deadline:
             raise PeerTimeout(
                 f"The daemon is still there after {STOP_TIMEOUT_S:.0f} s.", hint="Its log may tell why."
@@ -78,14 +76,6 @@ def status(output: Output) -> int:
     }
     output.result(found, lambda: "\n".join(f"{name:<8} {text}" for name, text in rows.items()))
     return 0
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
 
 
 for subcommand in (run, start, stop, status):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pearrt.errors import PearrtError, PeerTimeout, StoreError, Unreachable, from_dict
+from pearrt.errors import Locked, PearrtError, PeerTimeout, StoreError, Unreachable, from_dict
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
@@ -64,6 +64,21 @@ class Client:
                 probe.connect(os.fspath(self.home.socket))
             except OSError:
                 return False
+        return True
+
+    def ended(self) -> bool:
+        """Whether no daemon has this home any more: its lock is free, whatever became of its process."""
+        from pearrt.store.layout import Layout
+        from pearrt.store.lock import ProcessLock
+
+        lock = ProcessLock(Layout(self.home.store).lock)
+        try:
+            lock.acquire()
+        except FileNotFoundError:
+            return True
+        except Locked:
+            return False
+        lock.release()
         return True
 
     def ensure(self) -> None:

@@ -102,9 +102,8 @@ class Machine:
 
     def stop(self) -> None:
         if self.daemon.running():
-            pid = self.pid()
             self.daemon.stop()
-            wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the daemon to end")
+            wait_for(self.daemon.ended, "the daemon to end")
 
 
 def _json_last(args: tuple[str | Path, ...]) -> list[str | Path]:
