@@ -21,11 +21,12 @@ from enum import Enum
 from typing import TypeAlias
 
 from pearrt.errors import PeerTimeout, ProtocolViolation
-from pearrt.peer.framing import BodyPool, RecordReader
+from pearrt.peer.framing import RecordReader
 from pearrt.peer.handshake import Handshake, Session
 from pearrt.peer.limits import MessageMeter, PeerLimits
 from pearrt.peer.messages import Block, Bye, Hello, Message, Ping, Pong
 from pearrt.peer.outbox import Outbox
+from pearrt.peer.pool import BufferPool
 
 HANDSHAKE_BUFFER_BYTES = 2048
 
@@ -60,7 +61,7 @@ class Connection:
         hello: Hello,
         limits: PeerLimits,
         now: float,
-        pool: BodyPool | None = None,
+        pool: BufferPool | None = None,
     ) -> None:
         self.state = State.HANDSHAKE
         self.session: Session | None = None
@@ -70,7 +71,7 @@ class Connection:
         self._handshake = handshake
         self._our_hello = hello
         self._limits = limits
-        self._pool = pool or BodyPool()
+        self._pool = pool or BufferPool()
         self._meter = MessageMeter(limits, now)
         self._buffer = memoryview(bytearray(HANDSHAKE_BUFFER_BYTES))
         self._reader: RecordReader | None = None
@@ -110,7 +111,7 @@ class Connection:
             return
         self.session = session
         self.state = State.HELLO
-        self.outbox = Outbox(session.send, self._limits.max_control_queue_bytes)
+        self.outbox = Outbox(session.send, self._limits.max_control_queue_bytes, self._pool)
         self.outbox.put(self._our_hello)
         self._reader = RecordReader(session.receive, self._pool)
         rest = self._handshake.rest

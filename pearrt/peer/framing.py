@@ -11,13 +11,13 @@ nothing is refused: it would cost us work and the sender no message.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from sys import getrefcount
 
 from pearrt.crypto.aead import TAG_BYTES
 from pearrt.crypto.noise import CipherState
 from pearrt.errors import ProtocolViolation
 from pearrt.peer import messages
 from pearrt.peer.messages import HEADER_BYTES, Buffer, Message
+from pearrt.peer.pool import BufferPool
 
 LENGTH_BYTES = 2
 MAX_RECORD_BYTES = 65535
@@ -25,16 +25,16 @@ MAX_PLAINTEXT_BYTES = MAX_RECORD_BYTES - TAG_BYTES
 FRAME_BYTES = LENGTH_BYTES + MAX_RECORD_BYTES
 BUSY_BUFFER_BYTES = 4 * FRAME_BYTES
 
-POOLED_BODY_BYTES = messages.Block.MAX_BODY_BYTES
-MAX_POOLED_BODIES = 64
-POOL_TRIES = 8
 
+def seal(cipher: CipherState, head: Buffer, tail: Buffer = b"", pool: BufferPool | None = None) -> memoryview:
+    """The records that carry `head`, then `tail`; all but the start of `tail` is encrypted where it lies.
 
-def seal(cipher: CipherState, head: Buffer, tail: Buffer = b"") -> memoryview:
-    """The records that carry `head`, then `tail`; all but the start of `tail` is encrypted where it lies."""
+    The result's memory is `pool`'s, which uses it again once nobody holds a view of it.
+    """
     total = len(head) + len(tail)
     records = -(-total // MAX_PLAINTEXT_BYTES)
-    out = memoryview(bytearray(total + records * (LENGTH_BYTES + TAG_BYTES)))
+    size = total + records * (LENGTH_BYTES + TAG_BYTES)
+    out = pool.take(size) if pool else memoryview(bytearray(size))
     rest = memoryview(tail)
     at = 0
     while head or rest:
@@ -51,42 +51,6 @@ def seal(cipher: CipherState, head: Buffer, tail: Buffer = b"") -> memoryview:
     return out
 
 
-def _references(buffers: list[bytearray], number: int) -> int:
-    return getrefcount(buffers[number])
-
-
-# What an unused buffer counts: measured, since it is not promised to stay the same in other Pythons.
-_UNUSED = _references([bytearray(1)], 0)
-
-
-class BodyPool:
-    """Memory for the bodies of BLOCKs, used again once nobody holds a view of it.
-
-    Fresh memory of this size comes from the system page by page, which costs as much as decrypting into it.
-    A bytearray that is referred to by this pool alone cannot have a view left, since views refer to what
-    they show.
-    """
-
-    __slots__ = ("_buffers", "_next")
-
-    def __init__(self) -> None:
-        self._buffers: list[bytearray] = []
-        self._next = 0
-
-    def take(self, size: int) -> memoryview:
-        """`size` bytes that nobody else can see; their content is undefined."""
-        if not POOLED_BODY_BYTES // 2 <= size <= POOLED_BODY_BYTES:
-            return memoryview(bytearray(size))
-        for _ in range(min(POOL_TRIES, len(self._buffers))):
-            self._next = (self._next + 1) % len(self._buffers)
-            if _references(self._buffers, self._next) <= _UNUSED:
-                return memoryview(self._buffers[self._next])[:size]
-        fresh = bytearray(POOLED_BODY_BYTES)
-        if len(self._buffers) < MAX_POOLED_BODIES:
-            self._buffers.append(fresh)
-        return memoryview(fresh)[:size]
-
-
 class MessageAssembler:
     """Turns stretches of the plaintext stream into messages.
 
@@ -95,7 +59,7 @@ class MessageAssembler:
 
     __slots__ = ("_body", "_filled", "_header", "_pool", "_type")
 
-    def __init__(self, pool: BodyPool) -> None:
+    def __init__(self, pool: BufferPool) -> None:
         self._pool = pool
         self._header = b""
         self._body: memoryview | None = None
@@ -158,7 +122,7 @@ class RecordReader:
 
     __slots__ = ("_assembler", "_buffer", "_busy", "_cipher", "_end", "_start", "record_bytes")
 
-    def __init__(self, cipher: CipherState, pool: BodyPool) -> None:
+    def __init__(self, cipher: CipherState, pool: BufferPool) -> None:
         self._cipher = cipher
         self._assembler = MessageAssembler(pool)
         self._buffer = memoryview(bytearray(FRAME_BYTES))

@@ -13,6 +13,7 @@ from pearrt.crypto.noise import CipherState
 from pearrt.errors import LimitExceeded
 from pearrt.peer import framing, messages
 from pearrt.peer.messages import Block, Message
+from pearrt.peer.pool import BufferPool
 
 PACK_BYTES = 32 * 1024  # small messages are packed into one piece up to about this size
 
@@ -20,10 +21,19 @@ PACK_BYTES = 32 * 1024  # small messages are packed into one piece up to about t
 class Outbox:
     """Two queues, and the cipher that seals what leaves them."""
 
-    __slots__ = ("_blocks", "_cipher", "_control", "_max_control_bytes", "block_bytes", "control_bytes")
+    __slots__ = (
+        "_blocks",
+        "_cipher",
+        "_control",
+        "_max_control_bytes",
+        "_pool",
+        "block_bytes",
+        "control_bytes",
+    )
 
-    def __init__(self, cipher: CipherState, max_control_bytes: int) -> None:
+    def __init__(self, cipher: CipherState, max_control_bytes: int, pool: BufferPool | None = None) -> None:
         self._cipher = cipher
+        self._pool = pool
         self._max_control_bytes = max_control_bytes
         self._control: deque[bytes] = deque()
         self._blocks: deque[Block] = deque()
@@ -86,5 +96,5 @@ class Outbox:
         if self._blocks:
             block = self._blocks.popleft()
             self.block_bytes -= len(block.data)
-            return framing.seal(self._cipher, block.head(), block.data)
+            return framing.seal(self._cipher, block.head(), block.data, self._pool)
         return None

@@ -20,12 +20,12 @@ from types import TracebackType
 from pearrt.crypto.noise import PSK_BYTES
 from pearrt.errors import NetworkError, PearrtError, PeerTimeout, Unreachable
 from pearrt.peer.connection import Connection
-from pearrt.peer.framing import BodyPool
 from pearrt.peer.handshake import Handshake, Identity
 from pearrt.peer.limits import PeerLimits
 from pearrt.peer.link import PeerLink
 from pearrt.peer.listener import Listener
 from pearrt.peer.messages import BYE_DUPLICATE, BYE_SHUTDOWN, Address, Hello
+from pearrt.peer.pool import BufferPool
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class PeerService:
             http_factory=http_factory,
             any_port_if_taken=any_port_if_taken,
         )
-        self._pool = BodyPool()
+        self._pool = BufferPool()
         self._all: set[PeerLink] = set()  # in whatever state
         self._links: dict[bytes, PeerLink] = {}  # open ones, by peer id
         self._dials: dict[Address, asyncio.Future[PeerLink]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pearrt.errors import Full, StoreError
@@ -17,7 +17,7 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)  # preadv2(2), Linux: fail rather than wa
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
 
-def write_new(path: Path, data: bytes | memoryview) -> int:
+def write_new(path: str, data: bytes | memoryview) -> int:
     """Writes a file that must not exist yet, private to the user; removes it on failure. Gives its stamp.
 
     Raises OSError.
@@ -32,11 +32,11 @@ def write_new(path: Path, data: bytes | memoryview) -> int:
             os.close(fd)
     except BaseException:
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)
         raise
 
 
-def read(path: Path) -> tuple[bytes, int]:
+def read(path: str) -> tuple[bytes, int]:
     """The file's bytes and stamp; of a file too long for a block just enough to see that. Raises OSError."""
     fd = os.open(path, _READ)
     try:
@@ -48,12 +48,15 @@ def read(path: Path) -> tuple[bytes, int]:
 
 def _stamp(fd: int) -> int:
     """A number that changes when the file is replaced or written to."""
-    status = os.fstat(fd)
+    return _stamp_of(os.fstat(fd))
+
+
+def _stamp_of(status: os.stat_result) -> int:
     return hash((status.st_ino, status.st_mtime_ns, status.st_size))
 
 
-def read_cached(path: Path, stamp: int) -> bytearray | None:
-    """The file's bytes if it has this stamp and they are in the page cache; else, or not known, None.
+def read_cached(path: str, stamp: int, memory: Callable[[int], memoryview]) -> memoryview | None:
+    """The file's bytes, in `memory(size)`, if it has this stamp and they are in the page cache; else None.
 
     Raises OSError.
     """
@@ -61,9 +64,10 @@ def read_cached(path: Path, stamp: int) -> bytearray | None:
         return None
     fd = os.open(path, _READ)
     try:
-        if _stamp(fd) != stamp:
+        status = os.fstat(fd)
+        if _stamp_of(status) != stamp or status.st_size > MAX_BLOCK_BYTES:
             return None
-        data = bytearray(min(os.fstat(fd).st_size, MAX_BLOCK_BYTES + 1))
+        data = memory(status.st_size)
         return data if os.preadv(fd, [data], 0, _NOWAIT) == len(data) else None
     finally:
         os.close(fd)

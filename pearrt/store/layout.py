@@ -28,10 +28,21 @@ class Layout:
         self.blocks = root / "blocks"
         self.temporary = root / "tmp"
         self.pins = root / "pins"
+        self._blocks_text = str(self.blocks)
+        self._temporary_text = str(self.temporary)
 
     def block(self, block_id: bytes) -> Path:
         name = block_id.hex()
         return self.blocks / name[:2] / name
+
+    def block_file(self, block_id: bytes) -> str:
+        """The path of `block` as text: on the way of every block, where building a Path is felt."""
+        name = block_id.hex()
+        return f"{self._blocks_text}/{name[:2]}/{name}"
+
+    def temporary_file(self, serial: int) -> str:
+        """Where a block is written before it gets its name."""
+        return f"{self._temporary_text}/{serial}"
 
     def pin(self, name: str) -> Path:
         """Raises StoreError for a name that is no plain file name."""

@@ -19,7 +19,7 @@ import itertools
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -97,14 +97,14 @@ class Store:
             raise DigestMismatch(f"Block {block_id.hex()[:12]} has other bytes than its id says.")
         if block_id in self._have:
             return
-        path = self._layout.block(block_id)
-        temporary = self._layout.temporary / str(next(self._serial))
+        path = self._layout.block_file(block_id)
+        temporary = self._layout.temporary_file(next(self._serial))
         with store_errors(self.root):
             stamp = write_new(temporary, data)
             try:
                 os.rename(temporary, path)
             except FileNotFoundError:  # the first block of its folder
-                path.parent.mkdir(mode=0o700, exist_ok=True)
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
                 os.rename(temporary, path)
         with self._mutex:
             self._have.add(block_id)
@@ -115,7 +115,7 @@ class Store:
         """The block's bytes. Raises NoSuchBlock, Corrupt after dropping a damaged one, StoreError."""
         try:
             with store_errors(self.root):
-                data, stamp = read(self._layout.block(block_id))
+                data, stamp = read(self._layout.block_file(block_id))
         except StoreError as e:
             if not isinstance(e.__cause__, FileNotFoundError):
                 raise
@@ -129,13 +129,16 @@ class Store:
                 self._verified[block_id] = stamp
         return data
 
-    def get_now(self, block_id: bytes) -> bytearray | None:
-        """The block if that takes no waiting: verified before and in the page cache (Linux). Else None."""
+    def get_now(self, block_id: bytes, memory: Callable[[int], memoryview]) -> memoryview | None:
+        """The block if that takes no waiting: verified before and in the page cache (Linux). Else None.
+
+        `memory(size)` gives what it is read into.
+        """
         stamp = self._verified.get(block_id)
         if stamp is None:
             return None
         try:
-            return read_cached(self._layout.block(block_id), stamp)
+            return read_cached(self._layout.block_file(block_id), stamp, memory)
         except OSError:
             return None  # not cached, gone, or a file system that can't tell: `get` finds out
 
@@ -251,7 +254,7 @@ class Store:
 
     def _is_whole(self, block_id: bytes) -> bool:
         try:
-            return sha256(read(self._layout.block(block_id))[0]) == block_id
+            return sha256(read(self._layout.block_file(block_id))[0]) == block_id
         except FileNotFoundError:
             return True  # removed by gc in the meantime
         except OSError:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pearrt.errors import PearrtError
 from pearrt.peer.messages import BYE_LIMIT, NOT_FOUND, Block, Buffer, Promise, Refuse
+from pearrt.peer.pool import BufferPool
 from pearrt.store.service import Store
 from pearrt.swarm.upload import Grant, Promised, UploadQueue
 
@@ -55,6 +56,7 @@ class Uplink:
         self._channel_of = channel_of
         self._on_served = on_served
         self._on_lost = on_lost
+        self._memory = BufferPool()
         self._readers = ThreadPoolExecutor(READERS, "uplink")
         self._outlets: dict[PeerLink, _Outlet] = {}
         self._due = False
@@ -127,7 +129,7 @@ class Uplink:
             self._timer = asyncio.get_running_loop().call_later(again - now, self._serve)
 
     def _read(self, grant: Grant[PeerLink], channel: int) -> None:
-        data = self._store.get_now(grant.block_id)
+        data = self._store.get_now(grant.block_id, self._memory.take)
         if data is not None:  # a thread would cost more than the read
             self._send(grant, data)
             return

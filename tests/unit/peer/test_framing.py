@@ -11,13 +11,11 @@ from pearrt.crypto.noise import CHACHAPOLY_BLAKE2B, CipherState
 from pearrt.peer.framing import (
     FRAME_BYTES,
     MAX_PLAINTEXT_BYTES,
-    MAX_POOLED_BODIES,
-    POOLED_BODY_BYTES,
-    BodyPool,
     RecordReader,
     seal,
 )
 from pearrt.peer.messages import Block
+from pearrt.peer.pool import MAX_POOLED, POOLED_BYTES, BufferPool
 
 KEY = b"k" * 32
 
@@ -45,7 +43,7 @@ def test_sealed_records_carry_head_then_tail_in_as_few_records_as_can_be(head: i
 
 
 def test_the_buffer_of_an_idle_connection_is_one_record_long_and_grows_when_it_was_full() -> None:
-    reader = RecordReader(cipher(), BodyPool())
+    reader = RecordReader(cipher(), BufferPool())
     assert len(reader.room()) == FRAME_BYTES
     data = seal(cipher(), Block(b"i" * 32, bytes(200_000)).head(), bytes(200_000))
     while data:
@@ -58,28 +56,28 @@ def test_the_buffer_of_an_idle_connection_is_one_record_long_and_grows_when_it_w
 
 
 def test_pooled_memory_is_not_lent_while_any_view_of_it_is_alive() -> None:
-    pool = BodyPool()
-    first = pool.take(POOLED_BODY_BYTES)
-    first[:] = b"f" * POOLED_BODY_BYTES
+    pool = BufferPool()
+    first = pool.take(POOLED_BYTES)
+    first[:] = b"f" * POOLED_BYTES
     inner = memoryview(first)[32:][10:20]
     del first
     for _ in range(20):
-        other = pool.take(POOLED_BODY_BYTES)
-        other[:] = bytes(POOLED_BODY_BYTES)
+        other = pool.take(POOLED_BYTES)
+        other[:] = bytes(POOLED_BYTES)
     assert inner == b"f" * 10
 
 
 def test_pooled_memory_is_used_again_and_bounded() -> None:
-    pool = BodyPool()
+    pool = BufferPool()
     for _ in range(1000):
-        pool.take(POOLED_BODY_BYTES)
+        pool.take(POOLED_BYTES)
     assert len(pool._buffers) <= 2
-    held = [pool.take(POOLED_BODY_BYTES) for _ in range(2 * MAX_POOLED_BODIES)]
-    assert len(pool._buffers) == MAX_POOLED_BODIES
-    assert len({id(view.obj) for view in held}) == 2 * MAX_POOLED_BODIES
+    held = [pool.take(POOLED_BYTES) for _ in range(2 * MAX_POOLED)]
+    assert len(pool._buffers) == MAX_POOLED
+    assert len({id(view.obj) for view in held}) == 2 * MAX_POOLED
 
 
 def test_small_bodies_are_not_pooled() -> None:
-    pool = BodyPool()
+    pool = BufferPool()
     assert len(pool.take(1000)) == 1000
     assert pool._buffers == []

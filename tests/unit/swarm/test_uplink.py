@@ -8,6 +8,7 @@ import pytest
 
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import NoPeers
+from pearrt.peer.pool import BufferPool
 from pearrt.store.service import Store
 from tests.support.swarm_apps import Bundle, FakeApp, running_peer
 
@@ -15,13 +16,13 @@ from tests.support.swarm_apps import Bundle, FakeApp, running_peer
 def test_what_is_read_at_once_is_the_block_or_nothing(tmp_path: Path) -> None:
     data = b"block" * 1000
     with Store(tmp_path) as store:
-        assert store.get_now(sha256(data)) is None
+        assert store.get_now(sha256(data), BufferPool().take) is None
         store.put(sha256(data), data)
-        assert store.get_now(sha256(data)) in (data, None)
+        assert store.get_now(sha256(data), BufferPool().take) in (data, None)
     with Store(tmp_path) as store:
-        assert store.get_now(sha256(data)) is None  # not verified in this process yet
+        assert store.get_now(sha256(data), BufferPool().take) is None  # not verified in this process yet
         store.get(sha256(data))
-        assert store.get_now(sha256(data)) in (data, None)
+        assert store.get_now(sha256(data), BufferPool().take) in (data, None)
 
 
 async def test_a_block_that_the_store_lost_is_refused_and_fetched_elsewhere(tmp_path: Path) -> None:
