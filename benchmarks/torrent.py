@@ -8,7 +8,6 @@ resident
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -90,7 +89,9 @@ def main() -> None:
         while not handle.status().is_seeding:
             time.sleep(0.002)
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # rusage would count the parent's memory before exec too
+        status = Path("/proc/self/status").read_text()
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
         print(json.dumps({"seconds": seconds, "mb": peak / 1000}))
 
 

@@ -4,7 +4,8 @@
     python benchmarks/transfer.py tree FOLDER [--runs 3]           an app tree of many files
 
 `pearrt` counts from the request at the peer's local API until every block is verified and in its store
-(file), or until the app is unpacked, verified, durable and ready to run (tree). libtorrent counts from adding
+(file), or until the app is unpacked, verified, durable and ready to run (tree). libtorrent
+counts from adding
 the torrent until all pieces are verified in its files, nginx + curl until the bytes are in a file, in the
 clear and unverified.
 """
@@ -20,13 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from machines import machine_line, machines, publish, settle
+from machines import machine_line, machines, publish, warm_up
 
 from pearrt.app.progress import silent
 from pearrt.bundle.manifest import Entry, Manifest
@@ -39,103 +40,101 @@ def tree_bytes(folder: Path) -> tuple[int, int]:
     return sum(sizes), len(sizes)
 
 
-def ours(root: Path, content: Path, runs: int, *, install: bool) -> dict[str, Any]:
-    """Seconds of each run; memory of both daemons at most."""
-    with machines(root / "seeder", "d") as [seeder]:
+class Ours:
+    """A seeding daemon; each round a fresh daemon fetches, or fetches and installs, what it seeds."""
+
+    def __init__(self, root: Path, content: Path, cleanup: ExitStack) -> None:
+        self.root = root
+        [self.seeder] = cleanup.enter_context(machines(root / "seeder", "d"))
         manifest = Manifest(name="bench", version="1", entry=Entry.parse("main:main"))
-        staged = seeder.daemon.stage(content, manifest.encode(), silent)
-        link = replace(publish(seeder, staged), nodes=(seeder.address(),))
-        seeder.stop()
-        seeder.start()  # memory of seeding, without that of staging
-        link = replace(link, nodes=(seeder.address(),))
-        seconds, memory = [], []
-        for run in range(runs):
-            settle()
-            with machines(root / f"peer{run}", "d") as [peer]:
-                started = time.perf_counter()
-                if install:
-                    peer.daemon.install(link, silent)
-                else:
-                    peer.daemon.seed(link, silent)
-                seconds.append(time.perf_counter() - started)
-                memory.append(peer.memory())
-            shutil.rmtree(root / f"peer{run}")
-        return {"seconds": seconds, "peer_mb": memory, "seeder_mb": seeder.memory(), "staged": staged}
+        staged = self.seeder.daemon.stage(content, manifest.encode(), silent)
+        self.link = publish(self.seeder, staged)
+        self.seeder.stop()
+        self.seeder.start()  # its memory is that of seeding, not of staging
+        self.link = replace(self.link, nodes=(self.seeder.address(),))
+        self.rounds = 0
 
-
-def torrent(root: Path, content: Path, runs: int) -> dict[str, Any]:
-    file, port = root / "content.torrent", 21000 + os.getpid() % 9000
-    command = [sys.executable, str(HERE / "torrent.py")]
-    subprocess.run([*command, "make", str(content), str(file), "0"], check=True)
-    seeder = subprocess.Popen(
-        [*command, "seed", str(content.parent), str(file), str(port)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert seeder.stdout is not None
-        seeder.stdout.readline()
-        found = []
-        for run in range(runs):
-            settle()
-            target = root / f"torrent{run}"
-            target.mkdir()
-            done = subprocess.run(
-                [*command, "fetch", str(target), str(file), str(port)],
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-            found.append(json.loads(done.stdout))
-            shutil.rmtree(target)
-        status = Path(f"/proc/{seeder.pid}/status").read_text()
-        peak = next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM"))
-        return {"seconds": [each["seconds"] for each in found], "peer_mb": found, "seeder_mb": peak}
-    finally:
-        seeder.communicate()
-
-
-@contextmanager
-def nginx(root: Path, folder: Path) -> Iterator[int]:
-    port = 31000 + os.getpid() % 9000
-    config = root / "nginx.conf"
-    config.write_text(
-        f"daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/error.log;\n"
-        "events { worker_connections 64; }\n"
-        "http { access_log off; sendfile on; tcp_nopush on; "
-        f"server {{ listen 127.0.0.1:{port}; root {folder}; }} }}\n"
-    )
-    server = subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL)
-    try:
-        time.sleep(0.5)
-        yield port
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def curl(root: Path, content: Path, runs: int) -> dict[str, Any]:
-    os.chmod(root, 0o755)
-    seconds = []
-    with nginx(root, content.parent) as port:
-        for _ in range(runs):
-            settle()
-            target = root / "curl.bin"
+    def fetch(self, *, install: bool) -> dict[str, Any]:
+        self.rounds += 1
+        with machines(self.root / f"peer{self.rounds}", "d") as [peer]:
+            warm_up()
             started = time.perf_counter()
-            subprocess.run(
-                ["curl", "-sS", "-o", str(target), f"http://127.0.0.1:{port}/{content.name}"], check=True
-            )
-            seconds.append(time.perf_counter() - started)
-            target.unlink()
-    return {"seconds": seconds}
+            if install:
+                peer.daemon.install(self.link, silent)
+            else:
+                peer.daemon.seed(self.link, silent)
+            seconds = time.perf_counter() - started
+            return {"seconds": seconds, "peer_mb": peer.memory(), "seeder_mb": self.seeder.memory()}
+
+
+class Torrent:
+    """A seeding libtorrent process; each round another process fetches from it."""
+
+    def __init__(self, root: Path, content: Path, cleanup: ExitStack) -> None:
+        self.root = root
+        self.file, self.port = root / "content.torrent", 21000 + os.getpid() % 9000
+        self.command = [sys.executable, str(HERE / "torrent.py")]
+        subprocess.run([*self.command, "make", str(content), str(self.file), "0"], check=True)
+        self.seeder = subprocess.Popen(
+            [*self.command, "seed", str(content.parent), str(self.file), str(self.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        cleanup.callback(self.seeder.communicate)
+        assert self.seeder.stdout is not None
+        self.seeder.stdout.readline()
+        self.rounds = 0
+
+    def fetch(self) -> dict[str, Any]:
+        self.rounds += 1
+        target = self.root / f"torrent{self.rounds}"
+        target.mkdir()
+        warm_up()
+        done = subprocess.run(
+            [*self.command, "fetch", str(target), str(self.file), str(self.port)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        status = Path(f"/proc/{self.seeder.pid}/status").read_text()
+        peak = next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM"))
+        found: dict[str, Any] = json.loads(done.stdout)
+        return {"seconds": found["seconds"], "peer_mb": found["mb"], "seeder_mb": peak}
+
+
+class Curl:
+    """nginx serves the file, each round curl fetches it, in the clear."""
+
+    def __init__(self, root: Path, file: Path, cleanup: ExitStack) -> None:
+        root.chmod(0o755)
+        self.root, self.file, self.port = root, file, 31000 + os.getpid() % 9000
+        config = root / "nginx.conf"
+        config.write_text(
+            f"daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/error.log;\n"
+            "events { worker_connections 64; }\n"
+            "http { access_log off; sendfile on; tcp_nopush on; "
+            f"server {{ listen 127.0.0.1:{self.port}; root {file.parent}; }} }}\n"
+        )
+        server = subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL)
+        cleanup.callback(server.wait)
+        cleanup.callback(server.terminate)
+        time.sleep(0.5)
+        self.rounds = 0
+
+    def fetch(self) -> dict[str, Any]:
+        self.rounds += 1
+        target = self.root / f"curl{self.rounds}.bin"
+        warm_up()
+        started = time.perf_counter()
+        url = f"http://127.0.0.1:{self.port}/{self.file.name}"
+        subprocess.run(["curl", "-sS", "-o", str(target), url], check=True)
+        return {"seconds": time.perf_counter() - started}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="One seeder, one peer, beside libtorrent and nginx + curl."
-    )
+    parser = argparse.ArgumentParser(description="One seeder, one peer, beside libtorrent and nginx + curl.")
     parser.add_argument("kind", choices=["file", "tree"])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--mib", type=int, default=512)
@@ -152,23 +151,34 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, root: Path) -> dict[str, Any]:
     report: dict[str, Any] = {"machine": machine_line(), "kind": args.kind}
+    content = root / "content"
     if args.kind == "file":
-        content = root / "content"
         content.mkdir()
         with (content / "data.bin").open("wb") as file:
             for _ in range(args.mib):
                 file.write(os.urandom(1 << 20))
         (content / "main.py").write_text("def main():\n    pass\n")
     else:
-        content = root / "content"
         shutil.copytree(args.folder, content)
     size, files = tree_bytes(content)
     report |= {"bytes": size, "files": files}
-    report["pearrt"] = ours(root, content, args.runs, install=args.kind == "tree")
-    if args.kind == "file":
-        report["pearrt, installed"] = ours(root / "again", content, args.runs, install=True)
-        report["nginx + curl"] = curl(root, content / "data.bin", args.runs)
-    report["libtorrent"] = torrent(root, content, args.runs)
+    with ExitStack() as cleanup:
+        pearrt = Ours(root, content, cleanup)
+        torrent = Torrent(root, content, cleanup)
+        kinds: dict[str, Callable[[], dict[str, Any]]] = {
+            "pearrt": lambda: pearrt.fetch(install=args.kind == "tree")
+        }
+        if args.kind == "file":
+            kinds["pearrt, installed"] = lambda: pearrt.fetch(install=True)
+            curl = Curl(root, content / "data.bin", cleanup)
+            kinds["nginx + curl"] = curl.fetch
+        kinds["libtorrent"] = torrent.fetch
+        rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
+        for _ in range(args.runs):
+            for name, fetch in kinds.items():
+                rounds[name].append(fetch())
+    for name, found in rounds.items():
+        report[name] = found[-1] | {"seconds": [each["seconds"] for each in found]}
     return report
 
 
@@ -186,7 +196,7 @@ def table(report: dict[str, Any]) -> str:
         lines.append(f"{name:<20} {rate:7.0f} MB/s   median {median:.2f} s ({runs})   {ratio}")
     for name in names:
         if "seeder_mb" in report[name]:
-            seeder, peer = report[name]["seeder_mb"], report[name]["peer_mb"][0]
+            seeder, peer = report[name]["seeder_mb"], report[name]["peer_mb"]
             lines.append(f"memory of {name}: seeder {seeder}, peer {peer}")
     return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pearrt.app.describe import details, summary
+from pearrt.app.durable import make_durable, recover
 from pearrt.app.followed import FollowedApp, advertise, current_release, held, installed_index
 from pearrt.app.install import catch_up, fetch_index, install, obtain
 from pearrt.app.launch import Launchable
@@ -76,6 +77,7 @@ class Apps:
             wish = folder.wish
             link = Link.parse(wish.link) if wish else Link(folder.app_key)
             try:
+                await asyncio.to_thread(recover, folder, self.store)
                 await self.follow(link)
             except PearrtError as e:
                 log.warning("%s is not followed: %s", encode_key(folder.app_key)[:8], e)
@@ -135,7 +137,7 @@ class Apps:
             self.on_event(app.link.app_key, {"event": "update-ready", "version": installed.version})
         if before is None or installed.index_digest != before.index_digest:
             # A thread that nobody waits for: the daemon may end in the middle, its sandbox ends with it.
-            threading.Thread(target=_compile, args=(app, installed, self.store), daemon=True).start()
+            threading.Thread(target=_settle, args=(app, installed, self.store), daemon=True).start()
         return installed
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -337,11 +339,13 @@ class Apps:
         return app
 
 
-def _compile(app: FollowedApp, installed: Installed, store: Store) -> None:
-    """Compiles a fresh release's modules, inside the sandbox, so that its starts are faster. It may fail."""
+def _settle(app: FollowedApp, installed: Installed, store: Store) -> None:
+    """Makes a fresh release durable and compiles its modules, inside the sandbox, so that its starts are
+    faster."""
     from pearrt.sandbox import service as sandbox
 
     try:
+        make_durable(app.folder, store, installed)
         manifest = installed_index(installed, store).manifest
         sandbox.prepare(
             Launch(
@@ -354,7 +358,7 @@ def _compile(app: FollowedApp, installed: Installed, store: Store) -> None:
             )
         )
     except PearrtError as e:
-        log.info("%s is not compiled: %s", installed.name, e)
+        log.warning("%s is not settled: %s", installed.name, e)
 
 
 def _widens(app: FollowedApp, manifest: Manifest) -> bool:

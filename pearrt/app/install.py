@@ -3,7 +3,7 @@
     discovery -> peers -> trusted release -> blocks -> store -> unpack -> switch -> seed
 
 Nothing is unpacked before all of it is verified, and nothing replaces the installed release before the new
-tree is whole and durable. Interrupted anywhere, it goes on where it was: the store keeps what was fetched.
+tree is whole. Interrupted anywhere, it goes on where it was: the store keeps what was fetched.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from pearrt.app.durable import boot_id
 from pearrt.app.followed import FollowedApp, Pending, advertise, current_release, read_index
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
@@ -26,6 +27,8 @@ from pearrt.peer.messages import MAX_BLOCK_BYTES
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Progress as Fetched
 from pearrt.trust.release import Release
+
+NOT_DURABLE = "unknown"
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +44,8 @@ async def install(
     """Brings the newest release of `app` onto this machine and makes it the one that runs; gives that one.
 
     A release that `may_switch` refuses is fetched, left `pending`, and the installed one stays.
-    Raises NoPeers when nobody has it, TrustError when what they have breaks a rule (what is installed still
-    runs), StoreError when the disk does not take it.
+    It is not durable yet: see `durable.make_durable`. Raises NoPeers when nobody has it, TrustError when what
+    they have breaks a rule (what is installed still runs), StoreError when the disk does not take it.
     """
     release = await newest(app, report, allow_stale=allow_stale)
     installed = app.folder.installed
@@ -52,7 +55,6 @@ async def install(
     if installed is not None and not may_switch(index):
         app.pending = Pending(release.version, index.manifest)
         return installed
-    await asyncio.to_thread(store.sync)
     await asyncio.to_thread(_unpack, app, store, release, index, report)
     report(Progress(Stage.READY, detail=release.version))
     return _switch(app, store, release, index)
@@ -157,7 +159,7 @@ def _unpack(app: FollowedApp, store: Store, release: Release, index: Index, repo
     def unpacked(done: int, total: int) -> None:
         report(Progress(Stage.UNPACKING, done, total, release.version))
 
-    unpack(index, store.get, tree, progress=unpacked)
+    unpack(index, store.get, tree, progress=unpacked, sync=False)
 
 
 def _switch(app: FollowedApp, store: Store, release: Release, index: Index) -> Installed:
@@ -168,6 +170,7 @@ def _switch(app: FollowedApp, store: Store, release: Release, index: Index) -> I
         index_blocks=[block_id.hex() for block_id in release.index_blocks],
         name=index.manifest.name,
         installed_at=int(time.time()),
+        boot=boot_id() or NOT_DURABLE,
     )
     app.folder.switch(installed)
     app.pending = None

@@ -92,6 +92,15 @@ class AppFolder:
             self._write("previous.json", dump(current))
         self._write("installed.json", dump(release))
 
+    def step_back(self) -> None:
+        """Makes the previous release, if there is one, the one that `run` starts again."""
+        previous = self.previous
+        if previous is not None:
+            self._write("installed.json", dump(previous))
+            (self.root / "previous.json").unlink()
+        else:
+            (self.root / "installed.json").unlink()
+
     @property
     def grant(self) -> Grant | None:
         data = self._read("grant.json")

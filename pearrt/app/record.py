@@ -26,6 +26,7 @@ class Installed:
     index_blocks: list[str]
     name: str
     installed_at: int
+    boot: str = ""  # the boot in which it was unpacked, while it is not durable yet
 
 
 @dataclass(frozen=True, slots=True)
