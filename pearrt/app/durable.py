@@ -2,8 +2,8 @@
 
 A fresh release runs as soon as it is unpacked and verified; its tree and blocks are made durable in the
 background. Until that is done its record says in which boot of the machine it was made. A kill loses nothing:
-what was written is the kernel's. After a power cut the boot is another one. The tree is then compared with the
-signed index before it is run again; where it is not whole, the release before it takes its place.
+what was written is the kernel's. After a power cut the boot is another one. The tree is then compared with
+the signed index before it is run again; where it is not whole, the release before it takes its place.
 """
 
 from __future__ import annotations
