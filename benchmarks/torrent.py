@@ -16,7 +16,6 @@ from typing import Any
 import libtorrent as lt
 
 PIECE_BYTES = 1 << 20
-V1_ONLY = lt.create_torrent.v1_only
 TUNED: dict[str, Any] = {
     "enable_dht": False,
     "enable_lsd": False,
@@ -48,15 +47,16 @@ def session(port: int) -> Any:
     return lt.session({**TUNED, "listen_interfaces": f"127.0.0.1:{port}", "alert_mask": 0})
 
 
-def make_torrent(content: Path, torrent: Path) -> None:
-    """A v1 torrent of a file or folder."""
+def make_torrent(content: Path, torrent: Path, *, version: int) -> None:
+    """A torrent of a file or folder: BEP 3, whose SHA-1 pieces span files, or BEP 52, SHA-256 per file."""
+    flags = lt.create_torrent.v2_only if version == 2 else lt.create_torrent.v1_only
     files = lt.list_files(str(content)) if hasattr(lt, "list_files") else None
     if files is None:
         storage = lt.file_storage()
         lt.add_files(storage, str(content))
-        maker = lt.create_torrent(storage, PIECE_BYTES, V1_ONLY)
+        maker = lt.create_torrent(storage, PIECE_BYTES, flags)
     else:
-        maker = lt.create_torrent(files, PIECE_BYTES, V1_ONLY)
+        maker = lt.create_torrent(files, PIECE_BYTES, flags)
     lt.set_piece_hashes(maker, str(content.parent))
     torrent.write_bytes(lt.bencode(maker.generate()))
 
@@ -75,7 +75,7 @@ def add(ses: Any, folder: Path, torrent: Path, *, seed: bool) -> Any:
 def main() -> None:
     verb, folder, torrent, port = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     if verb == "make":
-        make_torrent(folder, torrent)
+        make_torrent(folder, torrent, version=port)
     elif verb == "seed":
         ses = session(port)
         add(ses, folder, torrent, seed=True)

@@ -70,11 +70,12 @@ class Ours:
 class Torrent:
     """A seeding libtorrent process; each round another process fetches from it."""
 
-    def __init__(self, root: Path, content: Path, cleanup: ExitStack) -> None:
+    def __init__(self, root: Path, content: Path, cleanup: ExitStack, *, version: int) -> None:
         self.root = root
-        self.file, self.port = root / "content.torrent", 21000 + os.getpid() % 9000
+        self.version = version
+        self.file, self.port = root / f"content{version}.torrent", 21000 + version + os.getpid() % 9000
         self.command = [sys.executable, str(HERE / "torrent.py")]
-        subprocess.run([*self.command, "make", str(content), str(self.file), "0"], check=True)
+        subprocess.run([*self.command, "make", str(content), str(self.file), str(version)], check=True)
         self.seeder = subprocess.Popen(
             [*self.command, "seed", str(content.parent), str(self.file), str(self.port)],
             stdin=subprocess.PIPE,
@@ -88,7 +89,7 @@ class Torrent:
 
     def fetch(self) -> dict[str, Any]:
         self.rounds += 1
-        target = self.root / f"torrent{self.rounds}"
+        target = self.root / f"torrent{self.version}-{self.rounds}"
         target.mkdir()
         warm_up()
         done = subprocess.run(
@@ -164,7 +165,7 @@ def measure(args: argparse.Namespace, root: Path) -> dict[str, Any]:
     report |= {"bytes": size, "files": files}
     with ExitStack() as cleanup:
         pearrt = Ours(root, content, cleanup)
-        torrent = Torrent(root, content, cleanup)
+        first, second = (Torrent(root, content, cleanup, version=version) for version in (1, 2))
         kinds: dict[str, Callable[[], dict[str, Any]]] = {
             "pearrt": lambda: pearrt.fetch(install=args.kind == "tree")
         }
@@ -172,7 +173,8 @@ def measure(args: argparse.Namespace, root: Path) -> dict[str, Any]:
             kinds["pearrt, installed"] = lambda: pearrt.fetch(install=True)
             curl = Curl(root, content / "data.bin", cleanup)
             kinds["nginx + curl"] = curl.fetch
-        kinds["libtorrent"] = torrent.fetch
+        kinds["libtorrent, v1"] = first.fetch
+        kinds["libtorrent, v2"] = second.fetch
         rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
         for _ in range(args.runs):
             for name, fetch in kinds.items():

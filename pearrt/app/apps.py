@@ -18,7 +18,14 @@ from typing import Any
 
 from pearrt.app.describe import details, summary
 from pearrt.app.durable import make_durable, recover
-from pearrt.app.followed import FollowedApp, advertise, current_release, held, installed_index
+from pearrt.app.followed import (
+    FollowedApp,
+    advertise,
+    current_release,
+    held,
+    installed_index,
+    installed_manifest,
+)
 from pearrt.app.install import catch_up, fetch_index, install, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
@@ -165,7 +172,7 @@ class Apps:
         installed, trusted = app.folder.installed, app.trusted
         if installed is None or trusted is None:
             raise NoSuchApp(f"{link.key_text} is not installed.")
-        manifest = (await asyncio.to_thread(installed_index, installed, self.store)).manifest
+        manifest = await asyncio.to_thread(installed_manifest, app, installed, self.store)
         freshness = trusted.freshness(time.time())
         self._newer(link.app_key)
         return Launchable(
@@ -200,7 +207,7 @@ class Apps:
     async def _asking(self, app: FollowedApp) -> list[Manifest]:
         asking = [] if app.pending is None else [app.pending.manifest]
         if (installed := app.folder.installed) is not None:
-            asking.append((await asyncio.to_thread(installed_index, installed, self.store)).manifest)
+            asking.append(await asyncio.to_thread(installed_manifest, app, installed, self.store))
         return asking
 
     async def seed(self, link: Link, report: Report, *, allow_stale: bool) -> dict[str, Any]:
@@ -346,7 +353,7 @@ def _settle(app: FollowedApp, installed: Installed, store: Store) -> None:
 
     try:
         make_durable(app.folder, store, installed)
-        manifest = installed_index(installed, store).manifest
+        manifest = installed_manifest(app, installed, store)
         sandbox.prepare(
             Launch(
                 app_key=app.link.app_key,

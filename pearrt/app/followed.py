@@ -51,6 +51,7 @@ class FollowedApp:
         self.topic = topic_of(link.app_key, psk)
         self.trusted = self._load()
         self.pending: Pending | None = None
+        self.manifests: dict[str, Manifest] = {}
 
     def _load(self) -> TrustedApp | None:
         state = self.folder.trust
@@ -122,6 +123,13 @@ def read_index(store: Store, digest: bytes, block_ids: tuple[bytes, ...]) -> Ind
     if sha256(data) != digest:
         raise DigestMismatch("The blocks of the index are not the index that was signed.")
     return Index.parse(data)
+
+
+def installed_manifest(app: FollowedApp, installed: Installed, store: Store) -> Manifest:
+    """The manifest of an installed release, from its verified index; kept, since every start asks for it."""
+    if installed.index_digest not in app.manifests:
+        app.manifests = {installed.index_digest: installed_index(installed, store).manifest}
+    return app.manifests[installed.index_digest]
 
 
 def installed_index(installed: Installed, store: Store) -> Index:

@@ -136,7 +136,7 @@ async def fetch_index(app: FollowedApp, store: Store, release: Release) -> Index
     """Brings the index alone. Raises NoPeers, DigestMismatch."""
     _pin(app, store, release, ())
     await app.members.fetch(_index_blocks(release))
-    return read_index(store, release.index_digest, release.index_blocks)
+    return await asyncio.to_thread(read_index, store, release.index_digest, release.index_blocks)
 
 
 def _index_blocks(release: Release) -> list[BlockRef]:

@@ -36,7 +36,7 @@ class Screen:
 
     def act(self, text: str) -> None:
         self.acts += 1
-        self.console.print(f"\n[bold cyan]{self.acts}[/]  [bold]{text}[/]")
+        self.console.print(f"\n[bold cyan]{self.acts}[/]  [bold]{text}[/]", highlight=False)
 
     def note(self, text: str) -> None:
         self.console.print(f"   {text}", highlight=False)
@@ -66,7 +66,8 @@ class Screen:
         self.console.print(table)
         self.console.print(
             f"Version 2.0 reached the whole office in {figures['spread_s']} s; "
-            f"the demo took {figures['seconds']} s and left nothing behind."
+            f"the demo took {figures['seconds']} s and left nothing behind.",
+            highlight=False,
         )
 
     def row(self, each: Machine, machines: list[Machine]) -> dict[str, Any]:
