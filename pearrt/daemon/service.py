@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -29,7 +30,6 @@ from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
 from pearrt.gateway.service import view_factory
 from pearrt.lan.hosts import HostsFinder
 from pearrt.lan.service import LanService
-from pearrt.link import HostPort
 from pearrt.paths import Home
 from pearrt.peer.service import PeerService
 from pearrt.settings import Settings
@@ -132,16 +132,25 @@ class Daemon:
         """The read-only HTTP view of the apps; there is nothing to see before they are read from disk."""
         return view_factory(AppMirror(lambda: getattr(self, "apps", None)))
 
-    def _bind(self, identity: Identity) -> tuple[str, int]:
-        listen = self.settings.listen or HostPort("0.0.0.0", 0)  # noqa: S104 - peers are to reach it
-        return listen.host, listen.port or identity.port
+    def _bind(self, identity: Identity) -> list[tuple[str, int]]:
+        """Where to listen: what the settings say, else everywhere, by IPv4 and, where there is any, IPv6."""
+        listen = self.settings.listen
+        if listen is not None:
+            return [(listen.host, listen.port or identity.port)]
+        hosts = ["0.0.0.0", "::"] if _has_ipv6() else ["0.0.0.0"]  # noqa: S104 - peers are to reach it
+        return [(host, identity.port) for host in hosts]
 
     async def _open_dht(self) -> DhtService | None:
         if not self.settings.dht:
             return None
         bootstrap = DEFAULT_BOOTSTRAP if self.settings.bootstrap is None else self.settings.bootstrap
         return await self._parts.enter_async_context(
-            DhtService(bind=self.peers.address, bootstrap=bootstrap, table_file=self.home.dht_table)
+            DhtService(
+                bind=self.peers.address,
+                v6_bind=next(iter(self.peers.addresses[1:]), None),
+                bootstrap=bootstrap,
+                table_file=self.home.dht_table,
+            )
         )
 
     async def _open_api(self) -> None:
@@ -186,6 +195,15 @@ class Daemon:
             "apps": len(self.apps.followed),
             "running_apps": len(self.channels.open),
         }
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def _dht_stats(dht: DhtService) -> dict[str, Any]:

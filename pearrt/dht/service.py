@@ -214,6 +214,9 @@ class DhtService:
         _check_target(topic20)
         await self._wait_ready()
         seen: set[Address] = set()
+        for peer in self._announced_here(topic20):
+            seen.add(peer)
+            yield peer
         changed = asyncio.Event()
         operations = [FindPeers(topic20) for _ in self._sockets]
         try:
@@ -232,6 +235,15 @@ class DhtService:
         finally:
             for each, operation in zip(self._sockets, operations, strict=False):
                 self._end(each, operation)
+
+    def _announced_here(self, topic20: bytes) -> list[Address]:
+        """Peers that announced themselves to this very node: in a tiny network nobody else has them."""
+        most = self._settings.max_peers_per_topic
+        return [
+            peer
+            for each in self._sockets
+            for peer in each.node.server.peers.sample(topic20, most, self._time(), self._rng)
+        ]
 
     async def announce(self, topic20: bytes, port: int, *, repeat: bool = True) -> int:
         """Announces this host as a peer of a topic at TCP `port`; returns how many nodes stored it.

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pearrt.swarm.membership import Membership
 
 FIND_EVERY_S = 60.0
-FIND_SOON_S = 5.0  # while there is no peer at all
+FIND_SOON_S = 2.0  # while there is no peer at all
 ANNOUNCE_EVERY_S = 20 * 60.0  # BEP 5: a token is good for 10 minutes, a peer is forgotten after 30 to 45
+ANNOUNCE_AGAIN_S = 10.0  # while nobody has taken it: the network may still be joining, or tiny
 JOIN_WAIT_S = 10.0
 
 log = logging.getLogger(__name__)
@@ -63,10 +64,11 @@ class Finding:
 
     async def _announce(self, finder: PeerFinder) -> None:
         while True:
+            places = 0
             if self._peers.addresses:
                 with _logged(finder, "announce"):
-                    await finder.announce(self._membership.topic, self._peers.address[1])
-            await asyncio.sleep(ANNOUNCE_EVERY_S)
+                    places = await finder.announce(self._membership.topic, self._peers.address[1])
+            await asyncio.sleep(ANNOUNCE_EVERY_S if places else ANNOUNCE_AGAIN_S)
 
     async def _dial(self, group: asyncio.TaskGroup) -> None:
         membership = self._membership

@@ -393,3 +393,15 @@ async def test_a_read_only_service_is_kept_in_no_table() -> None:
         for node in net.nodes:
             contacts = await node.lookup(dht.node_id)
             assert dht.node_id not in [contact.node_id for contact in contacts]
+
+
+async def test_two_nodes_alone_find_what_each_announced() -> None:
+    topic = b"t" * 20
+    async with DhtService(bind=("127.0.0.1", 0)) as first:
+        bootstrap = [HostPort(*first.address)]
+        async with DhtService(bind=("127.0.0.1", 0), bootstrap=bootstrap) as second:
+            await second.lookup(second.node_id)
+            assert await first.announce(topic, 7001) == 1
+            assert ("127.0.0.1", 7001) in [peer async for peer in second.get_peers(topic)]
+            assert await second.announce(topic, 7002) == 1
+            assert ("127.0.0.1", 7002) in [peer async for peer in first.get_peers(topic)]
