@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 
+from pearrt.daemon.client import EXIT_LOCKED
 from pearrt.daemon.service import Daemon
-from pearrt.errors import PearrtError
+from pearrt.errors import Locked, PearrtError
 from pearrt.paths import Home
 from pearrt.settings import Settings
 
@@ -37,7 +38,7 @@ def main() -> int:
         asyncio.run(serve(home, Settings.load(home)))
     except PearrtError as e:
         sys.stderr.write(f"error: {e.message}\n" + (f"hint: {e.hint}\n" if e.hint else ""))
-        return e.exit_code
+        return EXIT_LOCKED if isinstance(e, Locked) else e.exit_code
     return 0
 
 

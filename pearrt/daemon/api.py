@@ -25,7 +25,6 @@ import json
 import logging
 import os
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from pearrt.app.apps import Apps
 from pearrt.app.progress import Report
 from pearrt.app.stage import stage
 from pearrt.daemon.channel import Channels
+from pearrt.daemon.credentials import peer_credentials
 from pearrt.daemon.events import stream
 from pearrt.errors import Denied, PearrtError, UserError
 from pearrt.link import Link, decode_key
@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 1 << 20
 OTHER_APP = "The link in the request is not of the app in its path."
-_UCRED = struct.Struct("3i")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -190,8 +189,7 @@ def allowed(connection: socket.socket) -> bool:
     """Whether the process at the other end of a Unix socket belongs to this user or to root (SO_PEERCRED)."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True  # the socket's directory is 0700; other systems have no such call in Python
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    _, uid, _ = _UCRED.unpack(data)
+    _, uid, _ = peer_credentials(connection)
     return uid in (os.geteuid(), 0)
 
 

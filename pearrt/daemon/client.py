@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pearrt.errors import Locked, PearrtError, PeerTimeout, StoreError, Unreachable, from_dict
+from pearrt.daemon.credentials import peer_credentials
+from pearrt.errors import Locked, PearrtError, PeerTimeout, Unreachable, from_dict
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 20.0
 POLL_S = 0.01
 RETRY_S = 0.2
+EXIT_LOCKED = 75  # EX_TEMPFAIL of sysexits.h: another daemon has this home
 MAX_EVENT_BYTES = 1 << 20
 
 Event = Callable[[str, dict[str, Any]], None]
@@ -59,12 +61,16 @@ class Client:
 
     def running(self) -> bool:
         """Whether a daemon answers on the socket."""
+        return self._listener() is not None
+
+    def _listener(self) -> int | None:
+        """The process that listens on the socket, 0 where the system does not say; None when nobody does."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(os.fspath(self.home.socket))
             except OSError:
-                return False
-        return True
+                return None
+            return peer_credentials(probe)[0] if hasattr(socket, "SO_PEERCRED") else 0
 
     def ended(self) -> bool:
         """Whether no daemon has this home any more: its lock is free, whatever became of its process."""
@@ -93,10 +99,8 @@ class Client:
         self.home.prepare()
         deadline = time.monotonic() + START_TIMEOUT_S
         process = self._spawn()
-        while not self.running():
-            if (
-                process.poll() == StoreError.exit_code
-            ):  # the lock is taken: by a faster one, or one that is ending
+        while (listener := self._listener()) is None:
+            if process.poll() == EXIT_LOCKED:  # by a faster one, or by one that is ending
                 time.sleep(RETRY_S)
                 process = process if self.running() else self._spawn()
             elif process.poll() is not None:
@@ -107,6 +111,8 @@ class Client:
                     f"The daemon did not answer in {START_TIMEOUT_S:.0f} s.", hint=_log_end(self.home.log)
                 )
             time.sleep(POLL_S)
+        if listener not in (0, process.pid) and process.poll() is None:
+            process.terminate()  # somebody else's was faster; ours must not take over when that one ends
 
     def _spawn(self) -> Popen[bytes]:
         import subprocess
