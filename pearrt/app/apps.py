@@ -70,13 +70,14 @@ class Apps:
         self.library = Library(home.apps)
         self.followed: dict[bytes, FollowedApp] = {}
         self.locks: dict[bytes, asyncio.Lock] = {}
+        self.following = asyncio.Lock()
         self.updating: set[bytes] = set()
+        self.look_again: set[bytes] = set()
         self.background: set[asyncio.Task[None]] = set()
         self.running: Callable[[bytes], int] = lambda _: 0
         self.on_event: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
 
     # -- following
-    # -----------------------------------------------------------------------------------------------
 
     async def restore(self) -> None:
         """Joins again the swarms of all apps known here."""
@@ -91,29 +92,36 @@ class Apps:
 
     async def follow(self, link: Link) -> FollowedApp:
         """The app behind `link`, its swarm joined; the link's nodes are DHT nodes and peers to try."""
-        app = self.followed.get(link.app_key)
-        if app is None:
-            published = is_published(self.home.publishing, link.app_key)
-            app = FollowedApp(link, self.library.folder(link.app_key), psk=self.psk, published=published)
-            app.members = await self.swarm.join(app)
-            app.members.on_newer = lambda _: self._newer(link.app_key)
-            self.followed[link.app_key] = app
-            self.locks[link.app_key] = asyncio.Lock()
-            for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
-                advertise(app, digest, index_blocks, index)
+        async with self.following:  # two who ask for one app at the same time get the same
+            app = self.followed.get(link.app_key) or await self._begin(link)
         if link.nodes and self.dht is not None:
             await self.dht.add_nodes(link.nodes)
         async for address in HostsFinder(link.nodes).find(app.topic):
             app.members.add_peer(address)
         return app
 
+    async def _begin(self, link: Link) -> FollowedApp:
+        published = is_published(self.home.publishing, link.app_key)
+        app = FollowedApp(link, self.library.folder(link.app_key), psk=self.psk, published=published)
+        app.members = await self.swarm.join(app)
+        app.members.on_newer = lambda _: self._newer(link.app_key)
+        self.followed[link.app_key] = app
+        self.locks[link.app_key] = asyncio.Lock()
+        for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
+            advertise(app, digest, index_blocks, index)
+        return app
+
     def _newer(self, app_key: bytes) -> None:
-        if app_key not in self.updating:
+        """Looks for a newer release in the background; what is heard during a look makes for another one."""
+        if app_key in self.updating:
+            self.look_again.add(app_key)
+        else:
             self.updating.add(app_key)
             self._in_background(self._update(app_key))
 
     def close(self) -> None:
         """Ends background updates; what they fetched is kept."""
+        self.look_again.clear()
         for task in list(self.background):
             task.cancel()
 
@@ -124,20 +132,30 @@ class Apps:
         try:
             async with self.locks[app_key]:
                 if app.folder.installed is not None:
-                    await self._install(app, silent)
+                    await self._install(app, silent, foreground=False)
                 elif app.seeding and not app.published:
-                    await obtain(app, self.store, silent)
+                    await obtain(app, self.store, silent, foreground=False)
         except PearrtError as e:
             log.warning("update of %s: %s", encode_key(app_key)[:8], e)
         except Exception:
             log.exception("our own bug in an update of %s", encode_key(app_key)[:8])
         finally:
             self.updating.discard(app_key)
+            if app_key in self.look_again:
+                self.look_again.discard(app_key)
+                self._newer(app_key)
 
-    async def _install(self, app: FollowedApp, report: Report, *, allow_stale: bool = False) -> Installed:
+    async def _install(
+        self, app: FollowedApp, report: Report, *, allow_stale: bool = False, foreground: bool = True
+    ) -> Installed:
         before = app.folder.installed
         installed = await install(
-            app, self.store, report, allow_stale=allow_stale, may_switch=lambda index: _may_switch(app, index)
+            app,
+            self.store,
+            report,
+            allow_stale=allow_stale,
+            foreground=foreground,
+            may_switch=lambda index: _may_switch(app, index),
         )
         if before is not None and installed.version != before.version:
             log.info("%s: %s is installed", installed.name, installed.version)
@@ -152,7 +170,6 @@ class Apps:
         task.add_done_callback(self.background.discard)
 
     # -- what the local API offers
-    # -------------------------------------------------------------------------------
 
     async def install(self, link: Link, report: Report, *, update: bool, allow_stale: bool) -> dict[str, Any]:
         """Brings the app here; with `update`, also when some release of it is here already."""
@@ -297,7 +314,6 @@ class Apps:
         return found
 
     # -- how they are
-    # --------------------------------------------------------------------------------------------
 
     @property
     def seeding(self) -> bool:
@@ -364,7 +380,7 @@ def _settle(app: FollowedApp, installed: Installed, store: Store) -> None:
                 bytecode=app.folder.bytecode(installed.index_digest),
             )
         )
-    except PearrtError as e:
+    except (PearrtError, OSError) as e:
         log.warning("%s is not settled: %s", installed.name, e)
 
 

@@ -39,6 +39,7 @@ async def install(
     report: Report,
     *,
     allow_stale: bool = False,
+    foreground: bool = True,
     may_switch: Callable[[Index], bool] = lambda _: True,
 ) -> Installed:
     """Brings the newest release of `app` onto this machine and makes it the one that runs; gives that one.
@@ -51,7 +52,7 @@ async def install(
     installed = app.folder.installed
     if installed is not None and installed.index_digest == release.index_digest.hex():
         return _confirm(app, installed, release)
-    index = await fetch(app, store, release, report)
+    index = await fetch(app, store, release, report, foreground=foreground)
     if installed is not None and not may_switch(index):
         app.pending = Pending(release.version, index.manifest)
         return installed
@@ -60,10 +61,12 @@ async def install(
     return _switch(app, store, release, index)
 
 
-async def obtain(app: FollowedApp, store: Store, report: Report, *, allow_stale: bool = False) -> Release:
+async def obtain(
+    app: FollowedApp, store: Store, report: Report, *, allow_stale: bool = False, foreground: bool = True
+) -> Release:
     """Brings the newest release's blocks here to seed them, without installing it. Raises as `install`."""
     release = await newest(app, report, allow_stale=allow_stale)
-    await fetch(app, store, release, report)
+    await fetch(app, store, release, report, foreground=foreground)
     forget_older(app, store)
     report(Progress(Stage.READY, detail=release.version))
     return release
@@ -111,8 +114,13 @@ async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
         )
 
 
-async def fetch(app: FollowedApp, store: Store, release: Release, report: Report) -> Index:
-    """Brings all blocks of a trusted release into the store, pinned; gives its index."""
+async def fetch(
+    app: FollowedApp, store: Store, release: Release, report: Report, *, foreground: bool = True
+) -> Index:
+    """Brings all blocks of a trusted release into the store, pinned; gives its index.
+
+    What is not in the `foreground` waits for whatever is.
+    """
     index = await fetch_index(app, store, release)
     _pin(app, store, release, [block.id for block in index.blocks])
     advertise(app, release.index_digest, release.index_blocks, index)
@@ -128,7 +136,7 @@ async def fetch(app: FollowedApp, store: Store, release: Release, report: Report
             )
         )
 
-    await app.members.fetch(index.blocks, progress=fetched)
+    await app.members.fetch(index.blocks, progress=fetched, foreground=foreground)
     return index
 
 

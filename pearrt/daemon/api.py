@@ -194,7 +194,6 @@ def allowed(connection: socket.socket) -> bool:
 
 
 # -- reading requests
-# ------------------------------------------------------------------------------------------------
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

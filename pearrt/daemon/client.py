@@ -57,7 +57,6 @@ class Client:
         self.environ = dict(os.environ if environ is None else environ)
 
     # -- the daemon itself
-    # ---------------------------------------------------------------------------------------
 
     def running(self) -> bool:
         """Whether a daemon answers on the socket."""
@@ -129,7 +128,6 @@ class Client:
             )
 
     # -- requests
-    # ------------------------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One request, its JSON result. Raises the daemon's error as the class it was there."""

@@ -87,7 +87,6 @@ class Daemon:
                 return
 
     # -- putting it together
-    # ---------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         psk = self.settings.read_psk()
