@@ -1,4 +1,4 @@
-"""The demo, as who installed the package sees it: it plays to the end, is quick, and leaves nothing behind."""
+"""The demo, as who installed the package sees it: it plays to the end, quickly, and leaves nothing behind."""
 
 from __future__ import annotations
 
