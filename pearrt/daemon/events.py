@@ -46,10 +46,17 @@ class _Latest:
         self.loop = asyncio.get_running_loop()
         self.news = asyncio.Event()
         self.step: Progress | None = None
+        self._waking = False
 
     def report(self, step: Progress) -> None:
         self.step = step
-        self.loop.call_soon_threadsafe(self.news.set)
+        if not self._waking:  # waking the loop costs more than most steps
+            self._waking = True
+            self.loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        self.news.set()
 
 
 async def _pump(response: web.StreamResponse, latest: _Latest) -> None:

@@ -31,6 +31,7 @@ HAVE_DELAY_TO_SEEDS_S = 0.05
 PATIENCE_S = 60.0
 ALONE_PATIENCE_S = 10.0  # with no peer at all
 PATIENCE_CHECK_S = 1.0
+PROGRESS_EVERY_S = 0.05
 
 
 class BlockRef(Protocol):
@@ -88,6 +89,7 @@ class _Fetch:
     stored_bytes: int = 0
     bytes_by_peer: Counter[bytes] = field(default_factory=Counter)
     moved_at: float = 0.0
+    told_at: float = 0.0
 
     def stored(self, block_id: bytes, peer_id: bytes, now: float) -> None:
         size = self.sizes.pop(block_id, None)
@@ -97,7 +99,8 @@ class _Fetch:
         self.blocks += 1
         self.stored_bytes += size
         self.bytes_by_peer[peer_id] += size
-        if self.progress:
+        if self.progress and (now >= self.told_at + PROGRESS_EVERY_S or not self.sizes):
+            self.told_at = now
             self.progress(self.as_progress())
 
     def as_progress(self) -> Progress:
@@ -224,6 +227,8 @@ class Membership:
         patience_s: float = PATIENCE_S,
     ) -> None:
         """Returns once every block is in the store, verified. What is there already is not fetched.
+
+        `progress` is called every PROGRESS_EVERY_S and at the end.
 
         Raises NoPeers where nothing moved for `patience_s` or nobody is left, DigestMismatch where nobody is
         left who sends what was signed, Full or StoreError where the store can't take it.

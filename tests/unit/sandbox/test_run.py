@@ -172,16 +172,22 @@ def test_ctrl_z_stops_the_whole_job_and_fg_goes_on(app: sandboxed.AppFolder) -> 
     def type_in(line: str) -> None:
         os.write(terminal, line.encode())
 
-    type_in("PS1=; bind 'set enable-bracketed-paste off'\n" + shlex.join(app.command()) + "; echo code $?\n")
+    # Two halves, so that the echo of this line is not taken for the prompt. What is typed before the shell has
+    # the terminal again may be lost.
+    type_in("PS1='rea''dy> '; bind 'set enable-bracketed-paste off'\n")
+    until(b"ready> ")
+    type_in(shlex.join(app.command()) + "; echo code $?\n")
     until(b"\nup")
     type_in("\x1a")
     until(b"Stopped")
+    until(b"ready> ")
     type_in("echo in the $((1 + 1))nd shell\n")
     until(b"in the 2nd shell")
     type_in("fg\n")
     until(b"sandboxed.py")
     type_in("text\n")
     until(b"got text")
+    until(b"ready> ")
     type_in("exit\n")
     os.waitpid(pid, 0)
     os.close(terminal)
