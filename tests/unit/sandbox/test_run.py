@@ -172,7 +172,7 @@ def test_ctrl_z_stops_the_whole_job_and_fg_goes_on(app: sandboxed.AppFolder) -> 
     def type_in(line: str) -> None:
         os.write(terminal, line.encode())
 
-    # Two halves, so that the echo of this line is not taken for the prompt. What is typed before the shell has
+    # Two halves, lest the echo of this line is taken for the prompt. What is typed before the shell has
     # the terminal again may be lost.
     type_in("PS1='rea''dy> '; bind 'set enable-bracketed-paste off'\n")
     until(b"ready> ")
