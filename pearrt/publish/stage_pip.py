@@ -9,7 +9,6 @@ from __future__ import annotations
 import configparser
 import importlib.util
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from pearrt.errors import UserError
+from pearrt.platform_tag import platform_tag
 from pearrt.publish.stage_tags import Support, join, support_of
 
 PIP_TIMEOUT_S = 1800
@@ -84,7 +84,7 @@ def install(requirements: Sequence[str], target: Path, *, pure: bool = False) ->
     _run_pip(requirements, target, pure)
     _clean(target)
     found = tuple(_distributions(target))
-    support = support_of((each.tags for each in found), _this_platform())
+    support = support_of((each.tags for each in found), platform_tag())
     major, minor = sys.version_info[:2]
     # pip chose dependencies for this Python: on an older one a package could be missing.
     return Installed(found, Support(support.platform, join(f">={major}.{minor}", support.requires_python)))
@@ -165,11 +165,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
-
-
-def _this_platform() -> str:
-    system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
-    return f"{system}-{platform.machine().lower()}"
 
 
 def normal_name(name: str) -> str:
