@@ -4,11 +4,14 @@ used."""
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from pearrt import __version__
+
+INTERRUPTED = 130
 
 # Name -> (module, one line for the overview). The line stands here so that `pearrt --help` imports nothing
 # else;
@@ -77,4 +80,24 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point of the `pearrt` command."""
-    cli(prog_name="pearrt")
+    try:
+        code = cli.main(prog_name="pearrt", standalone_mode=False)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as e:
+        _show(e)
+        sys.exit(e.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show(error: click.ClickException) -> None:
+    """A command line that is wrong: for scripts the same envelope as any other error."""
+    if "--json" not in sys.argv:
+        error.show()
+        return
+    from pearrt.cli.output import Output
+    from pearrt.errors import UserError
+
+    hint = "`--help` shows how it is called."
+    Output(as_json=True).error(UserError(error.format_message(), hint=hint))

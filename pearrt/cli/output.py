@@ -14,10 +14,10 @@ from typing import Any, TextIO
 
 import click
 
+from pearrt.cli.main import INTERRUPTED
 from pearrt.errors import PearrtError
 
 ENVELOPE_VERSION = 1
-INTERRUPTED = 130
 
 
 class Output:

@@ -127,3 +127,11 @@ def test_stdout_stays_clean_for_pipes(machine: Machine, team: Team) -> None:
         check=True,
     )
     assert done.stdout == "HELLO FROM THE APP A B\n"
+
+
+def test_a_wrong_command_line_is_an_envelope_too(machine: Machine) -> None:
+    assert machine.refused("info", "nonsense")["code"] == "user-error"
+    assert machine.refused("nonsense")["code"] == "user-error"
+    done = machine.pearrt("info", "nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "instead of 55" in done.stderr
