@@ -13,11 +13,13 @@ import sys
 import time
 from pathlib import Path
 
+from pearrt.bundle.index import Index
 from pearrt.bundle.unpack import unpack
 from pearrt.bundle.verify import verify_tree
 from tests.support.trees import bundle, text, write_tree
 
-KILLS = 30
+KILLS = 20  # that came while it was unpacking
+MOST_TRIES = 200
 
 
 def main(folder: Path) -> int:
@@ -31,21 +33,38 @@ def main(folder: Path) -> int:
         (folder / "index").write_bytes(made.staged.index_bytes)
         os._exit(0)
     os.waitpid(pid, 0)
-    return sum(kill_one(folder, number) for number in range(KILLS))
+    took = max(unpack_one(folder, f"whole{number}") for number in range(2))
+    kills = tries = 0
+    while kills < KILLS and tries < MOST_TRIES:
+        kills += kill_one(folder, tries, within=took)
+        tries += 1
+    return kills
 
 
-def kill_one(folder: Path, number: int) -> bool:
-    """Whether the kill came while it was unpacking. Whole or absent in any case."""
-    from pearrt.bundle.index import Index
+def unpack_one(folder: Path, name: str) -> float:
+    """Seconds that a process takes which is left alone."""
+    started = time.monotonic()
+    os.waitpid(start(folder, folder / "releases" / name), 0)
+    return time.monotonic() - started
 
-    index = Index.parse((folder / "index").read_bytes())
-    target = folder / "releases" / str(number)
+
+def start(folder: Path, target: Path) -> int:
+    """A process that unpacks; its id."""
     target.parent.mkdir(exist_ok=True)
     pid = os.fork()
     if pid == 0:
+        index = Index.parse((folder / "index").read_bytes())
         unpack(index, lambda i: (folder / i.hex()).read_bytes(), target)
         os._exit(0)
-    time.sleep(random.Random().uniform(0, 0.08))
+    return pid
+
+
+def kill_one(folder: Path, number: int, *, within: float) -> bool:
+    """Whether the kill came while it was unpacking. Whole or absent in any case."""
+    index = Index.parse((folder / "index").read_bytes())
+    target = folder / "releases" / str(number)
+    pid = start(folder, target)
+    time.sleep(random.Random().uniform(0, within))
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     if target.exists():
