@@ -78,7 +78,7 @@ def check_comment(comment: str) -> str:
 
 
 def create(path: Path, password: str, comment: str = "", *, cost: Argon2Cost = Argon2Cost()) -> PublicKey:
-    """Makes a new key and writes `path` and `<path>.pub`. Raises UserError where that can't be done."""
+    """Makes a new key and writes `path` and, beside it, `.pub`. Raises UserError where that can't be done."""
     check_comment(comment)
     if len(password) < MIN_PASSWORD_CHARS:
         raise UserError(f"The password is too short: at least {MIN_PASSWORD_CHARS} characters, please.")
@@ -92,7 +92,7 @@ def create(path: Path, password: str, comment: str = "", *, cost: Argon2Cost = A
         "sealed": _seal(seed, password, salt, cost).hex(),
     }
     _write_new(path, json.dumps(fields, indent=1).encode() + b"\n", 0o600)
-    _write_new(path.with_name(path.name + ".pub"), f"{public}\n".encode(), 0o644)
+    _write_new(path.with_suffix(".pub"), f"{public}\n".encode(), 0o644)
     return public
 
 

@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 def new_key(
     folder: Path, name: str, password: str, comment: str = "", *, cost: Argon2Cost | None = None
 ) -> PublicKey:
-    """Makes `<folder>/<name>.key` and `.key.pub`; the comment defaults to the name. Raises UserError."""
+    """Makes `<folder>/<name>.key` and `<name>.pub`; the comment defaults to the name. Raises UserError."""
     if not _NAME.fullmatch(name):
         raise UserError(f"{name[:64]!r} is no name for a key.", hint="Use letters, digits and . _ @ -")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

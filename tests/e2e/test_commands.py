@@ -61,6 +61,13 @@ def test_app_list_and_solo(machine: Machine, team: Team) -> None:
     assert listed[solo]["threshold"] == 1
 
 
+def test_signers_are_named_by_their_pub_files_as_the_readme_says(machine: Machine, team: Team) -> None:
+    signers = "alice.pub,bob.pub,carol.pub"
+    made = machine.ok("app", "new", "--signers", signers, "--threshold", "2", *team.keys("alice", "bob"))
+    assert made["threshold"] == 2
+    assert len(made["signers"]) == 3
+
+
 def test_dump_writes_files_and_metadata(machine: Machine, team: Team, tmp_path: Path) -> None:
     machine.ok("dump", team.link, str(tmp_path / "files"))
     assert "hello from the app" in (tmp_path / "files" / "hello.py").read_text()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from pearrt.link import Link, topic_of
 from pearrt.peer.service import PeerService
 from pearrt.store.service import Store
 from pearrt.swarm.service import SwarmService
 from pearrt.trust.metadata_set import MetadataSet
+from tests.support.in_thread import InThread
 
 Tamper = Callable[[bytes], bytes]
 
@@ -46,7 +44,7 @@ class _App:
         return self.raw
 
 
-class HostileSeeder:
+class HostileSeeder(InThread):
     """A context manager; `host` is what `--host` wants. `bundles` is index digest -> (index blocks,
     blocks)."""
 
@@ -58,28 +56,14 @@ class HostileSeeder:
         bundles: dict[bytes, tuple[list[bytes], list[bytes]]],
         tamper: Callable[[bytes, bytes], bytes] = lambda _, data: data,
     ) -> None:
+        super().__init__()
         self.app = _App(Link.parse(link), metadata)
         self.store = TamperingStore(store, tamper)
         self.bundles = bundles
         self.host = ""
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop
-        self._stop: asyncio.Event
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(30), "the hostile seeder did not start"
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def service(self) -> AsyncIterator[None]:
         with self.store:
             swarm = SwarmService(store=self.store)
             peers = PeerService(
@@ -94,5 +78,4 @@ class HostileSeeder:
                 for digest, (index_blocks, blocks) in self.bundles.items():
                     members.set_bundle(digest, blocks, index_blocks=index_blocks)
                 self.host = "{}:{}".format(*peers.address)
-                self._ready.set()
-                await self._stop.wait()
+                yield

@@ -34,13 +34,11 @@ def test_the_seed_that_opens_belongs_to_the_public_key(path: Path) -> None:
 
 
 def test_the_pub_file_is_one_line_that_parses_to_the_same_key(path: Path) -> None:
-    text = path.with_name("ada.key.pub").read_text()
+    text = path.with_name("ada.pub").read_text()
     assert text.startswith("pearrt-key:")
     assert text.count("\n") == 1
     assert (
-        keyfile.read_public(path.with_name("ada.key.pub"))
-        == PublicKey.parse(text)
-        == keyfile.read_public(path)
+        keyfile.read_public(path.with_name("ada.pub")) == PublicKey.parse(text) == keyfile.read_public(path)
     )
 
 
@@ -75,7 +73,7 @@ def test_an_existing_key_is_never_overwritten(path: Path) -> None:
     with pytest.raises(UserError, match="exists already"):
         keyfile.create(path, PASSWORD, cost=QUICK)
     assert path.read_bytes() == before
-    assert sorted(found.name for found in path.parent.iterdir()) == ["ada.key", "ada.key.pub"]
+    assert sorted(found.name for found in path.parent.iterdir()) == ["ada.key", "ada.pub"]
 
 
 def test_two_keys_with_one_password_share_nothing(tmp_path: Path) -> None:
