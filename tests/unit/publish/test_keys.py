@@ -26,7 +26,7 @@ def test_a_new_key_is_listed_and_found_by_name_path_and_public_key(tmp_path: Pat
     for text in ("ada", "ada.key", str(path), str(ada)):
         assert find_key(folder, text) == path
         assert find_public(folder, text).key == ada.key
-    assert find_public(folder, str(path) + ".pub") == ada
+    assert find_public(folder, str(path.with_suffix(".pub"))) == ada
     assert folder.stat().st_mode & 0o777 == 0o700
     assert keyfile.unlock(path, PASSWORD)
 
