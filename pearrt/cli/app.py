@@ -90,7 +90,7 @@ def new(
     )
     output.say(
         f"{publication.trusted.threshold} of {len(public)} signers control it. Next: `pearrt stage`, then "
-        f"`pearrt release`. Its heartbeat key is in {publication.folder}: "
+        f"`pearrt release publish`. Its heartbeat key is in {publication.folder}: "
         "it can confirm releases, never make one."
     )
 

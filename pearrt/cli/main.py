@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("keys", "Make and show signing keys."),
     "app": ("app", "Create an app: its link, signers and threshold."),
     "stage": ("stage", "Turn a folder, project or PyPI package into a bundle."),
-    "release": ("release", "Sign a staged bundle and publish it as the newest release."),
+    "release": ("release", "Prepare, review, sign and publish releases."),
     "daemon": ("daemon", "Start, stop and look at the background daemon."),
     "dht": ("dht", "Speak to the distributed hash table directly."),
     "doctor": ("doctor", "Say what this machine can contain, and how to mend what it cannot."),

@@ -50,7 +50,7 @@ def test_a_wrong_password_signs_nothing(machine: Machine, team: Team, tmp_path: 
     wrong.write_text("not the password\n")
     digest = team.stage(write_app(tmp_path / "app", "changed"))
     options = ("--key", "alice", "--password-file", str(wrong))
-    assert machine.refused("release", team.link, digest, *options)["code"] == "user-error"
+    assert machine.refused("release", "publish", team.link, digest, *options)["code"] == "user-error"
     assert machine.info(team.link)["newest"] == "1.0"
 
 

@@ -69,7 +69,9 @@ def test_two_signatures_of_three_publish_nothing(new_machine: Callable[..., Mach
     team = Team(publisher, tmp_path)
     team.release(team.stage(write_app(tmp_path / "app", "one")))
     digest = team.stage(write_app(tmp_path / "app", "two"))
-    error = publisher.refused("release", team.link, digest, "--version", "2", *team.keys("alice", "bob"))
+    error = publisher.refused(
+        "release", "publish", team.link, digest, "--version", "2", *team.keys("alice", "bob")
+    )
     assert error["code"] == "threshold-not-met"
     assert "carol" in error["hint"]
     assert publisher.info(team.link)["newest"] == "1.0"

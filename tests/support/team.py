@@ -43,7 +43,9 @@ class Team:
 
     def release(self, digest: str, *signers: str, version: str | None = None) -> None:
         versions = ["--version", version] if version else []
-        self.machine.ok("release", self.link, digest, *versions, *self.keys(*(signers or NAMES[:3])))
+        self.machine.ok(
+            "release", "publish", self.link, digest, *versions, *self.keys(*(signers or NAMES[:3]))
+        )
 
 
 def write_app(folder: Path, text: str = "hello from the app", **files: bytes) -> Path:

@@ -1,4 +1,4 @@
-"""`pearrt release`."""
+"""`pearrt release publish`: all steps at once, for who has the key files at hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pearrt.link import DEFAULT_CHANNEL, HostPort, Link
 from pearrt.paths import Home
 
 
-@speaking(name="release")
+@speaking(name="publish")
 @link_argument
 @click.argument("bundle")
 @click.option(
@@ -36,7 +36,7 @@ def command(
     hosts: tuple[HostPort, ...],
     no_dht: bool,
 ) -> None:
-    """Sign a staged bundle and publish it as the newest release.
+    """Sign a staged bundle and publish it, with the key files at hand.
 
     BUNDLE is the digest that `pearrt stage` printed, or the beginning of it. Every --key adds a signature;
     with fewer than the app's threshold nothing is published. This machine then seeds the release, and peers
