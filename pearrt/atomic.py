@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pearrt.errors import Full, StoreError
 
 
-def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replaces `path` by `data`, durably, in one step that a kill or power cut cannot split.
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path`, durably and in one step, when the block ends well; else it
+    is removed and `path` stays as it was.
 
     Raises Full when the disk is, StoreError for any other refusal of the operating system.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
         try:
             with open(fd, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(fd)
             os.replace(temporary, path)
@@ -30,8 +35,17 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             raise
         sync_folder(path.parent)
     except OSError as e:
-        kind = Full if e.errno == 28 else StoreError
+        kind = Full if e.errno == errno.ENOSPC else StoreError
         raise kind(f"Cannot write {path}: {e.strerror}.") from e
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replaces `path` by `data`, durably, in one step that a kill or power cut cannot split.
+
+    Raises as `replacing` does.
+    """
+    with replacing(path, mode=mode) as file:
+        file.write(data)
 
 
 def sync_folder(folder: Path) -> None:
