@@ -7,5 +7,18 @@ from pearrt.trust.freshness import Freshness, FreshnessState
 from pearrt.trust.metadata import Signer
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import Release
+from pearrt.trust.revocation import Action, Revocation
+from pearrt.trust.rollout import RolloutStep
 
-__all__ = ["Freshness", "FreshnessState", "MetadataSet", "Release", "Signer", "TrustedApp", "Verdict"]
+__all__ = [
+    "Action",
+    "Freshness",
+    "FreshnessState",
+    "MetadataSet",
+    "Release",
+    "Revocation",
+    "RolloutStep",
+    "Signer",
+    "TrustedApp",
+    "Verdict",
+]

@@ -17,6 +17,7 @@ A `TrustedApp` is immutable: `update` returns another one, or raises and changes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeVar
@@ -39,6 +40,7 @@ from pearrt.trust.freshness import Freshness, judge
 from pearrt.trust.metadata import Meta, Root, Signed, Signer, Snapshot, Targets, Timestamp
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import ANY_PLATFORM, Release
+from pearrt.trust.revocation import Revocation
 from pearrt.trust.shape import time_text
 from pearrt.trust.threshold import check_threshold, is_met, valid_keys
 
@@ -156,11 +158,19 @@ class TrustedApp:
         _read(Timestamp, envelope, signed_under)
         return Verdict.OLDER
 
-    def release(self, channel: str = "stable", platform: str | None = None) -> Release | None:
-        """The channel's current release for exactly this platform, else the one for any platform."""
+    def release(self, channel: str = "stable", platform: str | Sequence[str] | None = None) -> Release | None:
+        """The channel's newest release, for the first of these platforms that has one.
+
+        One platform, or none, stands for itself and then any; a sequence for exactly what is in it.
+        """
         found = {release.platform: release for release in self.targets.releases if release.channel == channel}
-        exact = found.get(platform) if platform else None
-        return exact or found.get(ANY_PLATFORM)
+        if platform is None or isinstance(platform, str):
+            platform = (platform or ANY_PLATFORM, ANY_PLATFORM)
+        return next((found[tag] for tag in platform if tag in found), None)
+
+    def revoked(self, index_digest: bytes) -> Revocation | None:
+        """What the signers say of this release, if they took it back."""
+        return next((each for each in self.targets.revocations if each.index_digest == index_digest), None)
 
     @property
     def releases(self) -> tuple[Release, ...]:

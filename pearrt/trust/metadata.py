@@ -10,6 +10,7 @@ signature and otherwise ignored. Fields of this profile begin with `x-pearrt-`:
     timestamp     x-pearrt-signed  when it was signed, written like `expires`
                   x-pearrt-period  seconds between two heartbeats, 0 where the publisher promises none
                   x-pearrt-root    version of the root that was newest when it was signed
+    targets       x-pearrt-revoked releases that should not have been: see revocation.py
     a key         x-pearrt-name    the signer's name, for display only
 """
 
@@ -25,6 +26,7 @@ from pearrt.crypto.hashes import sha256
 from pearrt.errors import ProtocolViolation
 from pearrt.trust.envelope import MAX_SIGNATURES, ROLES, Envelope
 from pearrt.trust.release import MAX_TARGETS, Release
+from pearrt.trust.revocation import Revocation, parse_revocations
 from pearrt.trust.shape import HEX_16, HEX_32, Shape
 
 SPEC_VERSION = "1.0.34"
@@ -137,6 +139,7 @@ class Snapshot(Signed):
 @dataclass(frozen=True, slots=True)
 class Targets(Signed):
     releases: tuple[Release, ...]
+    revocations: tuple[Revocation, ...]
 
     @classmethod
     def read(cls, envelope: Envelope) -> Targets:
@@ -148,7 +151,7 @@ class Targets(Signed):
             raise shape.refuse("targets", f"are more than {MAX_TARGETS}")
         version = common[2]
         found = [Release.parse(path, targets.object(path), version) for path in sorted(targets.value)]
-        return cls(*common, tuple(release for release in found if release))
+        return cls(*common, tuple(release for release in found if release), parse_revocations(shape))
 
 
 def _common(envelope: Envelope) -> tuple[Shape, tuple[Envelope, str, int, float]]:

@@ -67,8 +67,24 @@ class Shape:
             raise self.refuse(field, f"is no time: {e}") from e
         return (moment - _EPOCH).total_seconds()
 
+    def flag(self, field: str) -> bool:
+        """True, or absent: a flag that is off is left out."""
+        if field in self.value and self.value[field] is not True:
+            raise self.refuse(field, "is something else than true")
+        return field in self.value
+
     def object(self, field: str) -> Shape:
         return Shape(self.value.get(field), f"{self.name}: `{field}`")
+
+    def objects(self, field: str, most: int, *fields: str) -> list[Shape]:
+        """A list of at most `most` objects, each with exactly these fields."""
+        value = self.value.get(field)
+        if not isinstance(value, list) or len(value) > most:
+            raise self.refuse(field, f"is no list of at most {most} objects")
+        found = [Shape(item, f"{self.name}: `{field}`") for item in value]
+        for each in found:
+            each.only(*fields)
+        return found
 
     def strings(self, field: str, pattern: re.Pattern[str], most: int) -> tuple[str, ...]:
         """A list of at most `most` strings, each of which the whole pattern fits."""
