@@ -74,8 +74,12 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     assert __doc__
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="renew this package alone")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="renew this package alone"
+    )
     parser.add_argument("--keep", action="store_true", help="renew nothing")
     return parser.parse_args()
 
@@ -159,7 +163,16 @@ def _pip_download(variant: Variant | None, asked: Sequence[str], pins: dict[str,
         old.unlink()
     constraints = folder.with_suffix(".constraints")
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in sorted(pins.items())))
-    command = [sys.executable, "-I", "-m", "pip", "download", "-q", "--no-input", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-I",
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-input",
+        "--disable-pip-version-check",
+    ]
     command += ["--only-binary=:all:", "--dest", str(folder), "--constraint", str(constraints)]
     if variant:
         command += ["--implementation=cp", f"--python-version={variant.python}"]

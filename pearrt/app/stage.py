@@ -15,7 +15,7 @@ from typing import Any
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.atomic import write_file
 from pearrt.bundle.manifest import Manifest
-from pearrt.bundle.stage import stage_tree
+from pearrt.bundle.stage import Staged, stage_tree
 from pearrt.errors import UserError
 from pearrt.paths import Home
 from pearrt.store.service import Store
@@ -34,7 +34,12 @@ def _stage(folder: Path, manifest: Manifest, store: Store, home: Home, report: R
     def staged_bytes(done: int, total: int) -> None:
         report(Progress(Stage.STAGING, done, total, manifest.name))
 
-    staged = stage_tree(folder, manifest, store.put, progress=staged_bytes)
+    return keep(stage_tree(folder, manifest, store.put, progress=staged_bytes), store, home)
+
+
+def keep(staged: Staged, store: Store, home: Home) -> dict[str, Any]:
+    """Pins what was staged into `store` until it is released or removed, and records it; gives the record."""
+    manifest = staged.index.manifest
     record = {
         "digest": staged.digest.hex(),
         "name": manifest.name,

@@ -8,11 +8,15 @@ run, in stream order, never cut in the middle; a run closes
 - after a content whose digest says so: a chance proportional to its size, once the run holds `MIN_RUN_BYTES`.
 
 The last rule makes the boundaries find back into step after a file was added, removed or changed.
+
+A publisher of several bundles that have much in common may name groups: a run also closes where the group of
+the next content is another one, so that what two bundles share is never compressed together with what they do
+not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pearrt.bundle.index import MAX_FRAME_BYTES, File
@@ -34,14 +38,21 @@ class Span:
     size: int
 
 
-def plan_frames(contents: Iterable[File]) -> Iterator[tuple[Span, ...]]:
-    """The spans of each frame, in stream order. `contents` are distinct and not empty."""
+Group = Callable[[str], Hashable]
+
+
+def plan_frames(contents: Iterable[File], group: Group = lambda path: None) -> Iterator[tuple[Span, ...]]:
+    """The spans of each frame, in stream order. `contents` are distinct and not empty; `group` takes a
+    path."""
     run: list[Span] = []
     held = 0
+    last: Hashable = None
     for file in contents:
-        if run and (file.size >= LARGE_BYTES or held + file.size > RUN_BYTES):
+        current = group(file.path)
+        if run and (current != last or file.size >= LARGE_BYTES or held + file.size > RUN_BYTES):
             yield tuple(run)
             run, held = [], 0
+        last = current
         if file.size >= LARGE_BYTES:
             yield from _slices(file)
             continue

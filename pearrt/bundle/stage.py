@@ -14,14 +14,14 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pearrt.bundle.codecs import Codec, default_level
-from pearrt.bundle.framing import Span, plan_frames
+from pearrt.bundle.framing import Group, Span, plan_frames
 from pearrt.bundle.index import BlockRef, File, Frame, Index, cut, split_index
 from pearrt.bundle.manifest import Manifest
 from pearrt.bundle.path_rules import shown
@@ -55,13 +55,17 @@ def stage_tree(
     codec: str = "zstd",
     level: int | None = None,
     include: Callable[[str], bool] = lambda path: True,
+    group: Group = lambda path: None,
+    packed: MutableMapping[bytes, bytes] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> Staged:
     """Hands every block of `folder` and of its index to `put_block(id, bytes)`, called by one thread.
 
-    `include` picks among the files by their path in the bundle. `progress(done, total)` counts raw bytes
-    packed. Raises UserError for a tree that no bundle may hold, and whatever `put_block` raises.
+    `include` picks among the files by their path in the bundle; frames never cross from one `group` to the
+    next. `packed` remembers frames, by the SHA-256 of their raw bytes, from one bundle to another of the same
+    codec and level. `progress(done, total)` counts raw bytes packed. Raises UserError for a tree that no
+    bundle may hold, and whatever `put_block` raises.
     """
     count = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(count, "stage") as executor:
@@ -72,8 +76,9 @@ def stage_tree(
             index.check_files()
         frames = []
         done, total = 0, sum(file.size for file in index.contents)
-        packer = _Packer(folder, codec, default_level(codec, total) if level is None else level)
-        for raw_size, stored in _in_order(executor, packer.pack, plan_frames(index.contents), count + 1):
+        packer = _Packer(folder, codec, default_level(codec, total) if level is None else level, packed)
+        plan = plan_frames(index.contents, group)
+        for raw_size, stored in _in_order(executor, packer.pack, plan, count + 1):
             frames.append(Frame(raw_size, len(stored), tuple(_put_blocks(stored, put_block))))
             done += raw_size
             if progress:
@@ -174,21 +179,32 @@ def _readable(path: str) -> Iterator[None]:
 class _Packer:
     """Reads and compresses one frame at a time, on any thread."""
 
-    def __init__(self, folder: Path, codec: str, level: int) -> None:
+    def __init__(
+        self, folder: Path, codec: str, level: int, packed: MutableMapping[bytes, bytes] | None
+    ) -> None:
         self.folder = folder
         self.codec = codec
         self.level = level
+        self.packed = packed
         self.local = threading.local()
 
     def pack(self, spans: tuple[Span, ...]) -> tuple[int, bytes]:
         """(raw size, stored bytes) of the frame."""
-        codec: Codec | None = getattr(self.local, "codec", None)
-        if codec is None:
-            codec = self.local.codec = Codec(self.codec, self.level)
         parts = [self._read(span) for span in spans]
         raw = parts[0] if len(parts) == 1 else b"".join(parts)
         del parts
-        return len(raw), codec.pack(raw)
+        if self.packed is None:
+            return len(raw), self._compress(raw)
+        key = sha256(raw)
+        if key not in self.packed:
+            self.packed[key] = self._compress(raw)
+        return len(raw), self.packed[key]
+
+    def _compress(self, raw: bytes) -> bytes:
+        codec: Codec | None = getattr(self.local, "codec", None)
+        if codec is None:
+            codec = self.local.codec = Codec(self.codec, self.level)
+        return codec.pack(raw)
 
     def _read(self, span: Span) -> bytes:
         path = span.file.path

@@ -170,9 +170,9 @@ def test_file_that_changes_meanwhile_is_noticed(tmp_path: Path, monkeypatch: pyt
     write_tree(tmp_path, {"a": b"before"})
     real = stage.plan_frames
 
-    def change_first(contents: object) -> object:
+    def change_first(contents: object, *group: object) -> object:
         (tmp_path / "a").write_bytes(b"AFTER!")
-        return real(contents)  # type: ignore[arg-type]
+        return real(contents, *group)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stage, "plan_frames", change_first)
     with pytest.raises(UserError, match="changed"):
