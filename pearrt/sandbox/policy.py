@@ -9,37 +9,39 @@ bounded one:
     memory          size                         2 GiB    in total with a cgroup, else per process
     cpu             number of processors         4
     processes       processes and threads        256
+    net.hosts       ["host:port", …]             none     exact public hosts, through the daemon's proxy
+    notify          true                         false    notifications on the person's desktop
 
     These are asked for, shown, compared and remembered, but not granted by this version:
 
-    net.hosts       ["host:port", …]             none     exact public hosts, through the daemon
     p2p             ["join", "store"]            none     through the channel to the daemon
     ui              true                         false    a page of its own, opened in the browser
-    notify, clipboard, background  true          false    through the channel to the daemon
+    clipboard, background  true                  false    through the channel to the daemon
     run.native      true                         false    programs of its own, kind `native`
 
 Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request
 has one digest; what is not granted yet is described as such and gives nothing. A version that begins to grant
-something changes DIGEST_TAG, so that an approval from before does not cover it. Pure: tables in,
-values out.
+something moves its line from _NOT_GRANTED to _GRANTED and changes DIGEST_TAG, so that an approval from before
+does not cover it. The shares (storage, memory, cpu, processes) come with the approval; everything else is
+OPTIONAL: the person can refuse or revoke it alone, by its key or, of `net.hosts`, by one `host:port`. Pure:
+tables in, values out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from pearrt.codec import canonical
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import UserError
 
-DIGEST_TAG = b"pearrt-permissions-v1\0"
+DIGEST_TAG = b"pearrt-permissions-v2\0"
 MIB = 1 << 20
 GIB = 1 << 30
 MAX_HOSTS = 32
-MAX_HOST_CHARACTERS = 253
 MAX_PROCESSORS = 256
 STORAGE_BOUNDS = (1 * MIB, 1024 * GIB)
 MEMORY_BOUNDS = (64 * MIB, 256 * GIB)
@@ -52,8 +54,6 @@ _UNITS = {
     "B": 1, "KiB": 1 << 10, "MiB": MIB, "GiB": GIB, "TiB": 1 << 40,
     "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
 }  # fmt: skip
-_HOST = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-_LOCAL_NAMES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home", ".home.arpa", ".onion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,13 @@ class Permissions:
             f"use up to {format_size(self.memory_bytes)} of memory",
             f"use up to {_counted(self.processors, 'processor')} and {self.processes} processes and threads",
         ]
-        asked = [f"reach {host}" for host in self.net_hosts]
-        asked += [_P2P[verb] for verb in self.p2p]
-        asked += [meaning for name, meaning in _ASKED.items() if getattr(self, name)]
+        lines += [f"connect to {host}" for host in self.net_hosts]
+        lines += [meaning for name, meaning in _GRANTED.items() if getattr(self, name)]
+        asked = [_P2P[verb] for verb in self.p2p]
+        asked += [meaning for name, meaning in _NOT_GRANTED.items() if getattr(self, name)]
         lines += [f"wants to {meaning}: not granted by this version" for meaning in asked]
-        return [*lines, "no access to the network, to your files or to other programs"]
+        other = "other " if self.net_hosts else ""
+        return [*lines, f"no {other}access to the network, to your files or to other programs"]
 
     def digest(self) -> bytes:
         """SHA-256 of the canonical form: equal exactly when the requests are equal."""
@@ -117,6 +119,42 @@ class Permissions:
             elif mine > theirs:
                 return True
         return False
+
+    def within(self, other: Permissions) -> Permissions:
+        """What both requests have: an app's own asking, inside what the person gave."""
+        both: dict[str, Any] = {}
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(mine, tuple):
+                both[item.name] = tuple(value for value in mine if value in theirs)
+            else:
+                both[item.name] = min(mine, theirs)
+        return Permissions(**both)
+
+    def without(self, refused: Iterable[str]) -> Permissions:
+        """The request less what the person refused: keys of OPTIONAL, single `host:port`s."""
+        names, left = set(refused), self
+        for name in names & OPTIONAL.keys():
+            empty = () if isinstance(getattr(self, OPTIONAL[name]), tuple) else False
+            left = replace(left, **{OPTIONAL[name]: empty})
+        return replace(left, net_hosts=tuple(host for host in left.net_hosts if host not in names))
+
+    def optional(self) -> list[str]:
+        """The optional permissions that this request asks for, each as a name to refuse it by."""
+        asked = [name for name, attribute in OPTIONAL.items() if name != NET_HOSTS and getattr(self, attribute)]
+        return [*self.net_hosts, *asked]
+
+
+def parse_optional(text: str) -> str:
+    """The name of one optional permission as a person writes it, normalised. Raises UserError for another."""
+    if text in OPTIONAL:
+        return text
+    if ":" in text:
+        return _host(NET_HOSTS, text)
+    raise UserError(
+        f"{ascii(text)[:80]} is no permission that can be given or revoked alone.",
+        hint=f"Known: {', '.join(OPTIONAL)}, or one host:port of net.hosts.",
+    )
 
 
 def parse_size(text: object, *, what: str = "size") -> int:
@@ -211,32 +249,16 @@ def _hosts(key: str, value: Any) -> tuple[str, ...]:
 def _host(key: str, text: str) -> str:
     """`host:port` in lower case; a public DNS name or a public IP address, never this machine or its
     network."""
-    import ipaddress
+    from pearrt.sandbox.address import join, public_host
 
-    host, colon, port = text.rpartition(":")
-    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise UserError(f"Permission {key}: {ascii(text)[:80]} is not host:port.")
-    host = host.lower()
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        if (
-            len(host) > MAX_HOST_CHARACTERS
-            or not _HOST.fullmatch(host)
-            or ("." + host).endswith(_LOCAL_NAMES)
-        ):
-            raise UserError(f"Permission {key}: {ascii(host)[:80]} is not a public host name.") from None
-        return f"{host}:{int(port)}"
-    if not address.is_global or address.is_multicast or getattr(address, "ipv4_mapped", None):
-        raise UserError(f"Permission {key}: {address} is not a public address.")
-    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
+    return join(*public_host(text, f"Permission {key}"))
 
 
-_ASKED = {
+_GRANTED = {
+    "notify": "show notifications on your desktop",
+}
+_NOT_GRANTED = {
     "ui": "show pages of its own in your browser",
-    "notify": "show notifications",
     "clipboard": "read and write the clipboard",
     "background": "keep running after its window or terminal is closed",
     "run_native": "run native programs of its own, inside the sandbox",
@@ -255,3 +277,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "background": ("background", _flag),
     "run.native": ("run_native", _flag),
 }
+
+NET_HOSTS = "net.hosts"
+_SHARES = ("storage", "memory", "cpu", "processes")
+OPTIONAL = {key: attribute for key, (attribute, _) in _KEYS.items() if key not in _SHARES}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pearrt.errors import UserError
-from pearrt.sandbox.policy import GIB, MIB, Permissions, format_size, parse_size
+from pearrt.sandbox.policy import GIB, MIB, Permissions, format_size, parse_optional, parse_size
 
 FULL: dict[str, Any] = {
     "storage": "5 GiB", "memory": "4 GiB", "cpu": 8, "processes": 512, "p2p": ["store", "join"], "ui": True,
@@ -55,9 +55,41 @@ def test_every_permission_is_described(field: str) -> None:
     assert wider.describe() != least.describe()
 
 
-def test_a_network_grant_is_described_as_not_given() -> None:
+def test_what_is_not_granted_yet_is_described_as_such() -> None:
+    lines = Permissions.parse({"p2p": ["join"], "clipboard": True}).describe()
+    assert sum("not granted" in line for line in lines) == 2
+
+
+def test_a_network_grant_names_the_host_and_says_that_there_is_no_other() -> None:
     lines = Permissions.parse({"net": {"hosts": ["example.com:443"]}}).describe()
-    assert any("example.com:443" in line and "not granted" in line for line in lines)
+    assert "connect to example.com:443" in lines
+    assert "no other access to the network, to your files or to other programs" in lines
+
+
+def test_what_the_person_refused_is_not_in_what_is_left() -> None:
+    asked = Permissions.parse(FULL)
+    left = asked.without(["notify", "api.example.com:443"])
+    assert (left.notify, left.net_hosts) == (False, ("[2606:4700::1111]:53",))
+    assert asked.without(["net.hosts"]).net_hosts == ()
+    assert (left.memory_bytes, left.clipboard) == (asked.memory_bytes, True)
+    assert asked.without(["no such", "memory"]) == asked
+    assert asked.without(asked.optional()).optional() == []
+
+
+def test_an_app_gets_what_it_asks_for_and_the_person_gave_and_nothing_else() -> None:
+    asked, given = Permissions.parse(FULL), Permissions.parse({"notify": True, "memory": "1 GiB"})
+    both = asked.within(given)
+    assert (both.notify, both.clipboard, both.net_hosts) == (True, False, ())
+    assert both == given.within(asked)
+    assert not both.widens(asked)
+    assert not both.widens(given)
+
+
+@pytest.mark.parametrize("text", ["memory", "", "everything", "127.0.0.1:80", "example.com", "-"])
+def test_only_an_optional_permission_can_be_given_alone(text: str) -> None:
+    with pytest.raises(UserError):
+        parse_optional(text)
+    assert parse_optional("API.example.com:0443") == "api.example.com:443"
 
 
 @pytest.mark.parametrize(
