@@ -17,7 +17,8 @@ from pearrt.bundle.path_rules import character_fault, check_path
 from pearrt.codec import bencode, canonical
 from pearrt.errors import LimitExceeded, ProtocolViolation, UserError
 
-KINDS = ("python", "web", "wasi", "native")
+KINDS = ("python", "web", "wasi", "exec")
+_ENDINGS = {"web": ".html", "wasi": ".wasm"}  # what the entry's file is called
 MAX_NAME_CHARACTERS = 100
 MAX_VERSION_CHARACTERS = 64
 MAX_TEXT_CHARACTERS = 256
@@ -45,14 +46,20 @@ class Entry:
     arguments: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Entry:
-        """`package.module`, `package.module:function` or a file such as `main.py`, `web/index.html`.
+    def parse(cls, text: str, kind: str = "python") -> Entry:
+        """`package.module`, `package.module:function` or a file such as `main.py`, `web/index.html`. Only
+        apps of kind `python` have modules.
 
         Raises UserError for anything else.
         """
         module, colon, function = text.strip().partition(":")
         try:
-            if _is_dotted(module) and (not colon or _is_dotted(function)) and not _is_file_name(module):
+            if (
+                kind == "python"
+                and _is_dotted(module)
+                and (not colon or _is_dotted(function))
+                and not _is_file_name(module)
+            ):
                 return cls(module=module, function=function)
             check_path(text)
         except (ProtocolViolation, LimitExceeded) as e:
@@ -70,7 +77,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An app's own description. `path`: folders of the bundle that go on `sys.path` (`.` is its root)."""
+    """An app's own description. `path`: folders of the bundle that go on `sys.path` (`.` is its root).
+    `backend`: the Python part of a `web` app, where it has one.
+    """
 
     name: str
     version: str
@@ -80,6 +89,7 @@ class Manifest:
     requires_python: str = ""
     platform: str = "any"
     permissions: Mapping[str, Any] = field(default_factory=dict)
+    backend: Entry | None = None
 
     def __post_init__(self) -> None:
         _check_text("name", self.name, MAX_NAME_CHARACTERS)
@@ -99,17 +109,27 @@ class Manifest:
             if folder != ".":
                 check_path(folder)
         _check_entry(self.entry)
+        self._check_kind()
         if len(canonical.encode(self.permissions)) > MAX_PERMISSIONS_BYTES:
             raise LimitExceeded(f"manifest: permissions of more than {MAX_PERMISSIONS_BYTES} bytes")
 
+    def _check_kind(self) -> None:
+        """Each kind starts something else: Python starts modules and files, the others one file."""
+        if self.kind != "python" and not self.entry.file:
+            raise ProtocolViolation(f"manifest: an app of kind {self.kind} starts a file, not a module")
+        if not self.entry.file.endswith(_ENDINGS.get(self.kind, "")):
+            raise ProtocolViolation(
+                f"manifest: the entry of kind {self.kind} is no {_ENDINGS[self.kind]} file"
+            )
+        if self.backend is not None:
+            if self.kind != "web":
+                raise ProtocolViolation("manifest: only an app of kind web has a backend")
+            _check_entry(self.backend)
+
     def to_value(self) -> dict[str, Any]:
         """The bencode value of the index's `manifest` key; empty fields are left out."""
-        entry: dict[str, Any] = {"arguments": list(self.entry.arguments)} if self.entry.arguments else {}
-        for key in ("module", "function", "file"):
-            if text := getattr(self.entry, key):
-                entry[key] = text
         value: dict[str, Any] = {
-            "entry": entry,
+            "entry": _entry_value(self.entry),
             "kind": self.kind,
             "name": self.name,
             "path": list(self.path),
@@ -120,6 +140,8 @@ class Manifest:
             value["requires_python"] = self.requires_python
         if self.permissions:
             value["permissions"] = canonical.encode(self.permissions)
+        if self.backend is not None:
+            value["backend"] = _entry_value(self.backend)
         return value
 
     def encode(self) -> bytes:
@@ -137,7 +159,7 @@ class Manifest:
     def from_value(cls, value: Any) -> Manifest:
         """The manifest that `to_value` gave. Raises ProtocolViolation or LimitExceeded for anything else."""
         fields = _Fields(value, "manifest")
-        entry = _Fields(fields.take("entry", dict), "manifest entry")
+        backend = fields.take("backend", dict, {})
         permissions = fields.take("permissions", bytes, b"")
         manifest = cls(
             name=fields.text("name"),
@@ -147,24 +169,33 @@ class Manifest:
             platform=fields.text("platform"),
             requires_python=fields.text("requires_python", ""),
             permissions=_parse_permissions(permissions) if permissions else {},
-            entry=Entry(
-                module=entry.text("module", ""),
-                function=entry.text("function", ""),
-                file=entry.text("file", ""),
-                arguments=entry.texts("arguments", MAX_ARGUMENTS, ()),
-            ),
+            entry=_parse_entry(fields.take("entry", dict), "manifest entry"),
+            backend=_parse_entry(backend, "manifest backend") if backend else None,
         )
         fields.end()
-        entry.end()
-        if manifest.to_value() != _as_written(manifest, permissions):
-            raise ProtocolViolation("manifest: permissions are not canonical")
+        if bencode.encode(manifest.to_value()) != bencode.encode(value):
+            raise ProtocolViolation("manifest: not written in its one canonical form")
         return manifest
 
 
-def _as_written(manifest: Manifest, permissions: bytes) -> dict[str, Any]:
-    value = manifest.to_value()
-    value.pop("permissions", None)
-    return value | ({"permissions": permissions} if permissions else {})
+def _entry_value(entry: Entry) -> dict[str, Any]:
+    value: dict[str, Any] = {"arguments": list(entry.arguments)} if entry.arguments else {}
+    for key in ("module", "function", "file"):
+        if text := getattr(entry, key):
+            value[key] = text
+    return value
+
+
+def _parse_entry(value: Any, what: str) -> Entry:
+    fields = _Fields(value, what)
+    entry = Entry(
+        module=fields.text("module", ""),
+        function=fields.text("function", ""),
+        file=fields.text("file", ""),
+        arguments=fields.texts("arguments", MAX_ARGUMENTS, ()),
+    )
+    fields.end()
+    return entry
 
 
 def _parse_permissions(data: bytes) -> Mapping[str, Any]:

@@ -43,6 +43,7 @@ LEFT_OUT = (
     "**/.DS_Store",
 )
 VENDOR = "vendor"
+WASM_HEADER = b"\0asm\1\0\0\0"  # WebAssembly core 2.0, 5.5.16: magic and version
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def from_folder(
         manifest = Manifest(
             name=name,
             version=version,
-            entry=Entry.parse(entry),
+            entry=Entry.parse(entry, kind),
             kind=kind,
             path=tuple(path),
             requires_python=requires_python,
@@ -131,20 +132,40 @@ def from_pypi(
 
 def _prepared(folder: Path, manifest: Manifest) -> Prepared:
     """Raises UserError when the tree lacks what the entry names: better here than on everybody's machine."""
-    entry = manifest.entry
+    _check_there(folder, manifest, manifest.entry)
+    if manifest.backend is not None:
+        _check_there(folder, manifest, manifest.backend)
+    _check_content(folder, manifest)
+    return Prepared(folder, manifest)
+
+
+def _check_there(folder: Path, manifest: Manifest, entry: Entry) -> None:
     top = entry.module.partition(".")[0]
     if entry.file and not (folder / entry.file).is_file():
         raise UserError(
             f"The entry {entry.file} is not among the app's files.", hint="Look at entry and include."
         )
-    if top and manifest.kind == "python" and top not in sys.stdlib_module_names:
+    if top and top not in sys.stdlib_module_names:
         places = [folder / place for place in manifest.path]
         if not any((place / top).is_dir() or list(place.glob(f"{top}.*")) for place in places):
             raise UserError(
                 f"The entry's module {top} is not in {', '.join(manifest.path)}.",
                 hint="Look at entry, path and include.",
             )
-    return Prepared(folder, manifest)
+
+
+def _check_content(folder: Path, manifest: Manifest) -> None:
+    """Kinds that would be refused at every start."""
+    file = folder / manifest.entry.file
+    if manifest.kind == "exec" and not os.access(file, os.X_OK):
+        raise UserError(f"{manifest.entry.file} is not executable.", hint=f"chmod +x {manifest.entry.file}")
+    if manifest.kind == "wasi":
+        with open(file, "rb") as module:
+            if module.read(len(WASM_HEADER)) != WASM_HEADER:
+                raise UserError(
+                    f"{manifest.entry.file} is no WebAssembly module.",
+                    hint="Compiled ones (.cwasm) and text (.wat) are not taken: build a core .wasm for WASI.",
+                )
 
 
 def _target(installed: Installed, name: str, entry: str) -> str:
@@ -177,7 +198,8 @@ def _project_manifest(project: Project, support: Support) -> Manifest:
         return Manifest(
             name=project.name,
             version=project.version,
-            entry=Entry.parse(project.entry),
+            entry=Entry.parse(project.entry, project.kind),
+            backend=Entry.parse(project.backend) if project.backend else None,
             kind=project.kind,
             path=path,
             requires_python=join(project.requires_python, support.requires_python),

@@ -2,7 +2,8 @@
 
     [tool.pearrt]
     entry = "package.module:function"    # or a file: "main.py"
-    kind = "python"                      # python | web | wasi | native
+    kind = "python"                      # python | web | wasi | exec
+    backend = "package.server:main"      # the Python part of a web app, if it has one
     name, version, platform              # default: [project] name and version, "any"
     path = ["."]                         # folders that go on sys.path
     include = ["package/**"]             # default: everything; caches are always left out
@@ -24,6 +25,7 @@ from typing import Any
 from pearrt.errors import UserError
 
 _KEYS = (
+    "backend",
     "dependencies",
     "entry",
     "exclude",
@@ -52,6 +54,7 @@ class Project:
     dependencies: tuple[str, ...]
     requires_python: str
     permissions: Mapping[str, Any]
+    backend: str = ""
 
 
 def read_project(text: str) -> Project:
@@ -80,6 +83,7 @@ def read_project(text: str) -> Project:
         dependencies=_dependencies(table, project),
         requires_python=_text(project, "requires-python"),
         permissions=_table(table, "permissions", "tool.pearrt.permissions"),
+        backend=_text(table, "backend"),
     )
 
 

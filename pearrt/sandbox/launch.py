@@ -18,7 +18,9 @@ class Launch:
     storage, created where it is absent. `argv` are the person's arguments, passed on byte for byte
     (`os.fsdecode`d). `env` may hold `PEARRT_APP_…` names only. `channel_fd` is a connected stream socket to
     the daemon, or None. `bytecode` is a folder for the release's compiled modules, one per release and never
-    inside `folder`: `service.prepare` fills it, `run` uses what it finds there.
+    inside `folder`: `service.prepare` fills it, `run` uses what it finds there. `ui_fd` is the app's way
+    to its own page: a socket to listen on where it serves the page itself, a connected one where it is the
+    backend of a `web` app.
     """
 
     app_key: bytes
@@ -30,3 +32,4 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     channel_fd: int | None = None
     bytecode: Path | None = None
+    ui_fd: int | None = None

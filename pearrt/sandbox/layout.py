@@ -23,7 +23,8 @@ from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 
 APP, DATA, BYTECODE = "/app", "/data", "/bytecode"
-CHANNEL_FD = 3
+CHANNEL_FD, UI_FD = 3, 4
+ENGINE = "/engine"  # where a `wasi` app's interpreter finds wasmtime
 SHIM_NAME = "<pearrt>"
 READY, FAILED, GO = b"+", b"-", b"!"  # between the shim and the launcher
 HOSTNAME = "pearrt"
@@ -32,6 +33,8 @@ INSIDE_UID = 1000
 TMP_BYTES = 256 << 20
 SHARED_MEMORY_BYTES = 256 << 20
 OPEN_FILES = 4096
+WASI_ENGINE_BYTES = 256 << 20  # wasmtime's own: it compiles the module at each start
+WASI_FUEL = 1 << 43  # instructions of one run, some hours; a program without end ends there
 # systemd's UIDS-GIDS.md leaves 0x70000000-0x7FFFFFFF to nobody: one stable uid per app when started as root.
 FIRST_APP_UID, APP_UIDS = 0x70000000, 0x08000000
 FEW_UIDS = (40_000, 20_000)  # first and number, in a container with the usual 65,536
@@ -89,9 +92,10 @@ def bubblewrap_arguments(
     file_fds: Mapping[str, int],
     filter_fd: int,
     task: Task,
+    engine: str = "",
 ) -> list[str]:
     """bubblewrap's options. `file_fds` maps paths inside to descriptors of their content, `filter_fd` holds
-    the wider system call filter."""
+    the wider system call filter, `engine` is the folder of wasmtime, "" where it is not needed."""
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     options += ["--hostname", HOSTNAME, "--die-with-parent", "--seccomp", str(filter_fd)]
     if who.outside_uid:
@@ -104,7 +108,9 @@ def bubblewrap_arguments(
     options += ["--proc", "/proc", "--dev", "/dev"]
     for path, size in (("/dev/shm", SHARED_MEMORY_BYTES), ("/tmp", TMP_BYTES)):  # noqa: S108 - inside
         options += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
-    for path in _parents((*host.shown, *(path for _, path in host.links), *file_fds)):
+    made = [*host.shown, *(path for _, path in host.links), *file_fds]
+    made += [f"{ENGINE}/wasmtime"] if engine else []
+    for path in _parents(made):
         options += ["--perms", "0755", "--dir", path]  # bubblewrap alone would make them 0700
     for path in host.shown:
         options += ["--ro-bind", path, path]
@@ -115,6 +121,8 @@ def bubblewrap_arguments(
     for path, fd in file_fds.items():
         options += ["--perms", "0444", "--ro-bind-data", str(fd), path]
     options += ["--ro-bind", str(launch.folder), APP, "--bind", str(launch.data), DATA]
+    if engine:
+        options += ["--ro-bind", engine, f"{ENGINE}/wasmtime"]
     if launch.bytecode is not None:
         bind = "--bind" if task is Task.COMPILE else "--ro-bind-try"
         options += [bind, str(launch.bytecode), BYTECODE]
@@ -156,8 +164,12 @@ def environment(host: Host, launch: Launch, outside: Mapping[str, str]) -> dict[
         "PYTHONPATH": ":".join(search_path(launch)),  # for the interpreters that the app starts itself
         "MALLOC_ARENA_MAX": "2",
     }
+    if launch.manifest.kind in ("exec", "wasi"):
+        env = {name: value for name, value in env.items() if not name.startswith("PYTHON")}
     if launch.channel_fd is not None:
         env["PEARRT_CHANNEL_FD"] = str(CHANNEL_FD)
+    if launch.ui_fd is not None:
+        env["PEARRT_PAGE_FD" if launch.manifest.kind == "web" else "PEARRT_UI_FD"] = str(UI_FD)
     for name in _PASSED_ON:
         if _HARMLESS.fullmatch(outside.get(name, "")):
             env[name] = outside[name]
@@ -176,16 +188,22 @@ def search_path(launch: Launch) -> list[str]:
 def landlock_rules(host: Host, task: Task) -> list[tuple[str, str]]:
     """(path inside, kind of access); `/` itself is not among them."""
     rules = [(path, "run") for path in host.shown] + [(APP, "run"), ("/etc", "read"), ("/proc", "read")]
+    rules.append((ENGINE, "read"))  # where there is one
     writable = [(path, "write") for path in (DATA, "/tmp", "/dev/shm")]  # noqa: S108 - inside
     return [*rules, *writable, ("/dev", "device"), (BYTECODE, "write" if task is Task.COMPILE else "read")]
 
 
-def limits(permissions: Permissions) -> list[tuple[int, int]]:
-    """rlimits. A core limit of 1 also keeps a machine's crash collector away, where 0 would not (core(5))."""
+def limits(permissions: Permissions, kind: str = "python") -> list[tuple[int, int]]:
+    """rlimits. A core limit of 1 also keeps a machine's crash collector away, where 0 would not (core(5)).
+
+    `wasi`: the engine reserves addresses for its guard pages, and has memory of its own to compile in; the
+    guest's is bounded by the engine (`guest_bytes`).
+    """
+    engine = WASI_ENGINE_BYTES if kind == "wasi" else 0
     return [
         (_LIMIT_CORE, 1),
-        (_LIMIT_DATA, permissions.memory_bytes),
-        (_LIMIT_SPACE, permissions.memory_bytes * 2 + (4 << 30)),
+        (_LIMIT_DATA, permissions.memory_bytes + engine),
+        (_LIMIT_SPACE, permissions.memory_bytes * 2 + (4 << 30) + engine * 32),
         (_LIMIT_FILE_SIZE, permissions.storage_bytes),
         (_LIMIT_PROCESSES, permissions.processes),
         (_LIMIT_FILES, OPEN_FILES),
@@ -206,15 +224,17 @@ def shim_settings(
     task: Task,
 ) -> dict[str, Any]:
     """What `shim.main` reads; plain values that `marshal` can carry."""
-    entry = launch.manifest.entry
+    manifest = launch.manifest
+    entry = manifest.backend or manifest.entry
     return {
         "uid": who.outside_uid,
         "gid": who.outside_uid,
-        "limits": limits(launch.permissions),
+        "kind": manifest.kind,
+        "limits": limits(launch.permissions, manifest.kind),
         "landlock": landlock_rules(host, task) if landlock else [],
         "filter": call_filter,
         "status_fd": status_fd,
-        "channel_fd": launch.channel_fd,
+        "fds": {CHANNEL_FD: launch.channel_fd, UI_FD: launch.ui_fd},
         "signals": signals,
         "ready": READY,
         "failed": FAILED,
@@ -226,5 +246,8 @@ def shim_settings(
         "processors": launch.permissions.processors,
         "argv": [launch.manifest.name, *entry.arguments, *launch.argv],
         "entry": {"module": entry.module, "function": entry.function, "file": entry.file},
+        "engine": ENGINE,
+        "fuel": WASI_FUEL,
+        "guest_bytes": launch.permissions.memory_bytes,
         "task": str(task),
     }

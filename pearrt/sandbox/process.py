@@ -29,7 +29,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from pearrt.errors import SandboxError
+from pearrt.errors import SandboxError, Unsupported
 from pearrt.sandbox import host as hosts
 from pearrt.sandbox import layout, seccomp
 from pearrt.sandbox.cgroup import Group
@@ -39,6 +39,7 @@ from pearrt.sandbox.storage import Meter
 from pearrt.sandbox.supervise import PASSED_SIGNALS, Watch, signals_held, terminal_kept
 
 SHIM = Path(__file__).with_name("shim.py")  # read, not imported: its imports would cost the launcher too
+WASI = Path(__file__).with_name("wasi.py")
 START_TIMEOUT_S = 30.0
 _UCRED = struct.Struct("=iII")
 
@@ -62,6 +63,8 @@ class Sandbox:
         self.who = identity(launch.app_key)
         self.layers = layers
         self.task = task
+        self.serving = launch.ui_fd is not None and launch.manifest.kind != "web"
+        self.engine = wasmtime_folder() if task is Task.RUN and launch.manifest.kind == "wasi" else ""
         self.output = output
         self.timeout_s = timeout_s
 
@@ -113,23 +116,20 @@ class Sandbox:
         fds: list[int] = []
         try:
             files = {path: _memory_file(data, fds) for path, data in layout.etc_files(self.who).items()}
-            filter_fd = _memory_file(seccomp.build(self.host.machine, setting_up=True), fds)
+            wide = seccomp.build(self.host.machine, setting_up=True, serving=self.serving)
+            filter_fd = _memory_file(wide, fds)
             options = layout.bubblewrap_arguments(
                 self.host, self.launch, self.who,
                 no_new_namespaces="disable-userns" in self.layers, file_fds=files, filter_fd=filter_fd,
-                task=self.task,
+                task=self.task, engine=self.engine,
             )  # fmt: skip
             options_fd = _memory_file(b"\0".join(os.fsencode(option) for option in options) + b"\0", fds)
-            settings_fd = _memory_file(marshal.dumps((_shim_code(), self._settings(status.fileno()))), fds)
-            passed = [
-                *fds,
-                status.fileno(),
-                *([] if self.launch.channel_fd is None else [self.launch.channel_fd]),
-            ]
+            settings_fd = _memory_file(marshal.dumps((_code_of(SHIM), self._settings(status.fileno()))), fds)
+            given = [fd for fd in (self.launch.channel_fd, self.launch.ui_fd) if fd is not None]
             return subprocess.Popen(
                 self._command(options_fd, settings_fd),
                 env=layout.environment(self.host, self.launch, os.environ),
-                pass_fds=passed,
+                pass_fds=[*fds, status.fileno(), *given],
                 cwd="/",
                 stdin=subprocess.DEVNULL if self.output is not None else None,
                 stdout=self.output,
@@ -154,11 +154,13 @@ class Sandbox:
         ]  # fmt: skip
 
     def _settings(self, status_fd: int) -> dict[str, Any]:
-        return layout.shim_settings(
+        settings = layout.shim_settings(
             self.host, self.launch, self.who,
-            call_filter=seccomp.build(self.host.machine), landlock="landlock" in self.layers,
+            call_filter=seccomp.build(self.host.machine, serving=self.serving),
+            landlock="landlock" in self.layers,
             status_fd=status_fd, signals=[int(number) for number in PASSED_SIGNALS], task=self.task,
         )  # fmt: skip
+        return settings | {"runner": _code_of(WASI)} if self.engine else settings
 
 
 def with_compiled(launch: Launch) -> Launch:
@@ -178,11 +180,24 @@ def identity(app_key: bytes) -> layout.Identity:
     return layout.identity_of(app_key, as_root=os.geteuid() == 0, uids=hosts.inspect().uids)
 
 
-def _shim_code() -> CodeType:
-    """The shim compiled: from the package's bytecode cache where there is one. Its name says nothing of where
-    it lies on this machine."""
-    loader = importlib.machinery.SourceFileLoader("shim", str(SHIM))
-    code = loader.get_code("shim")
+def wasmtime_folder() -> str:
+    """Where this interpreter finds wasmtime. It is not imported here. Raises Unsupported."""
+    from importlib.util import find_spec
+
+    spec = find_spec("wasmtime")
+    if spec is None or not spec.submodule_search_locations:
+        raise Unsupported(
+            "Apps of kind wasi need wasmtime, and this Python has none.",
+            hint=f"{sys.executable} -m pip install 'pearrt[wasi]'",
+        )
+    return os.path.realpath(spec.submodule_search_locations[0])
+
+
+def _code_of(source: Path) -> CodeType:
+    """What runs inside, compiled: from the package's bytecode cache where there is one. Its name says nothing
+    of where it lies on this machine."""
+    loader = importlib.machinery.SourceFileLoader(source.stem, str(source))
+    code = loader.get_code(source.stem)
     assert code is not None
     return _renamed(code)
 

@@ -7,6 +7,9 @@ What the program does, in this order:
     REFUSED                                        EPERM
     all else, also calls this table does not know  ENOSYS
 
+An app that serves its own page also gets SERVING: it inherits the one socket that it may listen on, and can
+make no other.
+
 There are two: bubblewrap installs a wider one, under which its own process 1 stays and the shim starts; the
 shim adds the narrow one, under which the app runs. The kernel takes the stricter verdict of both.
 
@@ -114,11 +117,12 @@ def _checks() -> dict[str, list[Instruction]]:
     }
 
 
-@lru_cache(maxsize=4)
-def build(machine: str, *, setting_up: bool = False) -> bytes:
+@lru_cache(maxsize=8)
+def build(machine: str, *, setting_up: bool = False, serving: bool = False) -> bytes:
     """The filter as an array of `struct sock_filter`. With `setting_up` the wider one that bubblewrap
     installs: it holds for the sandbox's first process and lets the shim close its doors, then the narrow one
-    is added. Raises Unsupported for other machines than the two known.
+    is added. `serving` is for an app with an inherited listening socket. Raises Unsupported for other
+    machines than the two known.
     """
     if machine not in _AUDIT_ARCH:
         raise Unsupported(
@@ -135,6 +139,7 @@ def build(machine: str, *, setting_up: bool = False) -> bytes:
     if machine == "x86_64":
         program += [(_JGE, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
     passing = set(syscalls.allowed(machine)) | (syscalls.SETTING_UP if setting_up else set())
+    passing |= syscalls.SERVING & known.keys() if serving else set()
     for name in sorted(passing, key=known.__getitem__):
         program += [(_JEQ, 0, 1, known[name]), (_RETURN, 0, 0, _ALLOW)]
     for name, block in _checks().items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pearrt.errors import Denied, SandboxError, Unsupported
+from pearrt.sandbox import kinds
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.probe import forget, probe
 from pearrt.sandbox.process import Sandbox, with_compiled
@@ -22,13 +23,11 @@ def run(launch: Launch, *, runtime: Path | None = None) -> int:
     `runtime` is where the probe's outcome is cached. Raises Unsupported where this machine cannot contain the
     app, SandboxError where the sandbox could not be set up.
     """
-    if launch.manifest.kind != "python":
-        raise Unsupported(
-            f"Apps of kind {launch.manifest.kind} cannot be run by this version.", hint="Update pearrt."
-        )
     report = probe(runtime=runtime)
     if not report.tier.contains:
         raise refusal(report)
+    if fault := kinds.fault(launch.manifest, launch.permissions, report.tier):
+        raise fault
     try:
         return Sandbox(with_compiled(launch), report.held).run()
     except SandboxError as e:

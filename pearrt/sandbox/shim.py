@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import stat
@@ -33,7 +34,6 @@ else:
     import _signal as signal
 
 SETUP_EXIT_CODE = 125
-CHANNEL_FD = 3
 
 _PR_SET_DUMPABLE, _PR_GET_SECCOMP, _PR_SET_SECCOMP, _PR_GET_NO_NEW_PRIVS = 4, 21, 22, 39
 _PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 24, 47
@@ -88,13 +88,14 @@ def close_doors(settings: dict[str, Any]) -> None:
 
 
 def _whitelist_descriptors(settings: dict[str, Any]) -> None:
-    """Leaves 0, 1, 2, the status pipe and, as descriptor 3, the channel."""
-    keep = {0, 1, 2, settings["status_fd"]}
-    if settings["channel_fd"] is not None:
-        if settings["status_fd"] == CHANNEL_FD:
-            settings["status_fd"] = os.dup(CHANNEL_FD)
-        os.dup2(settings["channel_fd"], CHANNEL_FD, inheritable=True)
-        keep = {0, 1, 2, CHANNEL_FD, settings["status_fd"]}
+    """Leaves 0, 1, 2, the status pipe, and under their known numbers what the app is given (`fds`)."""
+    given = {number: fd for number, fd in settings["fds"].items() if fd is not None}
+    above = max(given, default=2) + 1  # first out of each other's way, then to their places
+    given = {number: fcntl.fcntl(fd, fcntl.F_DUPFD, above) for number, fd in given.items()}
+    settings["status_fd"] = fcntl.fcntl(settings["status_fd"], fcntl.F_DUPFD, above)
+    for number, fd in given.items():
+        os.dup2(fd, number, inheritable=True)
+    keep = {0, 1, 2, *given, settings["status_fd"]}
     os.set_inheritable(settings["status_fd"], False)
     for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
         if fd not in keep:
@@ -107,11 +108,11 @@ def _whitelist_descriptors(settings: dict[str, Any]) -> None:
 
 
 def _neutralise(fd: int) -> None:
-    """A closed standard descriptor, or one that leads out (a folder, a socket that is no stream), becomes
-    /dev/null."""
+    """A closed standard descriptor, or one that leads out (a folder, a socket that is no connected stream),
+    becomes /dev/null."""
     try:
         mode = os.fstat(fd).st_mode
-        bad = stat.S_ISDIR(mode) or (stat.S_ISSOCK(mode) and _socket_type(fd) != _SOCK_STREAM)
+        bad = stat.S_ISDIR(mode) or (stat.S_ISSOCK(mode) and not _is_connected_stream(fd))
     except OSError:
         bad = True
     if bad:
@@ -145,10 +146,12 @@ def _share_processors(number: int) -> None:
         os.sched_setaffinity(0, {(available * 2)[first + i] for i in range(number)})
 
 
-def _socket_type(fd: int) -> int:
+def _is_connected_stream(fd: int) -> bool:
+    """Anything else could be listened on, or sent from to an address."""
     kind, size = ctypes.c_int(), ctypes.c_uint(4)
     _libc.getsockopt(fd, _SOL_SOCKET, _SO_TYPE, ctypes.byref(kind), ctypes.byref(size))
-    return kind.value
+    name, length = ctypes.create_string_buffer(128), ctypes.c_uint(128)
+    return kind.value == _SOCK_STREAM and _libc.getpeername(fd, name, ctypes.byref(length)) == 0
 
 
 def _limit(number: int, limit: int) -> None:
@@ -395,6 +398,10 @@ def main(settings: dict[str, Any]) -> None:
 
 
 def _run(settings: dict[str, Any]) -> None:
+    if settings["kind"] == "exec":
+        _execute(settings)
+    if settings["kind"] == "wasi":
+        _run_guest(settings)
     _prepare_interpreter(settings)
     module, entry = _main_module(settings), settings["entry"]
     if entry["file"]:
@@ -403,6 +410,23 @@ def _run(settings: dict[str, Any]) -> None:
         _run_function(entry["module"], entry["function"])
     else:
         _run_module(entry["module"], module)
+
+
+def _execute(settings: dict[str, Any]) -> NoReturn:
+    """Becomes the app's own program; what holds this process holds that one."""
+    program = f"{settings['folder']}/{settings['entry']['file']}"
+    try:
+        os.execv(program, settings["argv"])  # noqa: S606
+    except OSError as e:
+        raise SystemExit(f"The app's program does not start: {e.strerror}.") from None
+
+
+def _run_guest(settings: dict[str, Any]) -> NoReturn:
+    """A WebAssembly module; `wasi.py` came with the settings, compiled."""
+    runner: dict[str, Any] = {"__name__": "wasi"}
+    exec(settings["runner"], runner)  # noqa: S102
+    sys.path[:0] = [settings["engine"]]
+    sys.exit(runner["run"](settings))
 
 
 def _fail(settings: dict[str, Any], text: str) -> NoReturn:

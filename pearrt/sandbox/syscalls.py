@@ -117,6 +117,9 @@ setresgid setresuid
 """
 )
 
+# For an app that was given a listening socket. Without `socket` and `bind` there is no other to use them on.
+SERVING = _names("accept accept4 listen")
+
 # Nothing breaks when these pretend to be missing: libc falls back to clone, to a file in /dev/shm and so on.
 ABSENT = frozenset(
     [

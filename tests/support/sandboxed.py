@@ -85,7 +85,7 @@ class AppFolder:
         plain: dict[str, Any] = {
             "folder": str(self.app), "data": str(self.data), "runtime": str(self.runtime), "entry": "main.py",
             "argv": [], "env": {}, "path": ["."], "permissions": {}, "channel_fd": None, "name": "app",
-            "bytecode": None, "prepare": False, "without": [],
+            "bytecode": None, "prepare": False, "without": [], "kind": "python", "ui_fd": None,
         }  # fmt: skip
         return json.dumps(plain | changes)
 
@@ -122,14 +122,15 @@ def launch(spec: dict[str, Any]) -> int:
     from pearrt.sandbox.process import Sandbox
 
     manifest = Manifest(
-        name=spec["name"], version="1", entry=Entry.parse(spec["entry"]), path=tuple(spec["path"]),
-        permissions=spec["permissions"],
+        name=spec["name"], version="1", entry=Entry.parse(spec["entry"], spec["kind"]),
+        path=tuple(spec["path"]), permissions=spec["permissions"], kind=spec["kind"],
     )  # fmt: skip
     try:
         told = service.Launch(
             app_key=bytes(32), manifest=manifest, folder=Path(spec["folder"]), data=Path(spec["data"]),
             permissions=Permissions.parse(spec["permissions"]), argv=tuple(spec["argv"]), env=spec["env"],
-            channel_fd=spec["channel_fd"], bytecode=Path(spec["bytecode"]) if spec["bytecode"] else None,
+            channel_fd=spec["channel_fd"], ui_fd=spec["ui_fd"],
+            bytecode=Path(spec["bytecode"]) if spec["bytecode"] else None,
         )  # fmt: skip
         if spec["prepare"]:
             return 0 if service.prepare(told, runtime=Path(spec["runtime"])) else 1

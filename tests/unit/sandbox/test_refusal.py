@@ -11,13 +11,15 @@ import pytest
 
 from pearrt.errors import Denied, Unsupported
 from pearrt.sandbox import service
+from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.report import Layer, Report, Tier
 
 FIX = "apt install bubblewrap"
 
 
-def _launch(kind: str = "python") -> Any:
-    return SimpleNamespace(manifest=SimpleNamespace(kind=kind))
+def _launch(kind: str = "python", **permissions: bool) -> Any:
+    manifest = SimpleNamespace(kind=kind, name="app", backend=None)
+    return SimpleNamespace(manifest=manifest, permissions=Permissions(**permissions))
 
 
 def _never(*_: object, **__: object) -> NoReturn:
@@ -47,11 +49,19 @@ def test_an_app_is_refused_where_nothing_contains_it(monkeypatch: pytest.MonkeyP
     assert caught.value.hint == FIX
 
 
-@pytest.mark.parametrize("kind", ["native", "wasi", "web"])
-def test_an_app_of_a_kind_without_a_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_an_app_of_a_kind_without_a_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native programs where Landlock is missing; pages, which the browser contains, are not started."""
+    _machine(monkeypatch, Tier.C)
+    with pytest.raises(Unsupported, match="tier C"):
+        service.run(_launch("exec", run_native=True))
+    with pytest.raises(Unsupported, match="web"):
+        service.run(_launch("web"))
+
+
+def test_a_native_program_that_does_not_say_so_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _machine(monkeypatch, Tier.A)
-    with pytest.raises(Unsupported, match=kind):
-        service.run(_launch(kind))
+    with pytest.raises(Denied, match=r"native program"):
+        service.run(_launch("exec"))
 
 
 @pytest.mark.parametrize("tier", [tier for tier in Tier if tier.contains])

@@ -1,0 +1,45 @@
+"""Which kinds of app may start where. Pure.
+
+    kind      what runs                                       contained by
+    python    the interpreter with the app's modules          the sandbox, tiers A to C
+    wasi      the interpreter with wasmtime and a module      the sandbox, tiers A to C, and the engine
+    exec      a native program of the app's                   the sandbox, tiers A and B, and `run.native`
+    web       pages; with a backend, as `python` beside them  the browser; the backend by the sandbox
+
+Linux has the sandbox of `layout.py`. macOS has one that is weaker and was never tried on a machine of its own
+(`macos.py`): tier C at best, so no `exec`. Windows has none that holds: pages without a backend need none,
+and nothing else is started there.
+"""
+
+from __future__ import annotations
+
+from pearrt.bundle.manifest import Manifest
+from pearrt.errors import Denied, SandboxError, Unsupported
+from pearrt.sandbox.policy import Permissions
+from pearrt.sandbox.report import Tier
+
+NATIVE_TIERS = (Tier.A, Tier.B)
+
+
+def needs_sandbox(manifest: Manifest) -> bool:
+    """Whether anything of the app runs outside of the browser."""
+    return manifest.kind != "web" or manifest.backend is not None
+
+
+def fault(manifest: Manifest, permissions: Permissions, tier: Tier) -> SandboxError | None:
+    """Why an app of this kind does not start on a machine of this tier, which contains others."""
+    if not needs_sandbox(manifest):
+        return Unsupported(f"{manifest.name} is of kind web and has nothing to run outside of the browser.")
+    if manifest.kind != "exec":
+        return None
+    if not permissions.run_native:
+        return Denied(
+            f"{manifest.name} is a native program and does not ask for that.",
+            hint="Its publisher must ask for the permission `run.native`.",
+        )
+    if tier not in NATIVE_TIERS:
+        return Unsupported(
+            f"Native programs run on tiers A and B; this machine is on tier {tier}.",
+            hint="`pearrt doctor` says which layer is missing and how to get it.",
+        )
+    return None
