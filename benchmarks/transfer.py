@@ -3,6 +3,8 @@
     python benchmarks/transfer.py file [--mib 512] [--runs 3]      one incompressible file
     python benchmarks/transfer.py tree FOLDER [--runs 3]           an app tree of many files
 
+Beside them stands the floor: the same cipher, hash and files with nothing around them (floor.py).
+
 `pearrt` counts from the request at the peer's local API until every block is verified and in its store
 (file), or until the app is unpacked, verified, durable and ready to run (tree). libtorrent
 counts from adding
@@ -134,6 +136,21 @@ class Curl:
         return {"seconds": time.perf_counter() - started}
 
 
+class Floor:
+    """Each round the bare loop of floor.py."""
+
+    def __init__(self, root: Path, file: Path) -> None:
+        self.root, self.file, self.rounds = root, file, 0
+
+    def fetch(self) -> dict[str, Any]:
+        self.rounds += 1
+        target = self.root / f"floor{self.rounds}"
+        warm_up()
+        command = [sys.executable, str(HERE / "floor.py"), str(self.file), str(target)]
+        found: dict[str, Any] = json.loads(subprocess.check_output(command))
+        return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="One seeder, one peer, beside libtorrent and nginx + curl.")
     parser.add_argument("kind", choices=["file", "tree"])
@@ -173,6 +190,7 @@ def measure(args: argparse.Namespace, root: Path) -> dict[str, Any]:
             kinds["pearrt, installed"] = lambda: pearrt.fetch(install=True)
             curl = Curl(root, content / "data.bin", cleanup)
             kinds["nginx + curl"] = curl.fetch
+            kinds["the floor"] = Floor(root, content / "data.bin").fetch
         kinds["libtorrent, v1"] = first.fetch
         kinds["libtorrent, v2"] = second.fetch
         rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
