@@ -97,6 +97,11 @@ class Home:
         return self.data / "publishing"
 
     @property
+    def ceremonies(self) -> Path:
+        """One folder per app: requests drafted and reviewed here, heartbeat keys that wait for a root."""
+        return self.data / "ceremonies"
+
+    @property
     def identity(self) -> Path:
         """This peer's Ed25519 seed and its remembered port."""
         return self.data / "identity.json"

@@ -31,10 +31,15 @@ class Heartbeat:
     def beat(
         self, roots: Sequence[bytes], targets: bytes, now: float, previous: MetadataSet | None = None
     ) -> MetadataSet:
-        """The set that says "this is current", with versions after those of `previous`."""
+        """The set that says "this is current", with versions after those that this key gave `previous`.
+
+        What another heartbeat signed binds nobody once a root names this one, however high its versions are.
+        """
         root = Root.read(Envelope.parse("root", roots[-1]))
         snapshot = self._snapshot(root, targets, previous)
-        last = Timestamp.read(Envelope.parse("timestamp", previous.timestamp)).version if previous else 0
+        last = 0
+        if previous and self._signed(old := Envelope.parse("timestamp", previous.timestamp)):
+            last = Timestamp.read(old).version
         # Seconds, so that a publisher who lost some state never signs two timestamps of one version.
         version = max(last + 1, int(now))
         timestamp = payload(
@@ -52,18 +57,19 @@ class Heartbeat:
         return MetadataSet(tuple(roots), self._seal(timestamp), snapshot, targets)
 
     def _snapshot(self, root: Root, targets: bytes, previous: MetadataSet | None) -> bytes:
-        """The previous one while it names these targets and its signer is still the root's, else the next."""
-        if previous is None:
-            version = 1
-        else:
-            old = Snapshot.read(Envelope.parse("snapshot", previous.snapshot))
-            keyid = key_id(ed25519.public_key(self.seed))
-            if old.targets.digest == sha256(targets) and keyid in old.envelope.signatures:
+        """The previous one while it names these targets and this key signed it, else the next."""
+        version = 1
+        if previous and self._signed(envelope := Envelope.parse("snapshot", previous.snapshot)):
+            old = Snapshot.read(envelope)
+            if old.targets.digest == sha256(targets):
                 return previous.snapshot
             version = old.version + 1
         meta = {"targets.json": _meta(Targets.read(Envelope.parse("targets", targets)).version, targets)}
         # The timestamp alone says how long things hold: an unchanged snapshot need not travel again.
         return self._seal(payload("snapshot", root.app_id, version, NEVER, meta=meta))
+
+    def _signed(self, envelope: Envelope) -> bool:
+        return key_id(ed25519.public_key(self.seed)) in envelope.signatures
 
     def _seal(self, signed: bytes) -> bytes:
         return seal(signed, {key_id(ed25519.public_key(self.seed)): ed25519.sign(self.seed, signed)})

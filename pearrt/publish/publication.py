@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
 from pearrt.publish.rotation import Rotation
 from pearrt.store.lock import ProcessLock
 from pearrt.trust.app import TrustedApp
-from pearrt.trust.metadata import Signed, key_id
+from pearrt.trust.metadata import Root, Signed, key_id
 from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
 
 METADATA = "metadata.benc"
@@ -67,13 +68,20 @@ class Publication:
         root = combine(new.root, root_signatures)
         targets = combine(new.targets, targets_signatures)
         trusted = TrustedApp.first(new.app_key, heartbeat.beat([root], targets, now), now)
-        folder = publishing / encode_key(new.app_key)
+        return cls.begin(publishing, trusted, heartbeat)
+
+    @classmethod
+    def begin(cls, publishing: Path, trusted: TrustedApp, heartbeat: Heartbeat) -> Publication:
+        """Makes the app's folder out of verified metadata that `heartbeat` confirmed, in one step. Raises
+        UserError."""
+        folder = publishing / encode_key(trusted.app_key)
         if folder.exists():
             raise UserError(f"{folder} exists already.")
         publishing.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = publishing / f".new-{secrets.token_hex(8)}"
+        draft = publishing / f".new-{folder.name}"
+        shutil.rmtree(draft, ignore_errors=True)  # of an attempt that was killed
         draft.mkdir(mode=0o700)
-        _write_heartbeat(draft, heartbeat)
+        write_heartbeat(draft, heartbeat)
         write_file(draft / METADATA, trusted.metadata.encode())
         draft.rename(folder)
         sync_folder(publishing)
@@ -91,7 +99,7 @@ class Publication:
             ) from e
         except (PearrtError, OSError) as e:
             raise Corrupt(f"{folder / METADATA} is damaged: {e}", hint="Restore it from a backup.") from e
-        return cls(folder, trusted, _read_heartbeat(folder, trusted))
+        return cls(folder, trusted, read_heartbeat(trusted.root, folder))
 
     def commit(self, draft: Draft, signatures: Iterable[Signature], now: float) -> Publication:
         """Publishes a release: checked as everyone else will check it, then written atomically.
@@ -99,11 +107,7 @@ class Publication:
         Raises ThresholdNotMet with the names of the missing, BadSignature, or UserError where another release
         was published since the draft was made.
         """
-        blob = combine(draft, signatures)
-        with self._locked():
-            current = self._reopened()
-            _check_next(current.trusted.targets, draft)
-            return current._replace(current.metadata.roots, blob, now)
+        return self.commit_signed([draft], {draft.role: combine(draft, signatures)}, now)
 
     def commit_rotation(
         self,
@@ -115,16 +119,34 @@ class Publication:
     ) -> Publication:
         """Hands the app over to the rotation's signers and heartbeat. Raises as `commit` does."""
         root, targets = combine(rotation.root, root_signatures), combine(rotation.targets, targets_signatures)
+        blobs = {"root": root, "targets": targets}
+        return self.commit_signed([rotation.root, rotation.targets], blobs, now, heartbeat=heartbeat)
+
+    def commit_signed(
+        self,
+        drafts: Sequence[Draft],
+        blobs: Mapping[str, bytes],
+        now: float,
+        *,
+        heartbeat: Heartbeat | None = None,
+    ) -> Publication:
+        """Publishes the signed blobs of `drafts`, all at once; `heartbeat` where a root names another one.
+
+        Raises as `commit` does, and leaves everything as it was.
+        """
         with self._locked():
             current = self._reopened()
-            _check_next(current.trusted.root, rotation.root)
-            _check_next(current.trusted.targets, rotation.targets)
-            _write_heartbeat(self.folder, heartbeat)
-            handed_over = Publication(self.folder, current.trusted, heartbeat)
-            known = current.metadata.roots[: rotation.root.version - 1]
-            made = handed_over._replace((*known, root), targets, now)
-            if heartbeat.seed != current.heartbeat.seed:
-                _heartbeat_file(self.folder, current.heartbeat).unlink(missing_ok=True)
+            for draft in drafts:
+                _check_next(current.trusted.root if draft.role == "root" else current.trusted.targets, draft)
+            roots, beating = current.metadata.roots, heartbeat or current.heartbeat
+            if "root" in blobs:
+                (version,) = [draft.version for draft in drafts if draft.role == "root"]
+                roots = (*roots[: version - 1], blobs["root"])
+                write_heartbeat(self.folder, beating)
+            taken = Publication(self.folder, current.trusted, beating)
+            made = taken._replace(roots, blobs["targets"], now)
+            if beating.seed != current.heartbeat.seed:
+                heartbeat_file(self.folder, current.heartbeat).unlink(missing_ok=True)
             return made
 
     def refresh(self, now: float) -> Publication:
@@ -203,18 +225,20 @@ def _read(path: Path, max_bytes: int) -> bytes:
     return data
 
 
-def _heartbeat_file(folder: Path, heartbeat: Heartbeat) -> Path:
+def heartbeat_file(folder: Path, heartbeat: Heartbeat) -> Path:
+    """Where this heartbeat's key lies, or will lie."""
     return folder / f"heartbeat-{key_id(ed25519.public_key(heartbeat.seed))[:16]}.json"
 
 
-def _write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:
+def write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:
+    """Keeps the key in `folder`, durable on return."""
     fields = {"seed": heartbeat.seed.hex(), "period_s": heartbeat.period_s}
-    write_file(_heartbeat_file(folder, heartbeat), json.dumps(fields).encode() + b"\n")
+    write_file(heartbeat_file(folder, heartbeat), json.dumps(fields).encode() + b"\n")
 
 
-def _read_heartbeat(folder: Path, trusted: TrustedApp) -> Heartbeat:
+def read_heartbeat(root: Root, folder: Path) -> Heartbeat:
     """The heartbeat whose key the root names. Raises Corrupt where none is there."""
-    for keyid in trusted.root.authorities["timestamp"].signers:
+    for keyid in root.authorities["timestamp"].signers:
         path = folder / f"heartbeat-{keyid[:16]}.json"
         try:
             fields = json.loads(_read(path, MAX_HEARTBEAT_FILE_BYTES))

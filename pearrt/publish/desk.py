@@ -1,0 +1,112 @@
+"""What this machine remembers of ceremonies: requests it drafted, reviews its person made, keys in waiting.
+
+    <ceremonies>/<55-letter key>/<request digest>.request    drafted or committed here; answers are added
+                                 <request digest>.reviewed   {"fingerprint", "at"}: these very bytes were reviewed
+                                 heartbeat-<key id>.json     a heartbeat key that no committed root names yet
+
+Every file is replaced in one step. Only what a person did on this machine counts as reviewed here: a review
+does not travel with a request.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pearrt.atomic import write_file
+from pearrt.crypto import ed25519
+from pearrt.errors import Corrupt, PearrtError, UserError
+from pearrt.link import encode_key
+from pearrt.publish.heartbeat import Heartbeat
+from pearrt.publish.publication import heartbeat_file, read_heartbeat, write_heartbeat
+from pearrt.publish.request import MAX_REQUEST_BYTES, Request
+from pearrt.trust.metadata import Root, key_id
+
+MAX_REVIEW_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One app's ceremonies on this machine."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, ceremonies: Path, app_key: bytes) -> Desk:
+        return cls(ceremonies / encode_key(app_key))
+
+    def keep(self, request: Request) -> None:
+        """Remembers a request with its answers."""
+        write_file(self._file(request, "request"), request.encode())
+
+    def requests(self) -> list[Request]:
+        """All that is remembered, in order of their digests; what is damaged is left out."""
+        found = []
+        for path in sorted(self.folder.glob("*.request")) if self.folder.is_dir() else []:
+            try:
+                found.append(Request.decode(read_bounded(path, MAX_REQUEST_BYTES)))
+            except PearrtError:
+                continue  # a copy only: whoever has the file has the request
+        return found
+
+    def forget(self, request: Request) -> None:
+        """Drops a request and its review, once it is committed or out of date."""
+        for kind in ("request", "reviewed"):
+            self._file(request, kind).unlink(missing_ok=True)
+
+    def reviewed(self, request: Request, words: str, now: float) -> None:
+        """Records that the person saw a full review of this request."""
+        record = {"fingerprint": words, "at": int(now)}
+        write_file(self._file(request, "reviewed"), json.dumps(record).encode() + b"\n")
+
+    def review_of(self, request: Request) -> str | None:
+        """The fingerprint under which this very request was reviewed here, if it was. Raises Corrupt."""
+        path = self.folder / f"{request.digest.hex()}.reviewed"
+        if not path.exists():
+            return None
+        try:
+            words = json.loads(read_bounded(path, MAX_REVIEW_BYTES))["fingerprint"]
+        except (ValueError, KeyError, TypeError) as e:
+            raise Corrupt(f"{path} is damaged.", hint="Review the request again.") from e
+        return str(words)
+
+    def keep_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Keeps a new heartbeat key until a root that names it is committed."""
+        self._prepare()
+        write_heartbeat(self.folder, heartbeat)
+
+    def heartbeat_for(self, root: Root) -> Heartbeat | None:
+        """The waiting key that this root names, if it lies here. Raises Corrupt where it is damaged."""
+        waiting = {f"heartbeat-{keyid[:16]}.json" for keyid in root.authorities["timestamp"].signers}
+        if not any((self.folder / name).is_file() for name in waiting):
+            return None
+        return read_heartbeat(root, self.folder)
+
+    def forget_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Drops the waiting key, once it lies with the publication."""
+        heartbeat_file(self.folder, heartbeat).unlink(missing_ok=True)
+
+    def _file(self, request: Request, kind: str) -> Path:
+        self._prepare()
+        return self.folder / f"{request.digest.hex()}.{kind}"
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """A file from anywhere, of at most `max_bytes`. Raises UserError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as e:
+        raise UserError(f"Cannot read {path}: {e.strerror}.") from e
+    if len(data) > max_bytes:
+        raise UserError(f"{path} is too large for what it should be: more than {max_bytes >> 10} KiB.")
+    return data
+
+
+def names_heartbeat(root: Root, heartbeat: Heartbeat) -> bool:
+    """Whether the root lets this key confirm releases."""
+    return key_id(ed25519.public_key(heartbeat.seed)) in root.authorities["timestamp"].signers

@@ -1,0 +1,186 @@
+"""A request: one small file with everything that signers need to know what they sign.
+
+    pearrt-request-v1 <hex SHA-256 of the rest> LF
+    bencode of {"answers": [bytes, …], "app": 32 bytes, "drafts": [[role, canonical signed bytes], …],
+                "metadata": the encoded metadata set that the drafts follow; empty for a new app}
+
+- `drafts` are `targets` for a release or a revocation, `root` and `targets` for new signers or a new app.
+  Each is the next version of what `metadata` holds, for the same app.
+- `metadata` is verified from root 1 on, which the app's key names: whoever writes a request cannot invent the
+  release before it, or signers.
+- `answers` are what was collected so far; they do not change what the request is.
+- A request is known by its digest, which covers the app and the drafts and so all that is signed.
+
+Nothing in a file is believed before it was checked here; a file of more than MAX_REQUEST_BYTES is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pearrt.codec import bencode
+from pearrt.crypto.hashes import DIGEST_BYTES, sha256, tagged
+from pearrt.errors import DigestMismatch, LimitExceeded, ProtocolViolation, TrustError, UserError
+from pearrt.link import encode_key
+from pearrt.publish.answer import MAX_ANSWERS, Answer
+from pearrt.publish.draft import Draft
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.envelope import Envelope, seal
+from pearrt.trust.metadata import Authority, Root, Targets
+from pearrt.trust.metadata_set import MetadataSet
+from pearrt.trust.root_chain import app_key_of
+
+MAGIC = b"pearrt-request-v1 "
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+ORDERS = (("targets",), ("root", "targets"))
+_TAG = "pearrt-request-v1"
+_HEAD_BYTES = len(MAGIC) + 2 * DIGEST_BYTES + 1
+_FIELDS = {b"answers", b"app", b"drafts", b"metadata"}
+HINT = "Ask for the file again, as an attachment or on a disk."
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A checked request. `base` is what the drafts follow, None for a new app; `answers` are not verified."""
+
+    app_key: bytes
+    base: TrustedApp | None
+    drafts: tuple[Draft, ...]
+    answers: tuple[Answer, ...] = ()
+
+    @classmethod
+    def of(cls, base: TrustedApp, *drafts: Draft) -> Request:
+        """A request for the drafts that follow `base`."""
+        return cls(base.app_key, base, _checked(base.app_key, base, [(d.role, d.payload) for d in drafts]))
+
+    @classmethod
+    def of_new_app(cls, root: Draft, targets: Draft) -> Request:
+        """A request for the first root and targets of an app that does not exist yet."""
+        key = app_key_of(root.payload)
+        return cls(key, None, _checked(key, None, [("root", root.payload), ("targets", targets.payload)]))
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that say which request it is."""
+        drafts = [[draft.role, draft.payload] for draft in self.drafts]
+        return tagged(_TAG, bencode.encode([self.app_key, drafts]))
+
+    @property
+    def root(self) -> Root | None:
+        """The drafted root, where there is one."""
+        raw = self._payload("root")
+        return None if raw is None else Root.read(Envelope.parse("root", seal(raw, {})))
+
+    @property
+    def targets(self) -> Targets:
+        """The drafted releases."""
+        return Targets.read(Envelope.parse("targets", seal(self.draft("targets").payload, {})))
+
+    def draft(self, role: str) -> Draft:
+        """The draft of a role. Raises KeyError where the request has none."""
+        for draft in self.drafts:
+            if draft.role == role:
+                return draft
+        raise KeyError(role)
+
+    def _payload(self, role: str) -> bytes | None:
+        return next((draft.payload for draft in self.drafts if draft.role == role), None)
+
+    def with_answers(self, answers: Iterable[Answer]) -> Request:
+        return replace(self, answers=tuple(answers))
+
+    def encode(self) -> bytes:
+        """The file. Raises UserError where it would be too large."""
+        body = bencode.encode(
+            {
+                "answers": [answer.encode() for answer in self.answers],
+                "app": self.app_key,
+                "drafts": [[draft.role, draft.payload] for draft in self.drafts],
+                "metadata": b"" if self.base is None else self.base.metadata.encode(),
+            }
+        )
+        data = MAGIC + sha256(body).hex().encode() + b"\n" + body
+        if len(data) > MAX_REQUEST_BYTES:
+            raise UserError(f"The request has {len(data)} bytes, at most {MAX_REQUEST_BYTES} are allowed.")
+        return data
+
+    @classmethod
+    def decode(cls, data: bytes) -> Request:
+        """The inverse of `encode`.
+
+        Raises LimitExceeded or ProtocolViolation for other bytes, TrustError where what it claims to follow
+        does not verify or is another app's.
+        """
+        fields = _fields(data)
+        app_key, drafts, answers = fields[b"app"], fields[b"drafts"], fields[b"answers"]
+        if not isinstance(app_key, bytes) or len(app_key) != DIGEST_BYTES:
+            raise ProtocolViolation("The request names no app.", hint=HINT)
+        if not isinstance(answers, list) or not all(isinstance(answer, bytes) for answer in answers):
+            raise ProtocolViolation("The answers in the request are no list.", hint=HINT)
+        if len(answers) > MAX_ANSWERS:
+            raise LimitExceeded(f"The request holds more than {MAX_ANSWERS} answers.", hint=HINT)
+        base = None
+        if metadata := fields[b"metadata"]:
+            base = TrustedApp.first(app_key, MetadataSet.decode(metadata), 0.0, allow_expired=True)
+        return cls(app_key, base, _checked(app_key, base, _pairs(drafts)), tuple(map(Answer.decode, answers)))
+
+
+def _fields(data: bytes) -> dict[bytes, Any]:
+    if len(data) > MAX_REQUEST_BYTES:
+        raise LimitExceeded(f"A request has at most {MAX_REQUEST_BYTES >> 20} MiB.", hint=HINT)
+    if not data.startswith(MAGIC):
+        raise ProtocolViolation("This is no request: it does not begin like one.", hint=HINT)
+    body = data[_HEAD_BYTES:]
+    if data[len(MAGIC) : _HEAD_BYTES] != sha256(body).hex().encode() + b"\n":
+        raise ProtocolViolation("The request was cut short or changed on its way.", hint=HINT)
+    value = bencode.decode(body, max_depth=4, max_items=256)
+    if not isinstance(value, dict) or set(value) != _FIELDS or not isinstance(value[b"metadata"], bytes):
+        raise ProtocolViolation("The request has other fields than this version of pearrt knows.", hint=HINT)
+    return value
+
+
+def _pairs(drafts: Any) -> list[tuple[str, bytes]]:
+    found = []
+    for pair in drafts if isinstance(drafts, list) else ():
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(item, bytes) for item in pair):
+            raise ProtocolViolation("A draft in the request is no pair of a role and bytes.", hint=HINT)
+        found.append((pair[0].decode("ascii", "replace"), pair[1]))
+    return found
+
+
+def _checked(
+    app_key: bytes, base: TrustedApp | None, drafts: Sequence[tuple[str, bytes]]
+) -> tuple[Draft, ...]:
+    """The drafts with those who may sign them. Raises TrustError or ProtocolViolation."""
+    if tuple(role for role, _ in drafts) not in ORDERS or (base is None and len(drafts) != 2):
+        raise ProtocolViolation("The request asks for no signatures that this version of pearrt knows.")
+    envelopes = {role: Envelope.parse(role, seal(raw, {})) for role, raw in drafts}
+    for role, raw in drafts:
+        if envelopes[role].payload != raw:
+            raise ProtocolViolation(f"The {role} draft in the request is not canonical.", hint=HINT)
+    root = Root.read(envelopes["root"]) if "root" in envelopes else None
+    targets = Targets.read(envelopes["targets"])
+    if base is None and root is not None and app_key_of(envelopes["root"].payload) != app_key:
+        raise DigestMismatch(f"The request is for another app than {encode_key(app_key)}.")
+    current = root if base is None else base.root
+    assert current is not None
+    newest = root or current
+    for read in (root, targets):
+        if read is not None:
+            _check_next(read.envelope.role, read.version, read.app_id, base, current.app_id)
+    made = []
+    if root is not None:
+        old: tuple[Authority, ...] = () if base is None else (current.authorities["root"],)
+        made.append(Draft("root", root.version, root.envelope.payload, (*old, newest.authorities["root"])))
+    made.append(Draft("targets", targets.version, targets.envelope.payload, (newest.authorities["targets"],)))
+    return tuple(made)
+
+
+def _check_next(role: str, version: int, app_id: str, base: TrustedApp | None, expected_id: str) -> None:
+    if app_id != expected_id:
+        raise TrustError(f"The {role} draft in the request belongs to another app.")
+    before = 0 if base is None else (base.root if role == "root" else base.targets).version
+    if version != before + 1:
+        raise TrustError(f"The {role} draft in the request has version {version}; {before + 1} is due.")
