@@ -1,9 +1,12 @@
 """Where pearrt keeps things. `PEARRT_HOME=DIR` puts all of it under one directory, so that several daemons
-can live on one machine; otherwise the platform's own places are used."""
+can live on one machine; otherwise the platform's own places are used, the same as platformdirs names.
+Standard library only: the bootstrapper and the runtime must mean the same folders."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +30,8 @@ class Home:
         environ = dict(os.environ) if environ is None else environ
         if given := environ.get("PEARRT_HOME"):
             return cls.at(Path(given))
-        import platformdirs
-
-        data = Path(platformdirs.user_data_dir("pearrt", appauthor=False))
-        config = Path(platformdirs.user_config_dir("pearrt", appauthor=False))
+        data = _user_folder(environ, "XDG_DATA_HOME", "~/.local/share")
+        config = _user_folder(environ, "XDG_CONFIG_HOME", "~/.config")
         # Not XDG_RUNTIME_DIR: cron, sudo and containers lack it, and one user's sessions must find one
         # daemon.
         return cls(data=data, config=config, runtime=data / "run")
@@ -109,3 +110,15 @@ class Home:
     @property
     def dht_table(self) -> Path:
         return self.data / "dht-nodes.benc"
+
+
+def _user_folder(environ: Mapping[str, str], variable: str, linux: str) -> Path:
+    """One of the user's folders: the XDG Base Directory Specification's (a relative path in the variable is
+    to be ignored), else the platform's."""
+    if sys.platform == "win32":
+        place = environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    else:
+        place = environ.get(variable, "")
+        if not os.path.isabs(place):
+            place = "~/Library/Application Support" if sys.platform == "darwin" else linux
+    return Path(place).expanduser() / "pearrt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -25,6 +26,32 @@ def test_without_it_the_platforms_places_are_used() -> None:
     assert home.data.is_absolute()
     assert home.data.name == home.config.name == "pearrt"
     assert home.data != home.config
+
+
+@pytest.mark.parametrize(
+    "xdg",
+    [{}, {"XDG_DATA_HOME": "/d", "XDG_CONFIG_HOME": "/c/c"}, {"XDG_DATA_HOME": "", "XDG_CONFIG_HOME": "r"}],
+)
+@pytest.mark.parametrize(("name", "kind"), [("linux", "unix.Unix"), ("darwin", "macos.MacOS")])
+def test_the_places_are_those_of_platformdirs(
+    monkeypatch: pytest.MonkeyPatch, xdg: dict[str, str], name: str, kind: str
+) -> None:
+    module, _, cls = kind.partition(".")
+    platform = getattr(importlib.import_module(f"platformdirs.{module}"), cls)
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in xdg.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("sys.platform", name)
+    dirs = platform("pearrt", appauthor=False)
+    home = Home.from_environment(dict(xdg))
+    assert (str(home.data), str(home.config)) == (dirs.user_data_dir, dirs.user_config_dir)
+
+
+def test_on_windows_the_local_application_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    home = Home.from_environment({"LOCALAPPDATA": "/c/local", "XDG_DATA_HOME": "/d"})
+    assert home.data == home.config == Path("/c/local/pearrt")
 
 
 def test_the_socket_is_in_one_place_whatever_session_asks(monkeypatch: pytest.MonkeyPatch) -> None:
