@@ -26,11 +26,14 @@ from pearrt.app.followed import (
     installed_index,
     installed_manifest,
 )
-from pearrt.app.install import catch_up, fetch_index, install, obtain
+from pearrt.app.install import catch_up, fetch_index, install, install_release, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
+from pearrt.app.machine import this_machine
 from pearrt.app.progress import Report, silent
 from pearrt.app.record import Grant, Installed, Wish
+from pearrt.app.revoked import heed_revocation, revocation_of
+from pearrt.app.start import Start
 from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
 from pearrt.bundle.verify import verify_tree
@@ -44,6 +47,7 @@ from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
 from pearrt.swarm.service import SwarmService
+from pearrt.trust.release import Release
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,7 @@ class Apps:
         self.dht = dht
         self.psk = psk
         self.library = Library(home.apps)
+        self.machine = this_machine(home.data)
         self.followed: dict[bytes, FollowedApp] = {}
         self.locks: dict[bytes, asyncio.Lock] = {}
         self.following = asyncio.Lock()
@@ -102,7 +107,8 @@ class Apps:
 
     async def _begin(self, link: Link) -> FollowedApp:
         published = is_published(self.home.publishing, link.app_key)
-        app = FollowedApp(link, self.library.folder(link.app_key), psk=self.psk, published=published)
+        folder = self.library.folder(link.app_key)
+        app = FollowedApp(link, folder, psk=self.psk, published=published, machine=self.machine)
         app.members = await self.swarm.join(app)
         app.members.on_newer = lambda _: self._newer(link.app_key)
         self.followed[link.app_key] = app
@@ -146,7 +152,13 @@ class Apps:
                 self._newer(app_key)
 
     async def _install(
-        self, app: FollowedApp, report: Report, *, allow_stale: bool = False, foreground: bool = True
+        self,
+        app: FollowedApp,
+        report: Report,
+        *,
+        allow_stale: bool = False,
+        foreground: bool = True,
+        eager: bool = False,
     ) -> Installed:
         before = app.folder.installed
         installed = await install(
@@ -155,15 +167,28 @@ class Apps:
             report,
             allow_stale=allow_stale,
             foreground=foreground,
+            eager=eager,
             may_switch=lambda index: _may_switch(app, index),
         )
+        self._switched(app, before, installed)
+        return installed
+
+    async def install_verified(self, app: FollowedApp, release: Release, report: Report) -> Installed:
+        """Installs a trusted release whose blocks are all in the store; asks nobody. Hold the app's lock."""
+        before = app.folder.installed
+        installed = await install_release(
+            app, self.store, release, report, may_switch=lambda index: _may_switch(app, index)
+        )
+        self._switched(app, before, installed)
+        return installed
+
+    def _switched(self, app: FollowedApp, before: Installed | None, installed: Installed) -> None:
         if before is not None and installed.version != before.version:
             log.info("%s: %s is installed", installed.name, installed.version)
             self.on_event(app.link.app_key, {"event": "update-ready", "version": installed.version})
         if before is None or installed.index_digest != before.index_digest:
             # A thread that nobody waits for: the daemon may end in the middle, its sandbox ends with it.
             threading.Thread(target=_settle, args=(app, installed, self.store), daemon=True).start()
-        return installed
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         self.background.add(task := self.tasks.create_task(work))
@@ -175,20 +200,33 @@ class Apps:
         """Brings the app here; with `update`, also when some release of it is here already."""
         app = await self.follow(link)
         async with self.locks[link.app_key]:
-            installed = app.folder.installed
-            if installed is None or update:
-                installed = await self._install(app, report, allow_stale=allow_stale)
-            if app.folder.wish is None:
-                app.folder.wish = Wish(str(link))
+            installed, before = app.folder.installed, app.link
+            moving = _names_another_channel(link, app)
+            if moving:
+                app.link = replace(app.link, channel=link.channel, names_channel=True)
+            if installed is None or update or moving or revocation_of(app, installed):
+                try:
+                    installed = await self._install(
+                        app, report, allow_stale=allow_stale, eager=update or moving
+                    )
+                except PearrtError:
+                    app.link = before
+                    raise
+            if moving or app.folder.wish is None:
+                app.folder.wish = replace(app.folder.wish or Wish(""), link=str(app.link))
         return {"version": installed.version, "sequence": installed.sequence}
 
-    async def launchable(self, link: Link, channel_socket: Path, token: bytes) -> Launchable:
-        """The installed release, ready to start. Raises NoSuchApp. A background look for a newer one
-        begins."""
+    async def launchable(
+        self, link: Link, channel_socket: Path, issue: Callable[[Start], bytes]
+    ) -> Launchable:
+        """The installed release, ready to start; `issue` gives the token of its channel. Raises NoSuchApp. A
+        background look for a newer one begins."""
         app = await self.follow(link)
         installed, trusted = app.folder.installed, app.trusted
-        if installed is None or trusted is None:
+        if installed is None or trusted is None or _names_another_channel(link, app):
             raise NoSuchApp(f"{link.key_text} is not installed.")
+        revocation = heed_revocation(app)
+        installed = app.folder.installed or installed
         manifest = await asyncio.to_thread(installed_manifest, app, installed, self.store)
         freshness = trusted.freshness(time.time())
         self._newer(link.app_key)
@@ -206,9 +244,17 @@ class Apps:
             freshness=freshness.state.value,
             confirmed_at=int(freshness.confirmed_at),
             channel_socket=channel_socket,
-            channel_token=token,
+            channel_token=issue(
+                Start(
+                    link.app_key,
+                    installed.version,
+                    installed.index_digest,
+                    Permissions.parse(manifest.permissions),
+                )
+            ),
             pending_version=app.pending.version if app.pending else "",
             pending_manifest=app.pending.manifest if app.pending else None,
+            revoked=revocation.reason if revocation else "",
         )
 
     async def grant(self, app_key: bytes, digest: bytes) -> None:
@@ -345,6 +391,11 @@ class Apps:
             return []
         return [(await fetch_index(app, self.store, release)).manifest]
 
+    def granted(self, app_key: bytes) -> Permissions:
+        """What the person gave the app, whatever it asks for."""
+        grant = self._known(app_key).folder.grant
+        return Permissions() if grant is None else Permissions.parse(grant.permissions)
+
     def about(self, app_key: bytes) -> dict[str, Any]:
         """What a running app may know of itself."""
         app = self._known(app_key)
@@ -382,6 +433,11 @@ def _settle(app: FollowedApp, installed: Installed, store: Store) -> None:
         )
     except (PearrtError, OSError) as e:
         log.warning("%s is not settled: %s", installed.name, e)
+
+
+def _names_another_channel(link: Link, app: FollowedApp) -> bool:
+    """Whether the person asks for a channel by name, and for another one than is followed."""
+    return link.names_channel and link.channel != app.link.channel
 
 
 def _widens(app: FollowedApp, manifest: Manifest) -> bool:

@@ -15,6 +15,8 @@ events. Each connection's peer credentials are checked before anything is read f
     GET    /v1/apps/{key}/metadata       the signed metadata, by file name
     DELETE /v1/apps/{key}?keep_data=0|1
     POST   /v1/stage                     {folder, manifest, …}                   streams
+    POST   /v1/export                    {links, file, allow_stale}              streams
+    POST   /v1/import                    {file, allow_stale, seed}               streams
     POST   /v1/gc                        {fsck, dry_run}
     POST   /v1/stop
 """
@@ -32,6 +34,8 @@ from typing import Any
 from aiohttp import web
 
 from pearrt.app.apps import Apps
+from pearrt.app.export import export
+from pearrt.app.importing import import_file
 from pearrt.app.progress import Report
 from pearrt.app.stage import stage
 from pearrt.daemon.channel import Channels
@@ -75,6 +79,8 @@ class Api:
         for action in ("install", "launch", "grant", "seed", "publish", "verify"):
             app.router.add_post(f"/v1/apps/{{key}}/{action}", getattr(self, action))
         app.router.add_post("/v1/stage", self.stage)
+        app.router.add_post("/v1/export", self.export)
+        app.router.add_post("/v1/import", self.import_file)
         app.router.add_post("/v1/gc", self.gc)
         app.router.add_post("/v1/stop", self.post_stop)
         return app
@@ -111,8 +117,7 @@ class Api:
 
     async def launch(self, request: web.Request) -> web.Response:
         link = _link(request, await _body(request))
-        token = self.channels.issue(link.app_key)
-        launchable = await self.apps.launchable(link, self.channels.socket, token)
+        launchable = await self.apps.launchable(link, self.channels.socket, self.channels.issue)
         return _ok(launchable.as_dict())
 
     async def grant(self, request: web.Request) -> web.Response:
@@ -145,6 +150,19 @@ class Api:
             return await stage(folder, _hex(body, "manifest"), self.apps.store, self.apps.home, report)
 
         return await stream(request, work)
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        links = [Link.parse(text) for text in _text(body, "links").split("\n")]
+        path, stale = Path(_text(body, "file")), _flag(body, "allow_stale")
+        return await stream(request, lambda report: export(self.apps, links, path, report, allow_stale=stale))
+
+    async def import_file(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        path, stale, seed = Path(_text(body, "file")), _flag(body, "allow_stale"), _flag(body, "seed")
+        return await stream(
+            request, lambda report: import_file(self.apps, path, report, allow_stale=stale, seed=seed)
+        )
 
     async def gc(self, request: web.Request) -> web.Response:
         body = await _body(request)

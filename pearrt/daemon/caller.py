@@ -90,6 +90,20 @@ class Daemon(Client):
         body = {"folder": str(folder), "manifest": manifest.hex(), **options}
         return dict(self.follow("POST", "/v1/stage", body, event=_reporter(report)))
 
+    def export(
+        self, links: list[Link], file: Path, report: Report = silent, *, allow_stale: bool = False
+    ) -> dict[str, Any]:
+        """Writes the apps, the one to run first, to a `.pear` file; an absolute path."""
+        body = {"links": "\n".join(map(str, links)), "file": str(file), "allow_stale": allow_stale}
+        return dict(self.follow("POST", "/v1/export", body, event=_reporter(report)))
+
+    def import_file(
+        self, file: Path, report: Report = silent, *, allow_stale: bool = False, seed: bool = False
+    ) -> dict[str, Any]:
+        """Brings the apps of a `.pear` file here and installs the first; an absolute path."""
+        body = {"file": str(file), "allow_stale": allow_stale, "seed": seed}
+        return dict(self.follow("POST", "/v1/import", body, event=_reporter(report)))
+
     def gc(self, *, fsck: bool = False, dry_run: bool = False) -> dict[str, Any]:
         return dict(self.call("POST", "/v1/gc", {"fsck": fsck, "dry_run": dry_run}))
 

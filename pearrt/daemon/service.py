@@ -24,6 +24,7 @@ from pearrt import __version__
 from pearrt.app.apps import Apps
 from pearrt.app.mirror import AppMirror
 from pearrt.daemon.api import Api
+from pearrt.daemon.app_calls import AppCalls
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.identity import Identity
 from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
@@ -153,12 +154,10 @@ class Daemon:
         )
 
     async def _open_api(self) -> None:
-        self.channels = Channels(
-            self.home.runtime / "app.sock", about=self.apps.about, changed=self._channels_changed
+        calls = AppCalls(self.apps)
+        self.channels = await self._parts.enter_async_context(
+            Channels(self.home.runtime / "app.sock", answer=calls.answer, changed=self._channels_changed)
         )
-        server = await self.channels.serve()
-        self._parts.callback(self.channels.close)
-        self._parts.callback(server.close)
         self.apps.running, self.apps.on_event = self.channels.running, self.channels.tell
         runner = web.AppRunner(
             Api(self.apps, self.channels, status=self.status, stop=self.stop).application(), access_log=None

@@ -1,0 +1,132 @@
+"""One accepted connection of the apps' socket: frames in, frames out, a descriptor beside a frame.
+
+Rules: what waits to be sent is bounded in number and bytes; who does not read gets no more answers until it
+does, and events that find no room are dropped and counted. Reading takes no more than a frame at a time, so
+an app that floods waits in its own socket. Descriptors that the other end sends are never taken: the kernel
+closes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from typing import Any
+
+from pearrt.errors import ProtocolViolation
+from pearrt.sdk import frames
+
+MAX_QUEUED_FRAMES = 256
+MAX_QUEUED_BYTES = 1 << 20
+
+
+class Wire:
+    """`run` sends what was posted until it is cancelled; `read_frame` is for one reader."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.connection = connection
+        self.dropped = 0
+        self._queue: deque[tuple[bytes, socket.socket | None]] = deque()
+        self._queued_bytes = 0
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def read_exactly(self, size: int) -> bytes:
+        """Raises ConnectionError at the end of the stream."""
+        loop = asyncio.get_running_loop()
+        parts = bytearray()
+        while len(parts) < size:
+            part = await loop.sock_recv(self.connection, size - len(parts))
+            if not part:
+                raise ConnectionResetError("the other end has gone")
+            parts += part
+        return bytes(parts)
+
+    async def read_frame(self) -> dict[str, Any]:
+        """The next message. Raises ProtocolViolation for what is none, ConnectionError at the end."""
+        try:
+            size = frames.length(await self.read_exactly(frames.LENGTH_BYTES))
+            return frames.parse(await self.read_exactly(size))
+        except frames.BadFrame as e:
+            raise ProtocolViolation(str(e)) from e
+
+    async def write(self, data: bytes) -> None:
+        """Bytes outside any frame, before `run` begins."""
+        await asyncio.get_running_loop().sock_sendall(self.connection, data)
+
+    def post(self, message: dict[str, Any]) -> bool:
+        """Queues an event; False where there is no room for it."""
+        if not self._room.is_set():
+            self.dropped += 1
+            return False
+        self._put(frames.encode(message), None)
+        return True
+
+    async def answer(self, message: dict[str, Any], passed: socket.socket | None = None) -> None:
+        """Queues an answer once there is room. `passed` goes along and is closed here."""
+        try:
+            data = frames.encode(message)
+            await self._room.wait()
+        except BaseException:
+            if passed is not None:
+                passed.close()
+            raise
+        self._put(data, passed)
+
+    def _put(self, data: bytes, passed: socket.socket | None) -> None:
+        self._queue.append((data, passed))
+        self._queued_bytes += len(data)
+        if len(self._queue) >= MAX_QUEUED_FRAMES or self._queued_bytes >= MAX_QUEUED_BYTES:
+            self._room.clear()
+        self._news.set()
+
+    async def run(self) -> None:
+        """Sends what is posted, in order. Raises ConnectionError when nobody is there any more."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._queue:
+                data, passed = self._queue[0]
+                await self._send(data, passed)
+                self._queue.popleft()
+                self._queued_bytes -= len(data)
+                if passed is not None:
+                    passed.close()
+                if len(self._queue) < MAX_QUEUED_FRAMES and self._queued_bytes < MAX_QUEUED_BYTES:
+                    self._room.set()
+
+    async def _send(self, data: bytes, passed: socket.socket | None) -> None:
+        view = memoryview(data)
+        if passed is not None:  # a descriptor travels with one byte: the first of its frame
+            while True:
+                try:
+                    sent = socket.send_fds(self.connection, [view], [passed.fileno()])
+                    break
+                except BlockingIOError:
+                    await self._writable()
+            view = view[sent:]
+        await asyncio.get_running_loop().sock_sendall(self.connection, view)
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        loop.add_writer(self.connection, wake)
+        try:
+            await ready
+        finally:
+            loop.remove_writer(self.connection)
+
+    def close(self) -> None:
+        """Closes the connection and what waited to be passed; whoever reads or runs was cancelled before."""
+        for _, passed in self._queue:
+            if passed is not None:
+                passed.close()
+        self._queue.clear()
+        self.connection.close()
