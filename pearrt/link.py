@@ -11,7 +11,7 @@ accepted where a link is.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pearrt.codec import zbase32
@@ -54,7 +54,10 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A parsed link. `path` and `fragment` are handed to the app; the rest is for finding it."""
+    """A parsed link. `path` and `fragment` are handed to the app; the rest is for finding it.
+
+    `names_channel`: it asks for its channel; else it goes along with the one that is followed already.
+    """
 
     app_key: bytes
     path: str = ""
@@ -62,6 +65,7 @@ class Link:
     mirrors: tuple[str, ...] = ()
     channel: str = DEFAULT_CHANNEL
     fragment: str = ""
+    names_channel: bool = field(default=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Link:
@@ -85,7 +89,8 @@ class Link:
             path=unquote(parts.path.removeprefix("/")),
             nodes=nodes,
             mirrors=mirrors,
-            channel=channel,
+            channel=channel or DEFAULT_CHANNEL,
+            names_channel=bool(channel),
             fragment=unquote(parts.fragment),
         )
 
@@ -94,7 +99,7 @@ class Link:
         if self.path:
             text += "/" + quote(self.path)
         hints = [("node", str(node)) for node in self.nodes] + [("mirror", mirror) for mirror in self.mirrors]
-        if self.channel != DEFAULT_CHANNEL:
+        if self.channel != DEFAULT_CHANNEL or self.names_channel:
             hints.append(("channel", self.channel))
         if hints:
             text += "?" + urlencode(hints, safe=":/[]")
@@ -111,7 +116,7 @@ class Link:
 def _hints(query: str) -> tuple[tuple[HostPort, ...], tuple[str, ...], str]:
     nodes: list[HostPort] = []
     mirrors: list[str] = []
-    channel = DEFAULT_CHANNEL
+    channel = ""
     try:
         pairs = parse_qsl(query, max_num_fields=3 * MAX_HINTS)
     except ValueError as e:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pearrt.app.library import AppFolder
+from pearrt.app.machine import this_machine
 from pearrt.app.record import Installed
 from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
@@ -19,10 +20,10 @@ from pearrt.crypto.hashes import sha256
 from pearrt.errors import DigestMismatch, Equivocation, StoreError
 from pearrt.link import Link, topic_of
 from pearrt.peer.messages import MAX_METADATA_BYTES
-from pearrt.platform_tag import platform_tag
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Membership
 from pearrt.trust.app import TrustedApp, Verdict
+from pearrt.trust.choice import Choice, Machine, choose
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import Release
 
@@ -39,14 +40,24 @@ class Pending:
 class FollowedApp:
     """State of one app while the daemon runs. `members` is set once the swarm is joined.
 
-    `published`: its releases are made on this machine, so nobody has to be asked what is current.
+    `published`: its releases are made on this machine, so nobody has to be asked what is current. `machine`
+    decides which release of the channel is taken here.
     """
 
     members: Membership
 
-    def __init__(self, link: Link, folder: AppFolder, *, psk: bytes = b"", published: bool = False) -> None:
+    def __init__(
+        self,
+        link: Link,
+        folder: AppFolder,
+        *,
+        psk: bytes = b"",
+        published: bool = False,
+        machine: Machine | None = None,
+    ) -> None:
         self.link = link
         self.published = published
+        self.machine = machine or this_machine()
         self.folder = folder
         self.topic = topic_of(link.app_key, psk)
         self.trusted = self._load()
@@ -68,15 +79,18 @@ class FollowedApp:
 
         Raises TrustError where it breaks a rule, RemoteError where it is malformed; nothing changes then.
         """
+        trusted = self.judge(raw, allow_stale=allow_stale)
+        self.trust(trusted)
+        return trusted
+
+    def judge(self, raw: bytes, *, allow_stale: bool) -> TrustedApp:
+        """What would be trusted after `accept`, which may be what is trusted now. Raises as it does."""
         metadata = MetadataSet.decode(raw)
         now = time.time()
         if self.trusted is None:
-            trusted = TrustedApp.first(self.link.app_key, metadata, now, allow_expired=allow_stale)
-        else:
-            with self._keeping_proof():
-                trusted = self.trusted.update(metadata, now, allow_expired=allow_stale)
-        self.trust(trusted)
-        return trusted
+            return TrustedApp.first(self.link.app_key, metadata, now, allow_expired=allow_stale)
+        with self._keeping_proof():
+            return self.trusted.update(metadata, now, allow_expired=allow_stale)
 
     def trust(self, trusted: TrustedApp) -> None:
         """Makes a verified state the current one, on disk first."""
@@ -160,14 +174,24 @@ def _bundles(app: FollowedApp) -> dict[bytes, tuple[bytes, ...]]:
     for installed in (app.folder.previous, app.folder.installed):
         if installed is not None:
             found[bytes.fromhex(installed.index_digest)] = tuple(map(bytes.fromhex, installed.index_blocks))
-    release = current_release(app)
-    if release is not None:
-        found[release.index_digest] = release.index_blocks
+    choice = current_choice(app)
+    for release in () if choice is None else (choice.release, choice.newest):
+        if release is not None:
+            found[release.index_digest] = release.index_blocks
     return found
 
 
 def current_release(app: FollowedApp) -> Release | None:
-    """The release of the link's channel for this platform, in the trusted state."""
+    """The release of the link's channel that this machine takes, in the trusted state."""
+    choice = current_choice(app)
+    return None if choice is None else choice.release
+
+
+def current_choice(app: FollowedApp, *, eager: bool = False) -> Choice | None:
+    """What this machine takes of the link's channel, and why not the newest; None where nothing is trusted.
+
+    `eager`: the person asked for the newest, however far it is rolled out.
+    """
     if app.trusted is None:
         return None
-    return app.trusted.release(app.link.channel, platform_tag())
+    return choose(app.trusted, app.link.channel, app.machine, time.time(), eager=eager)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pearrt.app.durable import boot_id
-from pearrt.app.followed import FollowedApp, Pending, advertise, current_release, read_index
+from pearrt.app.followed import FollowedApp, Pending, advertise, current_choice, read_index
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
 from pearrt.bundle.index import BlockRef, Index
@@ -26,7 +26,9 @@ from pearrt.link import encode_key
 from pearrt.peer.messages import MAX_BLOCK_BYTES
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Progress as Fetched
+from pearrt.trust.choice import Choice
 from pearrt.trust.release import Release
+from pearrt.trust.revocation import Action
 
 NOT_DURABLE = "unknown"
 
@@ -40,6 +42,7 @@ async def install(
     *,
     allow_stale: bool = False,
     foreground: bool = True,
+    eager: bool = False,
     may_switch: Callable[[Index], bool] = lambda _: True,
 ) -> Installed:
     """Brings the newest release of `app` onto this machine and makes it the one that runs; gives that one.
@@ -47,8 +50,25 @@ async def install(
     A release that `may_switch` refuses is fetched, left `pending`, and the installed one stays.
     It is not durable yet: see `durable.make_durable`. Raises NoPeers when nobody has it, TrustError when what
     they have breaks a rule (what is installed still runs), StoreError when the disk does not take it.
+    `eager`: the person asked for it, so its rollout does not hold it back.
     """
-    release = await newest(app, report, allow_stale=allow_stale)
+    choice = await newest(app, report, allow_stale=allow_stale, eager=eager)
+    release, installed = _chosen(app, choice), app.folder.installed
+    if installed is not None and _goes_back(app, choice, installed):
+        return installed
+    return await install_release(app, store, release, report, foreground=foreground, may_switch=may_switch)
+
+
+async def install_release(
+    app: FollowedApp,
+    store: Store,
+    release: Release,
+    report: Report,
+    *,
+    foreground: bool = True,
+    may_switch: Callable[[Index], bool] = lambda _: True,
+) -> Installed:
+    """`install` of a release that is trusted already; asks nobody for blocks that are all here."""
     installed = app.folder.installed
     if installed is not None and installed.index_digest == release.index_digest.hex():
         return _confirm(app, installed, release)
@@ -65,15 +85,18 @@ async def obtain(
     app: FollowedApp, store: Store, report: Report, *, allow_stale: bool = False, foreground: bool = True
 ) -> Release:
     """Brings the newest release's blocks here to seed them, without installing it. Raises as `install`."""
-    release = await newest(app, report, allow_stale=allow_stale)
+    choice = await newest(app, report, allow_stale=allow_stale, eager=True)
+    release = _chosen(app, choice)
     await fetch(app, store, release, report, foreground=foreground)
+    if release.before is not None:
+        await fetch(app, store, release.before, report, foreground=foreground)
     forget_older(app, store)
     report(Progress(Stage.READY, detail=release.version))
     return release
 
 
-async def newest(app: FollowedApp, report: Report, *, allow_stale: bool) -> Release:
-    """The newest release that the app's peers know and its signers vouch for."""
+async def newest(app: FollowedApp, report: Report, *, allow_stale: bool, eager: bool = False) -> Choice:
+    """What this machine takes of the newest that the app's peers know and its signers vouch for."""
     report(Progress(Stage.FINDING))
     try:
         if not app.published:
@@ -83,11 +106,38 @@ async def newest(app: FollowedApp, report: Report, *, allow_stale: bool) -> Rele
             raise  # else its blocks may all be here: known, but never installed
     if app.trusted is not None and app.folder.installed is None and not allow_stale:
         app.trusted.check_expiry(time.time())  # looking at it before was no yes
-    release = current_release(app)
-    if release is None:
-        raise UserError(f"The app has no release in its channel {app.link.channel!r}.")
-    report(Progress(Stage.VERIFYING, detail=release.version))
-    return release
+    choice = current_choice(app, eager=eager)
+    if choice is None or choice.newest is None:
+        raise UserError(
+            f"The app has no release in its channel {app.link.channel!r} for {app.machine.platforms[0]}."
+        )
+    report(Progress(Stage.VERIFYING, detail=(choice.release or choice.newest).version))
+    return choice
+
+
+def _chosen(app: FollowedApp, choice: Choice) -> Release:
+    """The release to take. With the reason why nothing may be taken, raises TrustError where the newest was
+    revoked, UserError where it needs a newer pearrt."""
+    if choice.release is not None:
+        return choice.release
+    assert app.trusted is not None
+    assert choice.newest is not None
+    if app.trusted.revoked(choice.newest.index_digest) is not None:
+        raise TrustError(choice.reason, hint="Its signers may release another version.")
+    raise UserError(choice.reason, hint="Update pearrt, then run it again.")
+
+
+def _goes_back(app: FollowedApp, choice: Choice, installed: Installed) -> bool:
+    """Whether the choice is older than what is installed, so that a rollout holds only others back.
+
+    Signers who want copies of a revoked release to return have their way.
+    """
+    assert app.trusted is not None
+    revocation = app.trusted.revoked(bytes.fromhex(installed.index_digest))
+    if revocation is not None and revocation.action is Action.RETURN:
+        return False
+    release = choice.release
+    return release is not choice.newest and release is not None and release.sequence < installed.sequence
 
 
 async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
@@ -207,8 +257,9 @@ def forget_older(app: FollowedApp, store: Store) -> None:
     """Keeps the newest release's blocks, and trees and blocks of the installed release and the one before
     it."""
     trees = {r.index_digest for r in (app.folder.installed, app.folder.previous) if r is not None}
-    release = current_release(app)
-    blocks = trees if release is None else trees | {release.index_digest.hex()}
+    choice = current_choice(app)
+    wanted = () if choice is None else (choice.release, choice.newest)
+    blocks = trees | {release.index_digest.hex() for release in wanted if release is not None}
     for name in store.pins():
         key, _, digest = name.partition("-")
         if key == encode_key(app.link.app_key) and digest not in blocks:

@@ -21,7 +21,8 @@ class Launchable:
     """An installed release with all that is needed to ask the person and to start it.
 
     `pending_…` is a newer release that waits, as it asks for more than was granted. `channel_socket` and
-    `channel_token` open the app's one way out: whoever presents the token is this app.
+    `channel_token` open the app's one way out: whoever presents the token is this app. `revoked` is why its
+    signers warn of this release, where they do.
     """
 
     key_text: str
@@ -40,6 +41,7 @@ class Launchable:
     channel_token: bytes
     pending_version: str = ""
     pending_manifest: Manifest | None = None
+    revoked: str = ""
 
     @property
     def name(self) -> str:
@@ -97,6 +99,7 @@ class Launchable:
             "channel_token": self.channel_token.hex(),
             "pending_version": self.pending_version,
             "pending_manifest": _text_of(self.pending_manifest),
+            "revoked": self.revoked,
         }
 
     @classmethod
@@ -120,6 +123,7 @@ class Launchable:
             channel_token=bytes.fromhex(fields["channel_token"]),
             pending_version=fields["pending_version"],
             pending_manifest=pending and Manifest.decode(b64decode(pending)),
+            revoked=fields.get("revoked", ""),
         )
 
 

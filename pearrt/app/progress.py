@@ -16,6 +16,8 @@ class Stage(StrEnum):
     FETCHING = "fetching"  # blocks; done and total are stored bytes
     UNPACKING = "unpacking"  # done and total are unpacked bytes
     STAGING = "staging"  # done and total are bytes read
+    READING = "reading"  # a .pear file; done and total are stored bytes
+    WRITING = "writing"  # a .pear file; done is bytes written, total is not known
     READY = "ready"
 
 

@@ -41,6 +41,7 @@ def run(
     *,
     approve: Approve,
     report: Report,
+    warn: Callable[[str], None] = lambda _: None,
     update: bool = False,
     allow_stale: bool = False,
     start: Callable[[Launch], int] | None = None,
@@ -61,6 +62,8 @@ def run(
         if not approve(app):
             raise Denied(f"{app.name} was not approved.", hint="Run it again and answer yes, or pass --yes.")
         daemon.grant(link, app.permissions)
+    if app.revoked:
+        warn(f"{app.name} {app.version} was revoked by its signers: {app.revoked}")
     if start is None:
         from pearrt.sandbox import service
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import click
 
 from pearrt.app.launch import Launchable
+from pearrt.app.run import Daemon as RunDaemon
 from pearrt.app.run import run
-from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.options import LinkOrFileType, network_options, open_daemon, with_nodes
 from pearrt.cli.output import Output, ago, printable, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.errors import Denied, Expired
@@ -21,7 +23,7 @@ from pearrt.link import HostPort, Link
     data_on_stderr=True,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@link_argument
+@click.argument("link", type=LinkOrFileType())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--yes", is_flag=True, help="Approve what the app asks for, without a question.")
 @click.option("--update", is_flag=True, help="Wait for the newest release instead of starting what is here.")
@@ -31,7 +33,7 @@ from pearrt.link import HostPort, Link
 @network_options
 def command(
     output: Output,
-    link: Link,
+    link: Link | Path,
     arguments: tuple[str, ...],
     yes: bool,
     update: bool,
@@ -40,24 +42,31 @@ def command(
     hosts: tuple[HostPort, ...],
     no_dht: bool,
 ) -> int:
-    """Run an app by its link.
+    """Run an app by its link, or from a .pear file.
 
     The first time, the app is found through peers, verified against its signers and installed; you see who
     signed it and what it may do, and approve once. Later it starts at once from disk and is kept current in
     the background. ARGUMENTS are the app's. The exit code is the app's; stdin and stdout are the app's too,
-    so --json speaks on stderr.
+    so --json speaks on stderr. LINK may be the path of a .pear file: it is verified just so, without any
+    network.
     """
-    daemon = open_daemon(bootstrap, hosts, no_dht)
-    link = with_nodes(link, *bootstrap, *hosts)
+    daemon: RunDaemon = open_daemon(bootstrap, hosts, no_dht)
+    if isinstance(link, Path):
+        from pearrt.cli.from_file import FromFile
+
+        daemon = FromFile(open_daemon(bootstrap, hosts, no_dht), link)
+        link, update = daemon.link, True
+    target = with_nodes(link, *bootstrap, *hosts)
     with ProgressBar(shown=not output.as_json) as bar:
 
         def start(stale: bool) -> int:
             return run(
-                link,
+                target,
                 daemon,
                 arguments,
                 approve=lambda app: _approve(output, app, yes=yes, bar=bar),
                 report=bar,
+                warn=lambda text: _warn(output, text, bar),
                 update=update,
                 allow_stale=stale,
             )
@@ -70,6 +79,12 @@ def command(
             if not click.confirm(f"{printable(e.message)} Install it all the same?", err=True):
                 raise
             return start(True)
+
+
+def _warn(output: Output, text: str, bar: ProgressBar) -> None:
+    bar.__exit__(None, None, None)
+    if not output.as_json:
+        click.secho(printable(text), fg="yellow", err=True)
 
 
 def _approve(output: Output, app: Launchable, *, yes: bool, bar: ProgressBar) -> bool:
