@@ -19,6 +19,7 @@ import errno
 import logging
 import os
 import random
+import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,10 @@ class DhtService:
         v6_bind: Address | None = None,
         settings: DhtSettings | None = None,
         seed: int | None = None,
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
+        """`inherited`: sockets, one per family, that another process passed on, in the place of binding."""
+        self._inherited = {_family(sock): sock for sock in inherited}
         self._bind = bind
         self._v6_bind = v6_bind
         self._hosts = list(dict.fromkeys(bootstrap))
@@ -191,6 +195,12 @@ class DhtService:
             topics_stored=sum(len(node.server.peers) for node in nodes),
             items_stored=sum(len(node.server.items) for node in nodes),
         )
+
+    def sockets(self) -> list[socket.socket]:
+        """Duplicates of the sockets, for a process that is to go on with them; the routing table is saved
+        for it."""
+        self._save_table()
+        return [sock for each in self._sockets if (sock := each.duplicate()) is not None]
 
     async def add_nodes(self, hosts: Iterable[HostPort]) -> None:
         """Names more first nodes, such as those of a link. Returns when they have been resolved and asked;
@@ -379,7 +389,7 @@ class DhtService:
             now=now,
         )
         try:
-            each = await NodeSocket.open(node, bind, self._operation_changed)
+            each = await NodeSocket.open(node, bind, self._operation_changed, self._inherited.get(family))
         except OSError as e:
             if family is Family.V6 and e.errno in _NO_IPV6:
                 raise
@@ -486,6 +496,10 @@ class DhtService:
             del self._published[target]
         else:
             self._published[target] = (item, self._time() + self._settings.republish_s)
+
+
+def _family(sock: socket.socket) -> Family:
+    return Family.V6 if sock.family is socket.AF_INET6 else Family.V4
 
 
 async def _wait_until(event: asyncio.Event, deadline: float) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -39,11 +40,18 @@ class NodeSocket(asyncio.DatagramProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def open(cls, node: DhtNode, bind: Address, changed: Callable[[Operation], None]) -> NodeSocket:
-        """Binds a socket for `node`. Raises OSError."""
+    async def open(
+        cls,
+        node: DhtNode,
+        bind: Address,
+        changed: Callable[[Operation], None],
+        inherited: socket.socket | None = None,
+    ) -> NodeSocket:
+        """Binds a socket for `node`, or takes over the `inherited` one. Raises OSError."""
         loop = asyncio.get_running_loop()
-        if ":" in bind[0]:
-            _, opened = await loop.create_datagram_endpoint(lambda: cls(node, changed), sock=_v6_socket(bind))
+        if inherited is not None or ":" in bind[0]:
+            sock = inherited or _v6_socket(bind)
+            _, opened = await loop.create_datagram_endpoint(lambda: cls(node, changed), sock=sock)
         else:
             _, opened = await loop.create_datagram_endpoint(lambda: cls(node, changed), local_addr=bind)
         return opened
@@ -87,6 +95,11 @@ class NodeSocket(asyncio.DatagramProtocol):
         self._timer = None
         self.node.handle_timer(self._loop.time())
         self.flush()
+
+    def duplicate(self) -> socket.socket | None:
+        """A second descriptor of the socket, for a process that is to go on with it."""
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        return None if sock is None else socket.socket(fileno=os.dup(sock.fileno()))
 
     def close(self) -> None:
         """Closes the socket and stops the timer; the node is left as it is."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 
 from pearrt.errors import Unreachable
 from pearrt.peer.admission import Admission
@@ -28,8 +29,9 @@ log = logging.getLogger(__name__)
 class Listener:
     """Listens on all addresses of `bind`, on one port.
 
-    `make_link(release)` makes the link of an inbound peer, or says None when there is no room; `release` is
-    to be called when that link has ended, `authenticated` when it has opened.
+    `inherited`: listening sockets of another process, in the place of binding. `make_link(release)` makes the
+    link of an inbound peer, or says None when there is no room; `release` is to be called when that link has
+    ended, `authenticated` when it has opened.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Listener:
         make_link: Callable[[Callable[[], None]], PeerLink | None],
         http_factory: Callable[[], asyncio.BaseProtocol] | None,
         any_port_if_taken: bool,
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
         self._bind = bind
         self._limits = limits
         self._make_link = make_link
         self._http_factory = http_factory
         self._any_port_if_taken = any_port_if_taken
+        self._inherited = inherited
         self._admission = Admission(limits)
         self._servers: list[asyncio.Server] = []
         self._doorways: set[Doorway] = set()
@@ -62,10 +66,17 @@ class Listener:
         return len(self._doorways)
 
     async def start(self) -> None:
-        """Binds. A port of the system's choice is chosen anew if it is taken on another address.
+        """Binds, unless listening sockets were inherited. A port of the system's choice is chosen anew if it
+        is taken on another address.
 
         Raises Unreachable.
         """
+        for sock in self._inherited:
+            self._servers.append(
+                await asyncio.get_running_loop().create_server(self._doorway, sock=sock, backlog=BACKLOG)
+            )
+        if self._servers:
+            return
         bind = self._bind
         for tries_left in reversed(range(SAME_PORT_TRIES)):
             try:
@@ -91,11 +102,19 @@ class Listener:
             self._servers.append(server)
             port = self.addresses[-1][1]
 
-    def stop(self) -> None:
-        """Stops listening and drops who has not become a link."""
+    def sockets(self) -> list[socket.socket]:
+        """Duplicates of the listening sockets, for a process that is to listen on."""
+        return [server.sockets[0].dup() for server in self._servers if server.sockets]
+
+    def stop_listening(self) -> None:
+        """Takes nobody in any more; who is in stays."""
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+    def stop(self) -> None:
+        """Stops listening and drops who has not become a link."""
+        self.stop_listening()
         for doorway in list(self._doorways):
             doorway.abort()
 

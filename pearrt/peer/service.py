@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 
@@ -47,7 +48,7 @@ class PeerService:
     all on one port; port 0 lets the system choose. psk: 32 bytes make this a private network. http_factory:
     makes the protocol for connections that speak HTTP; None answers 404. max_links: of both directions,
     over `limits`. any_port_if_taken: a port that another program has is replaced by one of the system's
-    choice.
+    choice. inherited: listening sockets that another process passed on, in the place of `bind`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class PeerService:
         max_links: int | None = None,
         any_port_if_taken: bool = False,
         limits: PeerLimits | None = None,
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
         self.on_link = on_link
         self._identity = Identity.create(identity_seed, os.urandom(32))
@@ -79,6 +81,7 @@ class PeerService:
             make_link=self._inbound,
             http_factory=http_factory,
             any_port_if_taken=any_port_if_taken,
+            inherited=inherited,
         )
         self._pool = BufferPool()
         self._all: set[PeerLink] = set()  # in whatever state
@@ -108,6 +111,19 @@ class PeerService:
     def links(self) -> list[PeerLink]:
         """The open links."""
         return [link for link in self._links.values() if not link.closed]
+
+    def listening_sockets(self) -> list[socket.socket]:
+        """Duplicates of the listening sockets, for a process that is to listen on."""
+        return self._listener.sockets()
+
+    def stop_listening(self) -> None:
+        """Takes no new connections; open links and HTTP connections stay."""
+        self._listener.stop_listening()
+
+    @property
+    def open_doorways(self) -> int:
+        """Connections that are no links: strangers, and those that speak HTTP."""
+        return self._listener.open_doorways
 
     def link_to(self, peer_id: bytes) -> PeerLink | None:
         """The open link to this peer."""

@@ -32,9 +32,23 @@ class ProcessLock:
         except BaseException:
             os.close(fd)
             raise
-        os.ftruncate(fd, 0)
-        os.write(fd, f"process {os.getpid()} ({_purpose()})\n".encode())
+        self._sign(fd)
         self.fd = fd
+
+    def adopt(self, fd: int) -> None:
+        """Takes over a lock whose descriptor another process passed on. The kernel holds it for both until
+        both have let go."""
+        self._sign(fd)
+        self.fd = fd
+
+    def disown(self) -> None:
+        """Lets go of a lock that was passed on: it is the other process's now."""
+        os.close(self.fd)
+        self.fd = -1
+
+    def _sign(self, fd: int) -> None:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} ({_purpose()})\n".encode(), 0)
 
     def release(self) -> None:
         if self.fd >= 0:

@@ -41,7 +41,8 @@ _FSCK_WORKERS = 4
 class Store:
     """The store at `root`. Use as a context manager, or `open` and `close`."""
 
-    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+    def __init__(self, root: Path, *, read_only: bool = False, inherited_lock: int = -1) -> None:
+        """`inherited_lock`: descriptor of this store's lock, passed on by the process that had it."""
         self.root = root
         self.read_only = read_only
         self._layout = Layout(root)
@@ -53,6 +54,7 @@ class Store:
         self._unsynced: set[bytes] = set()
         self._serial = itertools.count()
         self._opened = False
+        self._inherited_lock = inherited_lock
 
     def open(self) -> Store:
         """Creates the folders, takes the lock, lists blocks and pins. Raises Locked, Corrupt, StoreError."""
@@ -72,6 +74,17 @@ class Store:
         """Releases the lock. What was not synced stays in the page cache's hands."""
         self._opened = False
         self._lock_file.release()
+
+    @property
+    def lock_fd(self) -> int:
+        """The lock's descriptor, for a process that is to take the store over."""
+        return self._lock_file.fd
+
+    def hand_over(self) -> None:
+        """The store belongs to another process now, which has the lock's descriptor: from here on this one
+        only reads."""
+        self.read_only = True
+        self._lock_file.disown()
 
     def __enter__(self) -> Store:
         return self if self._opened else self.open()
@@ -215,7 +228,10 @@ class Store:
     def _prepare(self) -> None:
         for folder in (self.root, self._layout.blocks, self._layout.temporary, self._layout.pins):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_file.acquire()
+        if self._inherited_lock >= 0:
+            self._lock_file.adopt(self._inherited_lock)
+        else:
+            self._lock_file.acquire()
         for leftover in self._layout.temporary.iterdir():
             leftover.unlink()
         self._pins.sweep()
