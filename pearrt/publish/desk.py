@@ -1,7 +1,7 @@
 """What this machine remembers of ceremonies: requests it drafted, reviews its person made, keys in waiting.
 
     <ceremonies>/<55-letter key>/<request digest>.request    drafted or committed here; answers are added
-                                 <request digest>.reviewed   {"fingerprint", "at"}: these very bytes were reviewed
+                                 <request digest>.reviewed   {"fingerprint", "at"}: these bytes were reviewed
                                  heartbeat-<key id>.json     a heartbeat key that no committed root names yet
 
 Every file is replaced in one step. Only what a person did on this machine counts as reviewed here: a review

@@ -8,6 +8,7 @@ from pathlib import Path
 from pearrt.crypto import keyfile
 from pearrt.crypto.keyfile import Argon2Cost, PublicKey
 from pearrt.errors import UserError
+from pearrt.publish.ssh_key import MAX_LINE_CHARS, is_ssh_key, parse_ssh_key
 
 SUFFIX = ".key"
 MAX_PASSWORD_BYTES = 1024
@@ -46,12 +47,18 @@ def find_key(folder: Path, text: str) -> Path:
 
 
 def find_public(folder: Path, text: str) -> PublicKey:
-    """The public key that `text` is, or that lies in the file or key that it names. Raises UserError."""
-    return (
-        PublicKey.parse(text)
-        if text.startswith(keyfile.PREFIX)
-        else keyfile.read_public(find_key(folder, text))
-    )
+    """The public key that `text` is, or that lies in the file or key that it names. Raises UserError.
+
+    An ssh-ed25519 key, as OpenSSH writes it, is one too.
+    """
+    if text.startswith(keyfile.PREFIX):
+        return PublicKey.parse(text)
+    if is_ssh_key(text):
+        return parse_ssh_key(text)
+    path = find_key(folder, text)
+    with path.open("rb") as file:
+        line = file.read(MAX_LINE_CHARS).decode("utf-8", "replace")
+    return parse_ssh_key(line) if is_ssh_key(line) else keyfile.read_public(path)
 
 
 def read_password(path: Path) -> str:
