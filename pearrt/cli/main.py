@@ -17,11 +17,13 @@ INTERRUPTED = 130
 # else;
 # a test holds it against the command's own help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("run", "Run an app by its link."),
+    "run": ("run", "Run an app by its link, or from a .pear file."),
     "list": ("list", "List the apps on this machine."),
     "info": ("info", "Show who signs an app, its versions, peers and permissions."),
     "seed": ("seed", "Keep giving an app to others, until told otherwise."),
     "verify": ("verify", "Check an installed app against its signatures, offline."),
+    "export": ("export", "Write an app to a .pear file, to carry it by hand."),
+    "import": ("import_", "Take an app from a .pear file: verified, installed, given onward."),
     "dump": ("dump", "Write an installed app's files, or its signed metadata, to a folder."),
     "uninstall": ("uninstall", "Remove an app from this machine."),
     "gc": ("gc", "Free the disk of blocks that no app needs."),

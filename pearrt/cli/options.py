@@ -31,6 +31,17 @@ class LinkType(click.ParamType[Link]):
             self.fail(f"{e.message} {e.hint}", param, ctx)
 
 
+class LinkOrFileType(LinkType):
+    """A link, or the path of a `.pear` file."""
+
+    name = "link"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.endswith(".pear") and "://" not in value:
+            return Path(value)
+        return super().convert(value, param, ctx)
+
+
 class HostPortType(click.ParamType[HostPort]):
     """host:port."""
 

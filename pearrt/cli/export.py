@@ -1,0 +1,60 @@
+"""`pearrt export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.output import Output, printable, size, speaking
+from pearrt.cli.progress import ProgressBar
+from pearrt.errors import UserError
+from pearrt.link import HostPort, Link
+
+
+@speaking(name="export")
+@link_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--with-runtime", is_flag=True, help="Put pearrt itself beside the app.")
+@click.option("--allow-stale", is_flag=True, help="Although the publisher has not confirmed it for long.")
+@network_options
+def command(
+    output: Output,
+    link: Link,
+    file: Path,
+    with_runtime: bool,
+    allow_stale: bool,
+    bootstrap: tuple[HostPort, ...],
+    hosts: tuple[HostPort, ...],
+    no_dht: bool,
+) -> None:
+    """Write an app to a .pear file, to carry it by hand.
+
+    FILE holds the newest release for this kind of machine and all signatures: `pearrt run ./FILE` verifies it
+    without any network. Nothing is fetched where the app is here already. Unpacked under any static web
+    server, the file is a mirror.
+    """
+    daemon = open_daemon(bootstrap, hosts, no_dht)
+    links = [with_nodes(link, *bootstrap, *hosts)]
+    if with_runtime:
+        links.append(_runtime_link())
+    with ProgressBar(shown=not output.as_json) as bar:
+        done = daemon.export(links, file.absolute(), bar, allow_stale=allow_stale)
+    output.result(
+        done,
+        printable(f"{file}: version {done['version']}, {size(done['bytes'])}. Run it: pearrt run {file}"),
+    )
+
+
+def _runtime_link() -> Link:
+    from pearrt.paths import Home
+    from pearrt.runtime.layout import RuntimeFolder
+
+    text = RuntimeFolder(Home.from_environment().data).read().link
+    if not text:
+        raise UserError(
+            "This pearrt was not installed by its link, so it has no release to export.",
+            hint="Leave out --with-runtime, or export from a machine where the bootstrapper installed it.",
+        )
+    return Link.parse(text)
