@@ -38,6 +38,7 @@ _LEFT_OUT = Globs(
         *LEFT_OUT,
         "*/**/tests",
         "*/**/test",
+        "zstandard/_cffi*",  # its second backend, for other Pythons: 2 MB to fetch for nothing
         *(f"**/*.{suffix}" for suffix in ("c", "cpp", "h", "hash", "lib", "pxd", "pyi", "pyx")),
     )
 )

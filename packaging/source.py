@@ -1,0 +1,71 @@
+"""What everything here is built from: a commit, never the working tree.
+
+The files of the commit go to a private folder, with the modes that git knows (0644, 0755) whatever the
+umask, and `epoch`, the commit's time, stands in for the present in every archive. A source tree without git
+(an unpacked sdist) is copied as it is; its time comes from SOURCE_DATE_EPOCH, else it is that of its
+PKG-INFO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_NOT_SOURCE = shutil.ignore_patterns(
+    "__pycache__", "*.pyc", "dist", "build", ".venv", ".*_cache", ".hypothesis"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source tree of its own. `epoch` in seconds since 1970; `commit` is empty outside git."""
+
+    folder: Path
+    epoch: int
+    commit: str
+
+
+@contextlib.contextmanager
+def exported(root: Path = ROOT, commit: str = "HEAD") -> Iterator[Source]:
+    """The files of `commit` in a temporary folder that is gone afterwards. Raises OSError,
+    CalledProcessError."""
+    with tempfile.TemporaryDirectory(prefix="pearrt-source-") as temporary:
+        folder = Path(temporary) / "pearrt"
+        if (root / ".git").exists():
+            yield _from_git(root, commit, folder)
+            return
+        shutil.copytree(root, folder, ignore=_NOT_SOURCE)
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        stamp = root / "PKG-INFO"
+        given = os.environ.get("SOURCE_DATE_EPOCH")
+        yield Source(folder, int(given or (stamp.stat().st_mtime if stamp.exists() else 0)), "")
+
+
+def _from_git(root: Path, commit: str, folder: Path) -> Source:
+    name = _git(root, "rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
+    epoch = int(_git(root, "show", "--no-patch", "--format=%ct", name))
+    archive = _git(root, "-c", "tar.umask=0022", "archive", "--format=tar", name)
+    folder.mkdir()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:  # our own commit, written by git a moment ago
+        files.extractall(folder, filter="tar")
+    return Source(folder, epoch, name)
+
+
+def _git(root: Path, *arguments: str) -> bytes:
+    command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def is_dirty(root: Path = ROOT) -> bool:
+    """Whether the working tree differs from the commit: said aloud, since those changes are not built."""
+    return (root / ".git").exists() and bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
