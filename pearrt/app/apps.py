@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pearrt.app.candidates import bring_candidate, offer_candidates
 from pearrt.app.describe import details, summary
 from pearrt.app.durable import make_durable, recover
 from pearrt.app.followed import (
@@ -115,6 +116,7 @@ class Apps:
         self.locks[link.app_key] = asyncio.Lock()
         for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
             advertise(app, digest, index_blocks, index)
+        await offer_candidates(app, self.store, self.home)
         return app
 
     def _newer(self, app_key: bytes) -> None:
@@ -300,17 +302,34 @@ class Apps:
             app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
         return await self.info(link)
 
+    async def offer(self, link: Link) -> list[str]:
+        """Serves, to those who review them, the bundles that requests on the desk name; gives their
+        digests."""
+        app = await self.follow(link)
+        return [digest.hex() for digest in await offer_candidates(app, self.store, self.home)]
+
+    async def bring(self, link: Link, release: Release, report: Report, *, whole: bool) -> dict[str, Any]:
+        """Fetches a bundle by its digest, released or not, into the store; or its index alone."""
+        app = await self.follow(link)
+        index = await bring_candidate(app, self.store, self.home, release, report, whole=whole)
+        return {"blocks": len(index.blocks), "stored_bytes": index.stored_bytes}
+
     async def beat(self) -> None:
         """Re-signs, for every app published from here, that its newest release is current, when that is
-        due."""
+        due. What was committed while no daemon took it over is published now."""
         for folder in publications(self.home.publishing):
             try:
                 publication = await asyncio.to_thread(Publication.open, folder)
                 if publication.refresh_due(time.time()):
-                    await asyncio.to_thread(publication.refresh, time.time())
+                    publication = await asyncio.to_thread(publication.refresh, time.time())
+                if publication.trusted.releases and not self._knows(publication):
                     await self.publish(Link(publication.app_key))
             except PearrtError as e:
                 log.warning("heartbeat of %s: %s", folder.name[:8], e)
+
+    def _knows(self, publication: Publication) -> bool:
+        app = self.followed.get(publication.app_key)
+        return app is not None and app.trusted is not None and app.trusted.metadata == publication.metadata
 
     async def uninstall(self, app_key: bytes, *, keep_data: bool) -> None:
         """Leaves the app's swarm and forgets it; its blocks go with the next gc."""
@@ -338,6 +357,15 @@ class Apps:
             "files": len(index.files),
             "differences": [f"{difference.path}: {difference.change}" for difference in differences],
         }
+
+    async def files(self, app_key: bytes, digest: str) -> list[list[Any]]:
+        """Path, size and SHA-256 (hex) of every file of an installed release, from its signed index."""
+        app = self._known(app_key)
+        for installed in (app.folder.installed, app.folder.previous):
+            if installed is not None and installed.index_digest == digest:
+                index = await asyncio.to_thread(installed_index, installed, self.store)
+                return [[file.path, file.size, file.sha256.hex()] for file in index.files]
+        raise NoSuchApp(f"{encode_key(app_key)} is not installed in that release.")
 
     def metadata(self, app_key: bytes) -> dict[str, str]:
         """The signed metadata that is trusted, by the file names of TUF."""

@@ -193,12 +193,12 @@ async def fetch(
 async def fetch_index(app: FollowedApp, store: Store, release: Release) -> Index:
     """Brings the index alone. Raises NoPeers, DigestMismatch."""
     _pin(app, store, release, ())
-    await app.members.fetch(_index_blocks(release))
+    await app.members.fetch(index_refs(release))
     return await asyncio.to_thread(read_index, store, release.index_digest, release.index_blocks)
 
 
-def _index_blocks(release: Release) -> list[BlockRef]:
-    """The index is cut into blocks of full size, but for the last one."""
+def index_refs(release: Release) -> list[BlockRef]:
+    """Ids and sizes of an index's blocks. It is cut into blocks of full size, but for the last one."""
     last = len(release.index_blocks) - 1
     return [
         BlockRef(

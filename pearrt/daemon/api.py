@@ -11,8 +11,11 @@ events. Each connection's peer credentials are checked before anything is read f
     POST   /v1/apps/{key}/grant          {digest}
     POST   /v1/apps/{key}/seed           {link, on, allow_stale}                 streams
     POST   /v1/apps/{key}/publish        {link}
+    POST   /v1/apps/{key}/offer          {link}
+    POST   /v1/apps/{key}/bring          {link, digest, size, index_blocks, whole}   streams
     POST   /v1/apps/{key}/verify
     GET    /v1/apps/{key}/metadata       the signed metadata, by file name
+    GET    /v1/apps/{key}/files?digest=… the signed files of an installed release: [path, size, sha256]
     DELETE /v1/apps/{key}?keep_data=0|1
     POST   /v1/stage                     {folder, manifest, …}                   streams
     POST   /v1/export                    {links, file, allow_stale}              streams
@@ -34,6 +37,7 @@ from typing import Any
 from aiohttp import web
 
 from pearrt.app.apps import Apps
+from pearrt.app.candidates import named_bundle
 from pearrt.app.export import export
 from pearrt.app.importing import import_file
 from pearrt.app.progress import Report
@@ -76,7 +80,8 @@ class Api:
         app.router.add_get("/v1/apps/{key}", self.get_app)
         app.router.add_delete("/v1/apps/{key}", self.delete_app)
         app.router.add_get("/v1/apps/{key}/metadata", self.metadata)
-        for action in ("install", "launch", "grant", "seed", "publish", "verify"):
+        app.router.add_get("/v1/apps/{key}/files", self.files)
+        for action in ("install", "launch", "grant", "seed", "publish", "offer", "bring", "verify"):
             app.router.add_post(f"/v1/apps/{{key}}/{action}", getattr(self, action))
         app.router.add_post("/v1/stage", self.stage)
         app.router.add_post("/v1/export", self.export)
@@ -136,8 +141,19 @@ class Api:
     async def publish(self, request: web.Request) -> web.Response:
         return _ok(await self.apps.publish(_link(request, await _body(request))))
 
+    async def offer(self, request: web.Request) -> web.Response:
+        return _ok(await self.apps.offer(_link(request, await _body(request))))
+
+    async def bring(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        link, release, whole = _link(request, body), named_bundle(body), _flag(body, "whole")
+        return await stream(request, lambda report: self.apps.bring(link, release, report, whole=whole))
+
     async def metadata(self, request: web.Request) -> web.Response:
         return _ok(self.apps.metadata(_key(request)))
+
+    async def files(self, request: web.Request) -> web.Response:
+        return _ok(await self.apps.files(_key(request), request.query.get("digest", "")))
 
     async def verify(self, request: web.Request) -> web.Response:
         return _ok(await self.apps.verify(_key(request)))

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pearrt.app.launch import Launchable
@@ -15,6 +15,10 @@ from pearrt.daemon.client import Client
 from pearrt.errors import Denied, NoSuchApp
 from pearrt.link import Link
 from pearrt.sandbox.policy import Permissions
+
+if TYPE_CHECKING:
+    from pearrt.trust.release import Release
+    from pearrt.web.site import SignedFile
 
 
 class Daemon(Client):
@@ -55,6 +59,13 @@ class Daemon(Client):
                 raise Denied("The daemon refused the app's channel.")
             yield channel.fileno()
 
+    def files(self, link: Link, digest: str) -> list[SignedFile]:
+        """The signed files of an installed release, by its index digest."""
+        from pearrt.web.site import SignedFile
+
+        found = self.call("GET", f"/v1/apps/{link.key_text}/files?{urlencode({'digest': digest})}")
+        return [SignedFile(path, size, bytes.fromhex(digest)) for path, size, digest in found]
+
     def apps(self) -> list[dict[str, Any]]:
         return list(self.call("GET", "/v1/apps"))
 
@@ -74,6 +85,21 @@ class Daemon(Client):
         """Tells the daemon that the publication of this app was committed here: trust it, seed it, gossip
         it."""
         return dict(self.call("POST", f"/v1/apps/{link.key_text}/publish", {"link": str(link)}))
+
+    def offer(self, link: Link) -> list[str]:
+        """Has the bundles of the requests on the desk served to reviewers; gives those that are here."""
+        return list(self.call("POST", f"/v1/apps/{link.key_text}/offer", {"link": str(link)}))
+
+    def bring(self, link: Link, release: Release, report: Report, *, whole: bool) -> dict[str, Any]:
+        """Fetches a bundle that need not be released, or its index alone, into the store. Raises NoPeers."""
+        body = {
+            "link": str(link),
+            "digest": release.index_digest.hex(),
+            "size": release.index_size,
+            "index_blocks": [block.hex() for block in release.index_blocks],
+            "whole": whole,
+        }
+        return dict(self.follow("POST", f"/v1/apps/{link.key_text}/bring", body, event=_reporter(report)))
 
     def uninstall(self, link: Link, *, keep_data: bool) -> None:
         self.call("DELETE", f"/v1/apps/{link.key_text}?keep_data={int(keep_data)}")
