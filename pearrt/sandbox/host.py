@@ -20,14 +20,14 @@ _LIBRARY_FOLDERS = (
     "/libx32",
 )
 _PUBLIC_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo", "/usr/share/terminfo")
-_TAKEN = ("/app", "/data", "/proc", "/dev")
+_TAKEN = ("/app", "/data", "/proc", "/dev", "/sdk")
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """Paths of this machine, links resolved. `links` are (target, path) pairs to make again inside; `hidden`
     are folders inside `shown` ones that hold the machine's other Python packages; `uids` is how many user ids
-    exist, from 0 on."""
+    exist, from 0 on; `sdk` is the folder of `pearrt.sdk`."""
 
     machine: str
     bubblewrap: str | None
@@ -37,6 +37,7 @@ class Host:
     hidden: tuple[str, ...]
     uids: int = 1 << 32
     fault: str = ""
+    sdk: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -74,8 +75,15 @@ def inspect() -> Host:
         links=tuple(dict.fromkeys(links)),
         hidden=tuple(path for path in hidden if os.path.isdir(path) and _inside(path, shown)),
         uids=_user_ids(),
+        sdk=_sdk_folder(),
         fault=f"Python lies under {prefix}" if prefix.startswith(tuple(f"{t}/" for t in _TAKEN)) else "",
     )
+
+
+def _sdk_folder() -> str:
+    """Beside this package; not imported, as the app does that."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "sdk")
+    return folder if os.path.isdir(folder) else ""
 
 
 def _user_ids() -> int:

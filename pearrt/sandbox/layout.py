@@ -1,6 +1,7 @@
 """The world inside: mounts, environment and the settings of the shim, from a launch and a machine. Pure.
 
 /app                read-only   the unpacked release
+/sdk                read-only   `pearrt.sdk`, and nothing else of pearrt
 /data               writable    the app's private storage, HOME, the working directory
 /tmp, /dev/shm      writable    memory, sized, gone at the end
 /proc, /dev         fresh       own processes only; null zero full random urandom tty pts
@@ -22,7 +23,8 @@ from pearrt.sandbox.host import Host
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 
-APP, DATA, BYTECODE = "/app", "/data", "/bytecode"
+APP, DATA, BYTECODE, SDK = "/app", "/data", "/bytecode", "/sdk"
+SDK_PACKAGE = f"{SDK}/pearrt/sdk"  # `pearrt` above it has no code: a namespace
 CHANNEL_FD, UI_FD = 3, 4
 ENGINE = "/engine"  # where a `wasi` app's interpreter finds wasmtime
 SHIM_NAME = "<pearrt>"
@@ -110,6 +112,7 @@ def bubblewrap_arguments(
         options += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
     made = [*host.shown, *(path for _, path in host.links), *file_fds]
     made += [f"{ENGINE}/wasmtime"] if engine else []
+    made += [SDK_PACKAGE] if host.sdk else []
     for path in _parents(made):
         options += ["--perms", "0755", "--dir", path]  # bubblewrap alone would make them 0700
     for path in host.shown:
@@ -121,6 +124,8 @@ def bubblewrap_arguments(
     for path, fd in file_fds.items():
         options += ["--perms", "0444", "--ro-bind-data", str(fd), path]
     options += ["--ro-bind", str(launch.folder), APP, "--bind", str(launch.data), DATA]
+    if host.sdk:
+        options += ["--ro-bind", host.sdk, SDK_PACKAGE]
     if engine:
         options += ["--ro-bind", engine, f"{ENGINE}/wasmtime"]
     if launch.bytecode is not None:
@@ -181,14 +186,14 @@ def environment(host: Host, launch: Launch, outside: Mapping[str, str]) -> dict[
 
 
 def search_path(launch: Launch) -> list[str]:
-    """The bundle's folders on `sys.path`, in order; nothing of the machine's."""
-    return [APP if folder == "." else f"{APP}/{folder}" for folder in launch.manifest.path]
+    """The bundle's folders on `sys.path`, in order, then the SDK; nothing of the machine's."""
+    return [*(APP if folder == "." else f"{APP}/{folder}" for folder in launch.manifest.path), SDK]
 
 
 def landlock_rules(host: Host, task: Task) -> list[tuple[str, str]]:
     """(path inside, kind of access); `/` itself is not among them."""
     rules = [(path, "run") for path in host.shown] + [(APP, "run"), ("/etc", "read"), ("/proc", "read")]
-    rules.append((ENGINE, "read"))  # where there is one
+    rules += [(ENGINE, "read"), (SDK, "read")]  # where there is one
     writable = [(path, "write") for path in (DATA, "/tmp", "/dev/shm")]  # noqa: S108 - inside
     return [*rules, *writable, ("/dev", "device"), (BYTECODE, "write" if task is Task.COMPILE else "read")]
 

@@ -11,13 +11,13 @@ bounded one:
     processes       processes and threads        256
     net.hosts       ["host:port", …]             none     exact public hosts, through the daemon's proxy
     notify          true                         false    notifications on the person's desktop
+    ui              true                         false    a page of its own, opened in the browser
+    run.native      true                         false    to be a native program: kind `exec`
 
     These are asked for, shown, compared and remembered, but not granted by this version:
 
     p2p             ["join", "store"]            none     through the channel to the daemon
-    ui              true                         false    a page of its own, opened in the browser
     clipboard, background  true                  false    through the channel to the daemon
-    run.native      true                         false    programs of its own, kind `native`
 
 Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request
 has one digest; what is not granted yet is described as such and gives nothing. A version that begins to grant
@@ -135,14 +135,14 @@ class Permissions:
         """The request less what the person refused: keys of OPTIONAL, single `host:port`s."""
         names, left = set(refused), self
         for name in names & OPTIONAL.keys():
-            empty = () if isinstance(getattr(self, OPTIONAL[name]), tuple) else False
+            empty: Any = () if isinstance(getattr(self, OPTIONAL[name]), tuple) else False
             left = replace(left, **{OPTIONAL[name]: empty})
         return replace(left, net_hosts=tuple(host for host in left.net_hosts if host not in names))
 
     def optional(self) -> list[str]:
         """The optional permissions that this request asks for, each as a name to refuse it by."""
-        asked = [name for name, attribute in OPTIONAL.items() if name != NET_HOSTS and getattr(self, attribute)]
-        return [*self.net_hosts, *asked]
+        flags = {name: attribute for name, attribute in OPTIONAL.items() if name != NET_HOSTS}
+        return [*self.net_hosts, *(name for name, attribute in flags.items() if getattr(self, attribute))]
 
 
 def parse_optional(text: str) -> str:
@@ -256,12 +256,12 @@ def _host(key: str, text: str) -> str:
 
 _GRANTED = {
     "notify": "show notifications on your desktop",
+    "ui": "show a page of its own in your browser",
+    "run_native": "run as a native program: only the kernel stands between it and this machine",
 }
 _NOT_GRANTED = {
-    "ui": "show pages of its own in your browser",
     "clipboard": "read and write the clipboard",
     "background": "keep running after its window or terminal is closed",
-    "run_native": "run native programs of its own, inside the sandbox",
 }
 
 _KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {

@@ -1,0 +1,121 @@
+"""The same calls for asyncio. A call waits without blocking the loop, and ends with its task."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pearrt.sdk import app as _app
+from pearrt.sdk import log as _log
+from pearrt.sdk import storage as _storage
+from pearrt.sdk.channel import Reply, channel
+from pearrt.sdk.errors import NotConnected
+from pearrt.sdk.updates import READY, Status, Update
+
+MAX_UNREAD_EVENTS = 256
+
+
+async def _call(method: str, **fields: Any) -> Reply:
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[Reply] = loop.create_future()
+
+    def settle(reply: Reply) -> None:
+        if answered.done():
+            reply.drop()
+        else:
+            answered.set_result(reply)
+
+    def done(reply: Reply) -> None:
+        try:
+            loop.call_soon_threadsafe(settle, reply)
+        except RuntimeError:  # the loop has ended
+            reply.drop()
+
+    number = channel().submit(method, done, **fields)
+    try:
+        reply = await answered
+    finally:
+        channel().forget(number)
+    reply.result()
+    return reply
+
+
+class app:  # noqa: N801 - a namespace, as the module of this name is
+    @staticmethod
+    async def info() -> _app.Info:
+        return _app.Info.read((await _call("app.info", **_app.FIELDS)).result())
+
+
+class storage:  # noqa: N801
+    path = staticmethod(_storage.path)
+
+    @staticmethod
+    async def usage() -> _storage.Usage:
+        return _storage.Usage.read((await _call("storage.info")).result())
+
+
+class log:  # noqa: N801
+    @staticmethod
+    async def write(level: str, text: str) -> None:
+        await _call("log.write", level=level, text=text[: _log.MAX_CHARACTERS])
+
+
+class net:  # noqa: N801
+    @staticmethod
+    async def connect(host: str, port: int) -> socket.socket:
+        """A connected socket, not blocking: for `asyncio.open_connection(sock=…)`."""
+        connection = (await _call("net.open", host=host, port=port)).socket()
+        connection.setblocking(False)
+        return connection
+
+
+class updates:  # noqa: N801
+    @staticmethod
+    async def status() -> Status:
+        return Status.read((await _call("updates.status")).result())
+
+    @staticmethod
+    async def apply() -> Status:
+        return Status.read((await _call("updates.apply")).result())
+
+    @staticmethod
+    async def restart() -> None:
+        await _call("updates.restart")
+
+    @staticmethod
+    async def ready() -> AsyncIterator[Update]:
+        """The version that is ready already, if any, then each that becomes so. Raises NotConnected when the
+        daemon has gone."""
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any]](MAX_UNREAD_EVENTS)
+
+        def put(event: dict[str, Any]) -> None:
+            if events.full():
+                events.get_nowait()
+            events.put_nowait(event)
+
+        def listener(event: dict[str, Any]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(put, event)
+
+        channel().listen(listener)
+        try:
+            told = (await updates.status()).ready
+            if told is not None:
+                yield told
+            while (event := await events.get())["event"] != "ended":
+                if event["event"] == READY and (update := Update.read(event)) != told:
+                    told = update
+                    yield update
+        finally:
+            channel().unlisten(listener)
+        raise NotConnected("The daemon has gone.", code="unreachable")
+
+
+async def open_url(url: str) -> None:
+    await _call("open_url", url=url)
+
+
+async def notify(title: str, body: str = "") -> None:
+    await _call("notify", title=title, body=body)

@@ -1,0 +1,235 @@
+"""The one connection to the daemon: calls from any thread, answers in any order, events to whoever listens.
+
+One thread reads, so that sync and asyncio callers share the channel; a second one, started for the first
+listener, calls the listeners, which may therefore call the daemon themselves. A process forked from this one
+has no channel: two readers would tear the frames apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pearrt.sdk import frames
+from pearrt.sdk.errors import Error, NotConnected, TooMuch, from_fields
+
+READ_BYTES = 64 * 1024
+MAX_PASSED = 4
+MAX_UNREAD_EVENTS = 256
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+class Reply:
+    """What a call is answered: a result, perhaps with a connected socket, or an error."""
+
+    def __init__(
+        self, result: Any = None, passed: socket.socket | None = None, error: Error | None = None
+    ) -> None:
+        self._result = result
+        self.passed = passed
+        self.error = error
+
+    def result(self) -> Any:
+        """Raises the error, where it is one."""
+        if self.error is not None:
+            raise self.error
+        return self._result
+
+    def socket(self) -> socket.socket:
+        """The socket that came along. Raises as `result`."""
+        self.result()
+        if self.passed is None:
+            raise Error("The daemon passed no connection.")
+        return self.passed
+
+    def drop(self) -> None:
+        """Closes what nobody took."""
+        if self.passed is not None:
+            self.passed.close()
+
+
+class Channel:
+    """Speaks frames over a connected stream socket, which is its own from now on."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._ids = itertools.count(1)
+        self._sending = threading.Lock()
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Callable[[Reply], None]] = {}
+        self._listeners: list[Listener] = []
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue(MAX_UNREAD_EVENTS)
+        self._teller: threading.Thread | None = None
+        self._ended: Error | None = None
+        self._reader = threading.Thread(target=self._read, name="pearrt-channel", daemon=True)
+        self._reader.start()
+
+    def submit(self, method: str, done: Callable[[Reply], None], **fields: Any) -> int:
+        """Makes a call; `done(reply)` runs in the reading thread. Gives its number, for `forget`.
+
+        Raises NotConnected, or TooMuch for fields that do not fit into a frame.
+        """
+        number = next(self._ids)
+        try:
+            frame = frames.encode({"id": number, "method": method, **fields})
+        except frames.BadFrame as e:
+            raise TooMuch(str(e), code="limit-exceeded") from e
+        with self._lock:
+            if self._ended is not None:
+                raise self._ended
+            self._waiting[number] = done
+        try:
+            with self._sending:
+                self._connection.sendall(frame)
+        except OSError as e:
+            self.forget(number)
+            raise NotConnected(f"The daemon has gone: {e.strerror}.") from e
+        return number
+
+    def forget(self, number: int) -> None:
+        """Nobody waits for this answer any more."""
+        with self._lock:
+            self._waiting.pop(number, None)
+
+    def call(self, method: str, *, timeout_s: float | None = None, **fields: Any) -> Reply:
+        """Makes a call and waits for its answer. Raises Error."""
+        answered = threading.Event()
+        replies: list[Reply] = []
+
+        def done(reply: Reply) -> None:
+            replies.append(reply)
+            answered.set()
+
+        number = self.submit(method, done, **fields)
+        if not answered.wait(timeout_s):
+            self.forget(number)
+            if not replies:
+                raise Error(f"{method} was not answered in {timeout_s} s.", code="peer-timeout")
+        replies[0].result()
+        return replies[0]
+
+    def listen(self, listener: Listener) -> None:
+        """Calls `listener` with every event from now on, in a thread of its own."""
+        with self._lock:
+            self._listeners.append(listener)
+            if self._teller is None:
+                self._teller = threading.Thread(target=self._tell, name="pearrt-events", daemon=True)
+                self._teller.start()
+
+    def unlisten(self, listener: Listener) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._listeners.remove(listener)
+
+    def close(self) -> None:
+        """Ends the channel; what waits is told so."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
+
+    # -- threads
+
+    def _read(self) -> None:
+        decoder, passed = frames.Decoder(), deque[int]()
+        reason = "The daemon has gone."
+        try:
+            while True:
+                data, fds, _, _ = socket.recv_fds(
+                    self._connection, READ_BYTES, MAX_PASSED, socket.MSG_CMSG_CLOEXEC
+                )
+                passed += fds
+                if not data:
+                    break
+                for message in decoder.feed(data):
+                    self._take(message, passed)
+        except (OSError, frames.BadFrame) as e:
+            reason = f"The daemon has gone: {e}"
+        for fd in passed:
+            os.close(fd)
+        self._end(NotConnected(reason, code="unreachable"))
+
+    def _take(self, message: dict[str, Any], passed: deque[int]) -> None:
+        if "event" in message:
+            self._queue(message)
+            return
+        result, error = message.get("result"), message.get("error")
+        reply = Reply(result, error=from_fields(error) if isinstance(error, dict) else None)
+        if isinstance(result, dict) and result.get("socket") is True and passed:
+            reply.passed = socket.socket(fileno=passed.popleft())
+        with self._lock:
+            done = self._waiting.pop(message.get("id", 0), None)
+        if done is None:
+            reply.drop()
+        else:
+            done(reply)
+
+    def _queue(self, event: dict[str, Any] | None) -> None:
+        """Events that nobody takes push out the oldest."""
+        if self._teller is None and event is not None:
+            return
+        while True:
+            try:
+                self._events.put_nowait(event)
+                return
+            except queue.Full:
+                with contextlib.suppress(queue.Empty):
+                    self._events.get_nowait()
+
+    def _end(self, error: Error) -> None:
+        with self._lock:
+            self._ended = error
+            waiting, self._waiting = list(self._waiting.values()), {}
+        self._connection.close()
+        self._queue({"event": "ended"})
+        self._queue(None)
+        for done in waiting:
+            done(Reply(error=error))
+
+    def _tell(self) -> None:
+        while (event := self._events.get()) is not None:
+            with self._lock:
+                listeners = list(self._listeners)
+            for listener in listeners:
+                listener(event)
+
+
+_lock = threading.Lock()
+_channel: Channel | None = None
+_forked = False
+
+
+def channel() -> Channel:
+    """This process's channel, opened at the first use. Raises NotConnected where there is none."""
+    global _channel  # noqa: PLW0603 - a process has one
+    with _lock:
+        if _channel is None:
+            _channel = Channel(_inherited())
+        return _channel
+
+
+def _inherited() -> socket.socket:
+    text = os.environ.get("PEARRT_CHANNEL_FD", "")
+    if _forked or not text.isdecimal():
+        what = "The channel belongs to the process that was forked." if _forked else "This is no sandbox."
+        raise NotConnected(what, code="unreachable", hint="Start the app with `pearrt run`.")
+    try:
+        connection = socket.socket(fileno=int(text))
+    except OSError as e:
+        raise NotConnected(f"The channel is closed: {e.strerror}.", code="unreachable") from e
+    connection.set_inheritable(False)
+    return connection
+
+
+def _after_fork() -> None:
+    global _channel, _forked, _lock
+    _channel, _forked, _lock = None, True, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
