@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pearrt.app.launch import Launchable
@@ -21,6 +22,7 @@ from pearrt.sandbox.policy import Permissions
 
 if TYPE_CHECKING:
     from pearrt.sandbox.launch import Launch
+    from pearrt.web.site import SignedFile
 
 Approve = Callable[[Launchable], bool]
 
@@ -32,6 +34,7 @@ class Daemon(Protocol):
     def launch(self, link: Link) -> Launchable | None: ...
     def grant(self, link: Link, permissions: Permissions) -> None: ...
     def channel(self, app: Launchable) -> AbstractContextManager[int]: ...
+    def files(self, link: Link, digest: str) -> list[SignedFile]: ...
 
 
 def run(
@@ -45,9 +48,10 @@ def run(
     update: bool = False,
     allow_stale: bool = False,
     start: Callable[[Launch], int] | None = None,
+    show: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Runs the app behind `link` with `argv` and gives its exit code. `start` is the sandbox's, or stands in
-    for it.
+    for it. `show` gets the address of the app's page, where it has one.
 
     An installed app starts at once from disk; `update` waits for the newest release first. Raises Denied when
     the person says no, Unsupported where the kernel cannot contain the app, and what `install` raises.
@@ -64,12 +68,23 @@ def run(
         daemon.grant(link, app.permissions)
     if app.revoked:
         warn(f"{app.name} {app.version} was revoked by its signers: {app.revoked}")
-    if start is None:
-        from pearrt.sandbox import service
-
-        start = service.run
     with daemon.channel(app) as channel_fd:
-        return start(app.sandboxed(argv, link, channel_fd))
+        launch = app.sandboxed(argv, link, channel_fd)
+        return start(launch) if start is not None else _start(launch, link, daemon, show)
+
+
+def _start(launch: Launch, link: Link, daemon: Daemon, show: Callable[[str], None]) -> int:
+    """In the sandbox; with a page beside it where the app has one."""
+    if launch.manifest.kind == "web" or launch.permissions.ui:
+        from pearrt.app import pages
+
+        if pages.has_page(launch):
+            channel = pages.another_channel(lambda: daemon.launch(link), daemon.channel)
+            files = partial(daemon.files, link, launch.folder.name)
+            return pages.start(launch, show, files=files, channel=channel)
+    from pearrt.sandbox import service
+
+    return service.run(launch)
 
 
 def _install(link: Link, daemon: Daemon, report: Report, update: bool, allow_stale: bool) -> Launchable:

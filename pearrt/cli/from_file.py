@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pearrt.app.launch import Launchable
 from pearrt.app.progress import Report
@@ -11,6 +12,9 @@ from pearrt.bundle.pear_file import PearFile
 from pearrt.daemon.caller import Daemon
 from pearrt.link import Link
 from pearrt.sandbox.policy import Permissions
+
+if TYPE_CHECKING:
+    from pearrt.web.site import SignedFile
 
 
 class FromFile:
@@ -31,6 +35,9 @@ class FromFile:
 
     def grant(self, link: Link, permissions: Permissions) -> None:
         self.daemon.grant(link, permissions)
+
+    def files(self, link: Link, digest: str) -> list[SignedFile]:
+        return self.daemon.files(link, digest)
 
     def channel(self, app: Launchable) -> AbstractContextManager[int]:
         return self.daemon.channel(app)

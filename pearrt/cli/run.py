@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -69,6 +70,7 @@ def command(
                 warn=lambda text: _warn(output, text, bar),
                 update=update,
                 allow_stale=stale,
+                show=lambda url: _show(output, url),
             )
 
         try:
@@ -100,6 +102,20 @@ def _approve(output: Output, app: Launchable, *, yes: bool, bar: ProgressBar) ->
             hint="Run it in a terminal once, or pass --yes.",
         )
     return click.confirm("Run it?", err=True)
+
+
+def _show(output: Output, url: str) -> None:
+    """Opens the app's page in the browser, or tells its address, which is good for one browser, once."""
+    if not output.as_json and sys.stderr.isatty() and _has_browser():
+        import webbrowser
+
+        if webbrowser.open(url):
+            return
+    output.result({"url": url}, f"Its page: {url}")
+
+
+def _has_browser() -> bool:
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _question(app: Launchable) -> str:

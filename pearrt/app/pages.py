@@ -1,0 +1,134 @@
+"""How an app with a page starts: who serves it, what runs behind it, when it is shown.
+
+    web, no backend   the runtime serves the signed files until the person ends it; nothing is started
+    web, a backend    the same, and the backend in the sandbox at the other end of a stream
+    python with `ui`  the app serves its page itself, on a listening socket that it inherits; it is shown once
+                      the app listens, and never where it does not
+
+The page's server lives in the process that `pearrt run` is, so it ends with the run and serves the person who
+started it. Imported for such apps only: it brings an HTTP server along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from pearrt.app.launch import Launchable
+from pearrt.errors import Denied
+from pearrt.sandbox import service as sandbox
+from pearrt.sandbox.kinds import needs_sandbox
+from pearrt.sandbox.launch import Launch
+from pearrt.web.service import Page, PageServer
+from pearrt.web.site import SignedFile, Site
+
+Show = Callable[[str], None]  # opens the address, or tells it
+POLL_S = 0.05
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def has_page(launch: Launch) -> bool:
+    """Whether this start needs `start` below instead of the sandbox's own."""
+    return launch.manifest.kind == "web" or (launch.manifest.kind == "python" and launch.permissions.ui)
+
+
+def start(
+    launch: Launch,
+    show: Show,
+    *,
+    files: Callable[[], Iterable[SignedFile]],
+    channel: Callable[[], AbstractContextManager[int]],
+) -> int:
+    """Runs an app with a page; gives its exit code. `files` are those of its index, `channel` opens one more
+    connection of the app to the daemon, for the page.
+
+    Raises Denied where the person did not grant a page, and what the sandbox raises.
+    """
+    if not launch.permissions.ui:
+        raise Denied(
+            f"{launch.manifest.name} shows a page and may not.",
+            hint="It needs the permission `ui`: its publisher must ask for it, and you must grant it.",
+        )
+    if launch.manifest.kind != "web":
+        return _serving_itself(launch, show)
+    site = Site(files(), launch.manifest.entry.file)
+    if not needs_sandbox(launch.manifest):
+        assert launch.channel_fd is not None
+        page = Page(site, launch.folder, channel=socket.socket(fileno=os.dup(launch.channel_fd)))
+        with PageServer(page) as server:
+            return _until_ended(server, show)
+    ours, theirs = socket.socketpair()
+    with theirs, channel() as second:
+        page = Page(site, launch.folder, channel=socket.socket(fileno=os.dup(second)), backend=ours)
+        with PageServer(page) as server:
+            show(server.url)
+            return sandbox.run(replace(launch, ui_fd=theirs.fileno()))
+
+
+def _until_ended(server: PageServer, show: Show) -> int:
+    """Shows the page and waits for a signal: 128 + n for signal n, but Ctrl-C is how a person ends it."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        show(server.url)
+        number = signal.sigwait(ENDING)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return 0 if number == signal.SIGINT else 128 + number
+
+
+def _serving_itself(launch: Launch, show: Show) -> int:
+    with _listener() as (path, listener), PageServer(Page(forward=path)) as server:
+        ended = threading.Event()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        watch = threading.Thread(target=_show_when_up, args=(path, server, show, ended), daemon=True)
+        watch.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            return sandbox.run(replace(launch, ui_fd=listener.fileno()))
+        finally:
+            ended.set()
+            watch.join()
+
+
+def _show_when_up(path: Path, server: PageServer, show: Show, ended: threading.Event) -> None:
+    """The socket is bound here and connects only after the app has called listen."""
+    while not ended.wait(POLL_S):
+        with socket.socket(socket.AF_UNIX) as attempt, contextlib.suppress(OSError):
+            attempt.connect(os.fspath(path))
+            show(server.url)
+            return
+
+
+@contextlib.contextmanager
+def _listener() -> Iterator[tuple[Path, socket.socket]]:
+    """A socket that the app will listen on, bound in a private folder: nobody else of the machine gets in."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pearrt-page-") as folder,
+        socket.socket(socket.AF_UNIX) as listener,
+    ):
+        path = Path(folder, "page.sock")
+        listener.bind(os.fspath(path))
+        yield path, listener
+
+
+def another_channel(
+    launchable: Callable[[], Launchable | None], connect: Callable[[Launchable], AbstractContextManager[int]]
+) -> Callable[[], AbstractContextManager[int]]:
+    """Opens one more connection of the app to the daemon: each token is good for one."""
+
+    @contextlib.contextmanager
+    def open_channel() -> Iterator[int]:
+        app = launchable()
+        assert app is not None, "running, yet nothing to launch"
+        with connect(app) as fd:
+            yield fd
+
+    return open_channel

@@ -1,0 +1,1 @@
+"""Pages of an app, served to the person's browser from an origin of the app's own on this machine."""
