@@ -109,14 +109,18 @@ class DigestMismatch(TrustError):
 
 
 class Equivocation(TrustError):
-    """`first` and `second` are the two signed blobs: together they prove it to anyone."""
+    """`first` and `second` are the two signed blobs: together they prove it to anyone. Of two that stand in
+    different histories, `evidence` shows where these part."""
 
     code = "equivocation"
 
-    def __init__(self, message: str, *, hint: str = "", first: bytes = b"", second: bytes = b"") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", first: bytes = b"", second: bytes = b"", evidence: bytes = b""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.first = first
         self.second = second
+        self.evidence = evidence
 
 
 class NetworkError(PearrtError):

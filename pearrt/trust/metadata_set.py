@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from pearrt.codec import bencode
 from pearrt.errors import LimitExceeded, ProtocolViolation
 from pearrt.trust.envelope import MAX_BYTES
+from pearrt.trust.log import MAX_LOG_BYTES
 
 MAX_ROOT_STEPS = 256
-MAX_SET_BYTES = (MAX_ROOT_STEPS + 1) * (MAX_BYTES["root"] + 16) + 512 * 1024
+MAX_LOGS = 64
+MAX_SET_BYTES = (MAX_ROOT_STEPS + 1) * (MAX_BYTES["root"] + 16) + 512 * 1024 + MAX_LOG_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataSet:
-    """`roots` are consecutive versions, oldest first; a set sent as an update may begin after root 1."""
+    """`roots` are consecutive versions, oldest first; a set sent as an update may begin after root 1.
+
+    `logs`: of each role that commits to a log of its past (`log.py`), the leaf hashes, 32 bytes each.
+    """
 
     roots: tuple[bytes, ...]
     timestamp: bytes
     snapshot: bytes
     targets: bytes
+    logs: Mapping[str, bytes] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """Bencode: {roots: [blob, …], snapshot, targets, timestamp}."""
-        return bencode.encode(
-            {
-                "roots": list(self.roots),
-                "timestamp": self.timestamp,
-                "snapshot": self.snapshot,
-                "targets": self.targets,
-            }
-        )
+        """Bencode: {roots: [blob, …], snapshot, targets, timestamp}; {logs: {role: hashes}} where there are
+        any."""
+        value: dict[str, object] = {
+            "roots": list(self.roots),
+            "timestamp": self.timestamp,
+            "snapshot": self.snapshot,
+            "targets": self.targets,
+        }
+        if any(self.logs.values()):
+            value["logs"] = {role: log for role, log in self.logs.items() if log}
+        return bencode.encode(value)
 
     @classmethod
     def decode(cls, data: bytes) -> MetadataSet:
         """The inverse of `encode`. Raises LimitExceeded past the size of a role, ProtocolViolation."""
         if len(data) > MAX_SET_BYTES:
             raise LimitExceeded(f"a metadata set of {len(data)} bytes, at most {MAX_SET_BYTES} are allowed")
-        value = bencode.decode(data, max_depth=2, max_items=MAX_ROOT_STEPS + 10)
-        if not isinstance(value, dict) or value.keys() != {b"roots", b"timestamp", b"snapshot", b"targets"}:
+        value = bencode.decode(data, max_depth=2, max_items=MAX_ROOT_STEPS + MAX_LOGS + 12)
+        if not isinstance(value, dict):
+            raise ProtocolViolation("a metadata set is no dictionary")
+        logs = _logs(value.pop(b"logs")) if b"logs" in value else {}
+        if value.keys() != {b"roots", b"timestamp", b"snapshot", b"targets"}:
             raise ProtocolViolation("a metadata set must have roots, timestamp, snapshot and targets")
         roots = value.pop(b"roots")
         if not isinstance(roots, list):
@@ -51,7 +63,7 @@ class MetadataSet:
                 raise LimitExceeded(
                     f"{role} metadata of {len(blob)} bytes, at most {MAX_BYTES[role]} are allowed"
                 )
-        return cls(tuple(roots), value[b"timestamp"], value[b"snapshot"], value[b"targets"])
+        return cls(tuple(roots), value[b"timestamp"], value[b"snapshot"], value[b"targets"], logs)
 
     def since(self, first_root: int, max_bytes: int) -> MetadataSet:
         """The set with roots from version `first_root` on, as many as fit into `max_bytes` when encoded.
@@ -66,3 +78,14 @@ class MetadataSet:
                 break
             fitting.append(root)
         return replace(self, roots=tuple(fitting))
+
+
+def _logs(value: object) -> dict[str, bytes]:
+    """The leaf hashes by role. What they are is checked against the signed head, by `log.check_log`."""
+    if not isinstance(value, dict) or not value or len(value) > MAX_LOGS:
+        raise ProtocolViolation(f"the logs of a metadata set are none, or more than {MAX_LOGS}")
+    if not all(isinstance(log, bytes) and log for log in value.values()):
+        raise ProtocolViolation("a log of a metadata set is empty or no string")
+    if sum(map(len, value.values())) > MAX_LOG_BYTES:
+        raise LimitExceeded(f"logs of more than {MAX_LOG_BYTES} bytes")
+    return {role.decode("ascii", "replace"): log for role, log in value.items()}
