@@ -57,6 +57,8 @@ def copy(tmp_path: Path) -> Path:
         path = tmp_path / importer.replace(".", "/")
         path.mkdir(exist_ok=True)
         (path / "__init__.py").write_text(f"def late():\n    import {imported}\n")
+        if imported.startswith("pearrt."):
+            (tmp_path / f"{imported.replace('.', '/')}.py").touch()
     return tmp_path
 
 
