@@ -6,8 +6,9 @@ us, a stranger's ZIP: bounded, no path that a bundle may not hold, no link, noth
 depends on the lock, the variant and the sources alone: no times, no modes, no compiled bytecode, no script
 with an interpreter's path. Of each wheel's own description the headers of METADATA and the licences stay.
 
-`Tree.scopes` says of each file in which variants it is to be expected, by the lock: staging keeps files of
-one scope together in frames, so that what variants share is stored once.
+`Tree.scopes` says of each file which package it is of and in which variants to expect it, by the lock.
+Staging keeps files of one scope together in frames: what variants share is stored once, and a new version of
+one dependency changes no other's blocks.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ _LICENCES = ("LICEN", "COPYING", "NOTICE", "AUTHORS")
 class Scope:
     """Where a file is to be expected: tags of variants; compiled code is apart from what stands beside it."""
 
+    package: str
     variants: tuple[str, ...]
     compiled: bool = False
 
@@ -69,11 +71,11 @@ def build_tree(lock: RuntimeLock, variant: Variant, source: Path, wheels: Path, 
     ProtocolViolation or LimitExceeded for one that no bundle may hold.
     """
     folder.mkdir(parents=True)
-    everywhere = Scope(tuple(each.tag for each in lock.variants))
+    everywhere = Scope("pearrt", tuple(each.tag for each in lock.variants))
     scopes = dict.fromkeys(_copy_pearrt(source, folder), everywhere)
     for wheel in lock.wheels_of(variant.tag):
-        shared = Scope(_variants_of(lock, wheel))
-        own = Scope(wheel.variants, compiled=True)
+        shared = Scope(wheel.name, _variants_of(lock, wheel))
+        own = Scope(wheel.name, wheel.variants, compiled=True)
         for path in unpack_wheel(wheel, wheels, folder):
             scopes[path] = own if path.endswith(COMPILED) else shared
     return Tree(folder, read_version(source), scopes)
