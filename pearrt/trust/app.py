@@ -11,6 +11,8 @@ Rules, all or nothing for a whole metadata set:
 5. A timestamp signed under a later root than the ones offered is refused: a new root can't be withheld.
 6. Expired metadata is not installed or updated to without the person's yes. It stops nothing already trusted.
 7. Time never moves back: once metadata was valid at some time, no earlier time is believed.
+8. Targets metadata that commits to a log of its past (`log.py`) has to commit to the past that is trusted
+   here: a release that was shown to one person alone is an Equivocation with the next one.
 
 A `TrustedApp` is immutable: `update` returns another one, or raises and changes nothing.
 """
@@ -37,6 +39,7 @@ from pearrt.errors import (
 from pearrt.trust import root_chain
 from pearrt.trust.envelope import Envelope
 from pearrt.trust.freshness import Freshness, judge
+from pearrt.trust.log import check_history, check_logs
 from pearrt.trust.metadata import Meta, Root, Signed, Signer, Snapshot, Targets, Timestamp
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import ANY_PLATFORM, Release
@@ -121,6 +124,8 @@ class TrustedApp:
         roots, root = root_chain.extend(self.metadata.roots, self.root, metadata.roots)
         timestamp, snapshot, targets = _verified(root, metadata)
         self._check_floors(root, timestamp, snapshot, targets)
+        if root is self.root or is_met(self.targets.envelope, root.authorities["targets"]):
+            check_history(self.targets.envelope, self.metadata.logs, targets.envelope, metadata.logs)
         if root is self.root and timestamp.envelope.payload == self.timestamp.envelope.payload:
             return self._at(now, allow_expired=True)
         made = TrustedApp(
@@ -262,6 +267,7 @@ def _verified(root: Root, metadata: MetadataSet) -> tuple[Timestamp, Snapshot, T
     _check_blob("targets", metadata.targets, snapshot.targets)
     targets = _signed_by(root, Targets, Envelope.parse("targets", metadata.targets))
     _check_named(targets, snapshot.targets)
+    check_logs([targets.envelope], metadata.logs)
     return timestamp, snapshot, targets
 
 

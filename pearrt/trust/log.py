@@ -20,7 +20,7 @@ Each leaf is content-addressed besides: leaf hash = SHA-256(0x00 payload), the i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ from pearrt.errors import (
     TrustError,
     UserError,
 )
+from pearrt.trust.envelope import Envelope
 from pearrt.trust.merkle import inclusion_proof, leaf_hash, root_by_inclusion, root_of
 from pearrt.trust.shape import HEX_32, Shape
 
@@ -123,7 +124,38 @@ def next_log(before: Statement, log: bytes, after: Statement) -> bytes:
     return log if after.payload == before.payload else log + leaf_hash(before.payload)
 
 
-# -- what is checked
+# -- what a client checks
+
+
+def statement_of(envelope: Envelope) -> Statement:
+    """What a log sees of targets metadata in an envelope. Raises ProtocolViolation, LimitExceeded."""
+    shape = Shape(envelope.signed, envelope.name)
+    version = shape.integer("version", 1)
+    return Statement(envelope.raw, version, envelope.payload, parse_head(shape, version))
+
+
+def check_logs(statements: Iterable[Envelope], logs: Mapping[str, bytes]) -> None:
+    """Holds all logs that came with a metadata set, by role, against the heads in its targets metadata.
+
+    Raises DigestMismatch where one is another, is missing, or belongs to nothing; RemoteError.
+    """
+    left = dict(logs)
+    for envelope in statements:
+        check_log(statement_of(envelope), left.pop(envelope.name, b""))
+    if left:
+        raise DigestMismatch("A log of releases belongs to none of the metadata beside it.")
+
+
+def check_history(
+    before: Envelope, logs: Mapping[str, bytes], after: Envelope, later_logs: Mapping[str, bytes]
+) -> None:
+    """`check_extends` for two envelopes of one role and the logs of their sets, which were checked."""
+    check_extends(
+        statement_of(before),
+        logs.get(before.name, b""),
+        statement_of(after),
+        later_logs.get(after.name, b""),
+    )
 
 
 def split(log: bytes) -> list[bytes]:
