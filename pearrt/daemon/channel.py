@@ -22,18 +22,21 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pearrt.app.start import Start
 from pearrt.daemon.instance import Attendant, Instance, as_error
+from pearrt.daemon.passing import items_of, start_fields, start_from
 from pearrt.daemon.wire import Wire
-from pearrt.errors import LimitExceeded, PearrtError, UserError
+from pearrt.errors import LimitExceeded, PearrtError, PeerTimeout, UserError
+from pearrt.runtime.handover import Item, of_kind
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ TOKEN_TIMEOUT_S = 10.0
 MAX_TOKENS = 1024
 MAX_CHANNELS = 256
 MAX_GREETING = 64  # connections that have not shown a token yet
+SETTLE_S = 2.0  # how long a hand-over waits for calls that are being answered
+SETTLE_POLL_S = 0.01
 MAX_OPEN_CALLS = 16  # of one app, answered at the same time
 MAX_ID_CHARACTERS = 64
 MAX_ID = 1 << 53
@@ -71,6 +76,7 @@ class Channels:
         answer: Answer,
         changed: Callable[[], None],
         ended: Callable[[Instance], None] = lambda _: None,
+        inherited: Sequence[Item] = (),
     ) -> None:
         self.socket = path
         self.answer = answer
@@ -81,17 +87,25 @@ class Channels:
         self._attendable: dict[bytes, Instance] = {}
         self._greeting = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._inherited = inherited
+        self._passed_on = False
 
     async def __aenter__(self) -> Channels:
-        with contextlib.suppress(FileNotFoundError):
-            self.socket.unlink()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        passed = next(of_kind(self._inherited, "apps"), None)
+        self._listener = passed.socket() if passed is not None else self._bind()
         self._listener.setblocking(False)
-        self._listener.bind(str(self.socket))
-        self.socket.chmod(0o600)
         self._listener.listen(64)
+        self._adopt()
         self._spawn(self._accept())
         return self
+
+    def _bind(self) -> socket.socket:
+        with contextlib.suppress(FileNotFoundError):
+            self.socket.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self.socket))
+        self.socket.chmod(0o600)
+        return listener
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -127,6 +141,69 @@ class Channels:
         for instance in self.of(app_key):
             instance.tell(event)
 
+    # -- from one daemon process to the next
+
+    async def pass_on(self) -> list[Item]:
+        """Stops listening and answering, and gives what another process goes on with.
+
+        Calls that are answered soon are waited for; the others are answered that they are to be made again.
+        An app that leaves its answers unread loses its channel.
+        """
+        await self._settle()
+        for instance in self.open:
+            self._interrupt(instance)
+        await self._settle()
+        return self._detach()
+
+    async def _settle(self) -> None:
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline:
+            if not self._greeting and all(_settled(instance) for instance in self.open):
+                return
+            await asyncio.sleep(SETTLE_POLL_S)
+
+    def _interrupt(self, instance: Instance) -> None:
+        for call, number in list(instance.calls.items()):
+            call.cancel()
+            error = PeerTimeout("The daemon is being updated.", hint="Make the call again.")
+            instance.wire.post({"id": number, **as_error(error)})
+
+    def _detach(self) -> list[Item]:
+        """Without a pause, so that nothing is read or sent in between."""
+        self._passed_on = True
+        now = time.monotonic()
+        items = [Item("apps", {}, os.dup(self._listener.fileno()))]
+        for token, (start, expiry) in self._tokens.items():
+            facts = {"token": token.hex(), "ttl_s": expiry - now, "start": start_fields(start)}
+            items.append(Item("token", facts))
+        halves = {id(instance): half for half, instance in self._attendable.items()}
+        for number, instance in enumerate(self.open):
+            if instance.wire.flushed:
+                items += items_of(number, instance, halves.get(id(instance)))
+        for task in list(self._tasks):
+            task.cancel()
+        return items
+
+    def _adopt(self) -> None:
+        """Goes on with the apps of another process."""
+        now = time.monotonic()
+        for item in of_kind(self._inherited, "token"):
+            start = start_from(item.fields["start"])
+            self._tokens[bytes.fromhex(item.fields["token"])] = (start, now + float(item.fields["ttl_s"]))
+        instances: dict[int, Instance] = {}
+        for item in of_kind(self._inherited, "channel"):
+            wire = Wire(item.socket(), bytes.fromhex(item.fields["held"]))
+            instance = Instance(start_from(item.fields["start"]), wire)
+            instance.restarting = bool(item.fields["restarting"])
+            instances[item.fields["channel"]] = instance
+            half = bytes.fromhex(item.fields["half"])
+            self._spawn(self._closing(wire, self._serve_app(instance, half, greet=False)))
+        for item in of_kind(self._inherited, "attendant"):
+            wire = Wire(item.socket(), bytes.fromhex(item.fields["held"]))
+            attendant = Attendant(wire, int(item.fields["next_id"]))
+            of = instances[item.fields["channel"]]
+            self._spawn(self._closing(wire, self._serve_attendant(of, attendant, greet=False)))
+
     # -- connections
 
     def _spawn(self, work: Any) -> None:
@@ -145,15 +222,20 @@ class Channels:
             if self._greeting >= MAX_GREETING:
                 connection.close()
                 continue
-            self._spawn(self._serve(Wire(connection)))
+            wire = Wire(connection)
+            self._spawn(self._closing(wire, self._serve(wire)))
 
     async def _serve(self, wire: Wire) -> None:
+        token = await self._greet(wire)
+        if (start := self._redeem(token)) is not None and len(self.open) < MAX_CHANNELS:
+            await self._serve_app(Instance(start, wire), attendant_token(token))
+        elif (instance := self._attendable.pop(token, None)) is not None:
+            await self._serve_attendant(instance, Attendant(wire))
+
+    async def _closing(self, wire: Wire, work: Coroutine[Any, Any, None]) -> None:
+        """Does the work of one connection, and closes that however it ends."""
         try:
-            token = await self._greet(wire)
-            if (start := self._redeem(token)) is not None and len(self.open) < MAX_CHANNELS:
-                await self._serve_app(Instance(start, wire), attendant_token(token))
-            elif (instance := self._attendable.pop(token, None)) is not None:
-                await self._serve_attendant(instance, wire)
+            await work
         except* PearrtError as e:
             log.warning("channel closed: %s", e.exceptions[0])
         except* OSError:
@@ -173,29 +255,34 @@ class Channels:
         start, expiry = self._tokens.pop(token, (None, 0.0))
         return start if expiry >= time.monotonic() else None
 
-    async def _serve_app(self, instance: Instance, other_half: bytes) -> None:
+    async def _serve_app(self, instance: Instance, other_half: bytes, *, greet: bool = True) -> None:
         self.open.add(instance)
-        self._attendable[other_half] = instance
+        if other_half:
+            self._attendable[other_half] = instance
         self.changed()
         try:
-            await instance.wire.write(b"\x01")
+            if greet:
+                await instance.wire.write(b"\x01")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(instance.wire.run())
                 calls = asyncio.Semaphore(MAX_OPEN_CALLS)
                 while True:
                     message = await instance.wire.read_frame()
                     await calls.acquire()
-                    tasks.create_task(self._call(instance, message)).add_done_callback(
-                        lambda _: calls.release()
-                    )
+                    number = message.pop("id", None)
+                    call = tasks.create_task(self._call(instance, number, message))
+                    instance.calls[call] = number if _is_id(number) else None
+                    call.add_done_callback(instance.calls.pop)
+                    call.add_done_callback(lambda _: calls.release())
         finally:
             self.open.discard(instance)
             self._attendable.pop(other_half, None)
-            self.ended(instance)
+            if not self._passed_on:  # its connections through the proxy last as long as this process
+                self.ended(instance)
             self.changed()
 
-    async def _call(self, instance: Instance, message: dict[str, Any]) -> None:
-        method, number, passed = message.pop("method", None), message.pop("id", None), None
+    async def _call(self, instance: Instance, number: object, message: dict[str, Any]) -> None:
+        method, passed = message.pop("method", None), None
         number = number if _is_id(number) else None
         try:
             if not isinstance(method, str):
@@ -209,11 +296,12 @@ class Channels:
             answer = as_error(PearrtError("The daemon has a bug; its log has the traceback."))
         await _fitting(instance.wire, {"id": number, **answer}, passed)
 
-    async def _serve_attendant(self, instance: Instance, wire: Wire) -> None:
-        attendant = Attendant(wire)
+    async def _serve_attendant(self, instance: Instance, attendant: Attendant, *, greet: bool = True) -> None:
+        wire = attendant.wire
         instance.attendant = attendant
         try:
-            await wire.write(b"\x01")
+            if greet:
+                await wire.write(b"\x01")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(wire.run())
                 while True:
@@ -221,6 +309,12 @@ class Channels:
         finally:
             instance.attendant = None
             attendant.gone()
+
+
+def _settled(instance: Instance) -> bool:
+    """Whether nothing is under way to the app or its attendant."""
+    attended = instance.attendant is None or instance.attendant.wire.flushed
+    return not instance.calls and instance.wire.flushed and attended
 
 
 def _is_id(number: object) -> bool:

@@ -21,10 +21,16 @@ class Attendant:
     The daemon asks (`{"id": n, "method": …}`), it answers as an app is answered.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, first_id: int = 1) -> None:
+        """`first_id` is above all that were used on this connection: a late answer must not fit a new
+        question."""
         self.wire = wire
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(first_id)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+
+    def next_id(self) -> int:
+        """A number that no question on this connection bears."""
+        return next(self._ids)
 
     def tell(self, method: str, **fields: Any) -> None:
         """Asks without waiting for the answer."""
@@ -68,13 +74,15 @@ class Attendant:
 @dataclass(slots=True, eq=False)
 class Instance:
     """One open channel. `restarting`: the app asked to be started again when it ends. `streams` are its
-    connections through the proxy, each with the `host:port` it leads to."""
+    connections through the proxy, each with the `host:port` it leads to; `calls` those that are being
+    answered, each with its id."""
 
     start: Start
     wire: Wire
     attendant: Attendant | None = None
     restarting: bool = False
     streams: dict[asyncio.Task[None], str] = field(default_factory=dict)
+    calls: dict[asyncio.Task[None], Any] = field(default_factory=dict)
 
     @property
     def app_key(self) -> bytes:

@@ -23,9 +23,10 @@ MAX_QUEUED_BYTES = 1 << 20
 class Wire:
     """`run` sends what was posted until it is cancelled; `read_frame` is for one reader."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, held: bytes = b"") -> None:
         connection.setblocking(False)
         self.connection = connection
+        self.held = bytearray(held)  # read and not yet taken: a reader that is cancelled loses nothing
         self.dropped = 0
         self._queue: deque[tuple[bytes, socket.socket | None]] = deque()
         self._queued_bytes = 0
@@ -35,26 +36,40 @@ class Wire:
 
     async def read_exactly(self, size: int) -> bytes:
         """Raises ConnectionError at the end of the stream."""
-        loop = asyncio.get_running_loop()
-        parts = bytearray()
-        while len(parts) < size:
-            part = await loop.sock_recv(self.connection, size - len(parts))
+        await self._hold(size)
+        data = bytes(self.held[:size])
+        del self.held[:size]
+        return data
+
+    async def _hold(self, size: int) -> None:
+        while len(self.held) < size:
+            try:
+                part = self.connection.recv(size - len(self.held))
+            except BlockingIOError:
+                await self._readable()
+                continue
             if not part:
                 raise ConnectionResetError("the other end has gone")
-            parts += part
-        return bytes(parts)
+            self.held += part  # at once: nothing read is in flight when a reader is cancelled
 
     async def read_frame(self) -> dict[str, Any]:
         """The next message. Raises ProtocolViolation for what is none, ConnectionError at the end."""
         try:
-            size = frames.length(await self.read_exactly(frames.LENGTH_BYTES))
-            return frames.parse(await self.read_exactly(size))
+            await self._hold(frames.LENGTH_BYTES)
+            size = frames.LENGTH_BYTES + frames.length(bytes(self.held[: frames.LENGTH_BYTES]))
+            await self._hold(size)
+            return frames.parse((await self.read_exactly(size))[frames.LENGTH_BYTES :])
         except frames.BadFrame as e:
             raise ProtocolViolation(str(e)) from e
 
     async def write(self, data: bytes) -> None:
         """Bytes outside any frame, before `run` begins."""
         await asyncio.get_running_loop().sock_sendall(self.connection, data)
+
+    @property
+    def flushed(self) -> bool:
+        """Whether the kernel has all that was queued."""
+        return not self._queue
 
     def post(self, message: dict[str, Any]) -> bool:
         """Queues an event; False where there is no room for it."""
@@ -110,18 +125,20 @@ class Wire:
         await asyncio.get_running_loop().sock_sendall(self.connection, view)
 
     async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not ready.done():
-                ready.set_result(None)
-
-        loop.add_writer(self.connection, wake)
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_writer(self.connection, ready.set)
         try:
-            await ready
+            await ready.wait()
         finally:
             loop.remove_writer(self.connection)
+
+    async def _readable(self) -> None:
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.connection, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(self.connection)
 
     def close(self) -> None:
         """Closes the connection and what waited to be passed; whoever reads or runs was cancelled before."""

@@ -9,7 +9,7 @@ unknown fields and unknown kinds are left aside, and everything is bounded.
                  tcp, udp                  listening socket of the peers, socket of the DHT; one message each
                  api, apps                 listening Unix sockets of the local API and of the apps
                  token {…}                 an app's start that was issued and not begun
-                 channel {…}               a running app's connection; `attendant` {…}, that of its `pearrt run`
+                 channel {…}               a running app's connection; `attendant` {…}, its `pearrt run`
                  end                       that was all
     new -> old   serving                   all of it is in use; the old one lets go
                  confirmed                 it stands; the old one may end
@@ -22,7 +22,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,7 +174,7 @@ def close_all(items: list[Item]) -> None:
         item.close()
 
 
-def of_kind(items: list[Item], kind: str) -> Iterator[Item]:
+def of_kind(items: Sequence[Item], kind: str) -> Iterator[Item]:
     """Those items of one kind, in order."""
     return (item for item in items if item.kind == kind)
 

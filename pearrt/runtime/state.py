@@ -7,6 +7,8 @@
 - `current` is the confirmed version. It changes by `install` into nothing, `confirm` and `roll_back` only.
 - `trial` is a version that passed its health check and has not yet proved itself. It is what starts, at most
   MAX_STARTS times; whoever starts it counts first (`choose`). Then it has failed and `current` starts again.
+- There are two versions at most: `current`, and the one before it or the one on trial. A trial begins with
+  letting go of `previous`.
 - What has failed is never tried again. The reason is kept for `pearrt versions`.
 - Without the person, a version gives way to the one it replaced and to no other: `fail` leads from the trial
   to `current`, and nothing but `roll_back` leads from `current` to `previous`.
@@ -94,7 +96,7 @@ def begin(state: RuntimeState, digest: str, version: str) -> RuntimeState:
         raise UserError(f"pearrt {state.name(state.trial)} is on trial already.")
     if not state.current or digest in (state.current, state.trial):
         return state
-    return _named(replace(state, trial=digest, starts=0), digest, version)
+    return _named(replace(state, trial=digest, starts=0, previous=""), digest, version)
 
 
 def choose(state: RuntimeState) -> RuntimeState:

@@ -1,0 +1,156 @@
+"""From a newer release of pearrt to a version on trial: the straight line of the self-update.
+
+    newest trusted release -> policy -> blocks -> tree, durable -> health check -> trial
+
+Nothing is switched before the new tree is whole, durable and healthy, and at every gate the signers are asked
+once more whether they have revoked it. Whatever fails on the way leaves what runs as it was; a version that
+failed its check is remembered and not fetched again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from pearrt.app.followed import FollowedApp
+from pearrt.app.install import fetch, newest
+from pearrt.app.library import remove_tree
+from pearrt.app.progress import Progress, Report, Stage
+from pearrt.app.record import Installed
+from pearrt.bundle.index import Index
+from pearrt.bundle.unpack import unpack
+from pearrt.link import DEFAULT_CHANNEL, Link, encode_key
+from pearrt.runtime import state as states
+from pearrt.runtime.layout import RuntimeFolder
+from pearrt.runtime.policy import Offer, Policy, obstacle
+from pearrt.runtime.state import RuntimeState
+from pearrt.store.service import Store
+from pearrt.trust.release import Release
+
+log = logging.getLogger(__name__)
+
+Fault = Callable[[str], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one look: `trial` is the digest of the version that is to take over now, "" where none is, and
+    `reason` says why none is."""
+
+    version: str = ""
+    trial: str = ""
+    reason: str = ""
+
+
+class Updater:
+    """`policy(state)` says what is allowed; `fault(digest)` is the health check. One call of `look` at a
+    time: the caller holds the app's lock."""
+
+    def __init__(
+        self,
+        folder: RuntimeFolder,
+        app: FollowedApp,
+        store: Store,
+        *,
+        policy: Callable[[RuntimeState], Policy],
+        fault: Fault,
+    ) -> None:
+        self.folder = folder
+        self.app = app
+        self.store = store
+        self.policy = policy
+        self.fault = fault
+
+    async def look(self, report: Report, *, eager: bool = False) -> Outcome:
+        """Looks for a newer release, and takes it as far as a trial if it may be taken.
+
+        Raises what `app.install` raises, Locked where another updater is at work, Full, StoreError.
+        """
+        state = self.reconcile()
+        policy = self.policy(state)
+        self.app.link = replace(self.app.link, channel=policy.channel or _channel(state))
+        choice = await newest(self.app, report, allow_stale=True, eager=eager)
+        release = choice.release
+        if release is None:
+            return Outcome(reason=choice.reason)
+        offer = Offer(release.index_digest.hex(), release.version, release.released_at, release.security)
+        reason = obstacle(state, offer, policy, time.time(), eager=eager)
+        if reason:
+            return Outcome(release.version, reason=reason)
+        with self.folder.updating():
+            return await self._take(release, report, eager=eager)
+
+    async def _take(self, release: Release, report: Report, *, eager: bool) -> Outcome:
+        digest = release.index_digest.hex()
+        index = await fetch(self.app, self.store, release, report, foreground=eager)
+        if self._revoked(release):
+            return self._refuse(release, "its signers have revoked it")
+        await asyncio.to_thread(self._unpack, release, index, report)
+        fault = await self.fault(digest)
+        if self._revoked(release):
+            fault = "its signers have revoked it"
+        if fault:
+            return self._refuse(release, fault)
+        self.app.folder.switch(_installed(release, index))
+        self.folder.edit(lambda state: states.begin(state, digest, release.version))
+        report(Progress(Stage.READY, detail=release.version))
+        log.info("pearrt %s is healthy and begins its trial", release.version)
+        return Outcome(release.version, trial=digest)
+
+    def _revoked(self, release: Release) -> bool:
+        trusted = self.app.trusted
+        return trusted is not None and trusted.revoked(release.index_digest) is not None
+
+    def _unpack(self, release: Release, index: Index, report: Report) -> None:
+        self.app.folder.create()
+        tree = self.app.folder.tree(release.index_digest.hex())
+        if tree.exists():
+            return
+
+        def unpacked(done: int, total: int) -> None:
+            report(Progress(Stage.UNPACKING, done, total, release.version))
+
+        self.store.sync()
+        unpack(index, self.store.get, tree, progress=unpacked)
+
+    def _refuse(self, release: Release, reason: str) -> Outcome:
+        """Remembers that this version is not to be tried again; its tree goes, its blocks with the next
+        gc."""
+        digest = release.index_digest.hex()
+        log.warning("pearrt %s is not taken: %s", release.version, reason)
+        self.folder.edit(lambda state: states.reject(state, digest, release.version, reason))
+        remove_tree(self.app.folder.tree(digest))
+        self.store.unpin(f"{encode_key(self.app.link.app_key)}-{digest}")
+        self.app.members.drop_bundle(release.index_digest)
+        return Outcome(release.version, reason=f"pearrt {release.version} is not taken: {reason}")
+
+    def reconcile(self) -> RuntimeState:
+        """Makes the app's own record follow the runtime's state, which decides: a version that failed or was
+        stepped back from gives its place to the one before it. Trees that nothing names go."""
+        state = self.folder.read()
+        installed, previous = self.app.folder.installed, self.app.folder.previous
+        stale = installed is not None and installed.index_digest not in state.kept
+        if stale and previous is not None and previous.index_digest == state.current:
+            self.app.folder.step_back()
+        if not state.trial:
+            self.app.folder.prune(set(state.kept))
+        return state
+
+
+def _installed(release: Release, index: Index) -> Installed:
+    """The record of a release whose tree is durable."""
+    return Installed(
+        version=release.version,
+        sequence=release.sequence,
+        index_digest=release.index_digest.hex(),
+        index_blocks=[block_id.hex() for block_id in release.index_blocks],
+        name=index.manifest.name,
+        installed_at=int(time.time()),
+    )
+
+
+def _channel(state: RuntimeState) -> str:
+    return Link.parse(state.link).channel if state.link else DEFAULT_CHANNEL
