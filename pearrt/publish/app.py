@@ -10,6 +10,8 @@ from pearrt.crypto.keyfile import PublicKey
 from pearrt.errors import UserError
 from pearrt.publish.draft import Draft, payload
 from pearrt.trust.envelope import MAX_SIGNATURES
+from pearrt.trust.log import FIELD as LOG
+from pearrt.trust.log import empty_head, head_fields
 from pearrt.trust.metadata import Authority, Signer
 from pearrt.trust.root_chain import app_key_of
 
@@ -44,7 +46,8 @@ def new_app(
         raise ValueError(f"an app id has {APP_ID_BYTES} bytes")
     roles = roles_of(signers, threshold, heartbeat)
     root = root_draft(app_id.hex(), 1, roles, now + lifetime_s)
-    targets = payload("targets", app_id.hex(), 1, now + lifetime_s, targets={})
+    fields: dict[str, Any] = {"targets": {}, LOG: head_fields(empty_head())}
+    targets = payload("targets", app_id.hex(), 1, now + lifetime_s, **fields)
     return NewApp(app_key_of(root.payload), root, Draft("targets", 1, targets, (roles["targets"],)))
 
 

@@ -13,6 +13,7 @@ from pearrt.crypto import ed25519
 from pearrt.crypto.hashes import sha256
 from pearrt.publish.draft import NEVER, payload
 from pearrt.trust.envelope import Envelope, seal
+from pearrt.trust.log import next_log, statement_of
 from pearrt.trust.metadata import Root, Snapshot, Targets, Timestamp, key_id
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.shape import time_text
@@ -54,7 +55,9 @@ class Heartbeat:
             x_pearrt_period=self.period_s,
             x_pearrt_root=root.version,
         )
-        return MetadataSet(tuple(roots), self._seal(timestamp), snapshot, targets)
+        return MetadataSet(
+            tuple(roots), self._seal(timestamp), snapshot, targets, logs=_logs(previous, targets)
+        )
 
     def _snapshot(self, root: Root, targets: bytes, previous: MetadataSet | None) -> bytes:
         """The previous one while it names these targets and this key signed it, else the next."""
@@ -73,6 +76,15 @@ class Heartbeat:
 
     def _seal(self, signed: bytes) -> bytes:
         return seal(signed, {key_id(ed25519.public_key(self.seed)): ed25519.sign(self.seed, signed)})
+
+
+def _logs(previous: MetadataSet | None, targets: bytes) -> dict[str, bytes]:
+    """The leaf hashes that go with `targets`: those before it and, where it is a new one, that one."""
+    if previous is None:
+        return {}
+    before, after = (Envelope.parse("targets", raw) for raw in (previous.targets, targets))
+    log = next_log(statement_of(before), previous.logs.get("targets", b""), statement_of(after))
+    return {"targets": log} if log else {}
 
 
 def _meta(version: int, raw: bytes) -> dict[str, object]:

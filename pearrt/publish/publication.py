@@ -2,7 +2,9 @@
 
     <publishing>/<55-letter key>/metadata.benc            the MetadataSet
                                  heartbeat-<key id>.json  {"seed", "period_s"}: heartbeat.py says what it can
-                                 do lock                     held while one process writes
+                                                          do
+                                 log/                     what was released before: history.py
+                                 lock                     held while one process writes
 
 Nothing is written that this machine's own verifier would not accept as an update. Every file is replaced in
 one step, and a new heartbeat key lies on disk before metadata names it: a crash at any moment leaves the old
@@ -26,6 +28,7 @@ from pearrt.link import decode_key, encode_key
 from pearrt.publish.app import NewApp
 from pearrt.publish.draft import Draft, Signature, combine
 from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
+from pearrt.publish.history import keep_leaf
 from pearrt.publish.rotation import Rotation
 from pearrt.store.lock import ProcessLock
 from pearrt.trust.app import TrustedApp
@@ -174,6 +177,8 @@ class Publication:
         # Expired roles are renewed one after the other: what is still expired must not stop the first of
         # them.
         trusted = self.trusted.update(metadata, now, allow_expired=True)
+        if trusted.targets.version != self.trusted.targets.version:
+            keep_leaf(self.folder, self.trusted.targets.envelope)
         write_file(self.folder / METADATA, trusted.metadata.encode())
         return Publication(self.folder, trusted, self.heartbeat)
 

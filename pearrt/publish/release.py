@@ -14,12 +14,15 @@ from pearrt.errors import ProtocolViolation, UserError
 from pearrt.publish.app import OFFLINE_LIFETIME_S
 from pearrt.publish.draft import Draft, payload
 from pearrt.trust.app import TrustedApp
+from pearrt.trust.log import FIELD as LOG
+from pearrt.trust.log import head_fields, next_head, statement_of
 from pearrt.trust.metadata import Authority
 from pearrt.trust.release import MAX_TARGETS, Release
 from pearrt.trust.revocation import FIELD as REVOKED
 from pearrt.trust.revocation import Revocation, revocation_fields
 from pearrt.trust.rollout import BUCKETS, RolloutStep, percent_at
 from pearrt.trust.shape import Shape
+from pearrt.trust.threshold import valid_signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,13 @@ def targets_draft(
     revoked = tuple(trusted.targets.revocations if revocations is None else revocations)
     if revoked:
         signed[REVOKED] = revocation_fields(revoked)
+    signed[LOG] = head_fields(
+        next_head(
+            statement_of(trusted.targets.envelope),
+            trusted.metadata.logs.get("targets", b""),
+            valid_signatures(trusted.targets.envelope, trusted.root.authorities["targets"]),
+        )
+    )
     signed |= fields or {}
     blob = payload("targets", trusted.root.app_id, version, expires, **signed)
     return Draft("targets", version, blob, (authority or trusted.root.authorities["targets"],))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pearrt.crypto import ed25519
 from pearrt.errors import BadSignature, ThresholdNotMet
+from pearrt.trust.authority import Authority
 from pearrt.trust.envelope import Envelope
-from pearrt.trust.metadata import Authority
 
 
 def valid_keys(envelope: Envelope, authority: Authority) -> set[bytes]:
@@ -19,6 +19,16 @@ def valid_keys(envelope: Envelope, authority: Authority) -> set[bytes]:
         for keyid, signer in authority.signers.items()
         if keyid in envelope.signatures
         and ed25519.verify(signer.public, envelope.payload, envelope.signatures[keyid])
+    }
+
+
+def valid_signatures(envelope: Envelope, authority: Authority) -> dict[str, bytes]:
+    """The valid signatures by signers of `authority`, by key id."""
+    valid = valid_keys(envelope, authority)
+    return {
+        keyid: envelope.signatures[keyid]
+        for keyid, signer in authority.signers.items()
+        if signer.public in valid
     }
 
 
@@ -36,5 +46,5 @@ def check_threshold(envelope: Envelope, authority: Authority, whose: str = "") -
         return
     counted = f"{valid} of {authority.threshold} needed signatures{' by ' + whose if whose else ''}"
     if sum(keyid in envelope.signatures for keyid in authority.signers) > valid:
-        raise BadSignature(f"The {envelope.role} metadata was altered or forged: {counted} verify.")
-    raise ThresholdNotMet(f"The {envelope.role} metadata has {counted}.")
+        raise BadSignature(f"The {envelope.name} metadata was altered or forged: {counted} verify.")
+    raise ThresholdNotMet(f"The {envelope.name} metadata has {counted}.")
