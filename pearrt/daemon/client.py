@@ -11,13 +11,13 @@ import http.client
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pearrt.daemon.credentials import peer_credentials
+from pearrt.daemon.own_command import own_command
 from pearrt.errors import Locked, PearrtError, PeerTimeout, Unreachable, from_dict
 from pearrt.paths import Home
 
@@ -118,7 +118,7 @@ class Client:
 
         with self.home.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "pearrt.daemon"],
+                own_command("pearrt.daemon"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

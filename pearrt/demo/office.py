@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pearrt.daemon.caller import Daemon
+from pearrt.daemon.own_command import own_command
 from pearrt.errors import PearrtError
 from pearrt.link import HostPort, Link
 from pearrt.paths import Home
@@ -49,7 +49,7 @@ class Machine:
         self.home.prepare()
         with self.home.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "pearrt.daemon", env=self.environ, stdout=log, stderr=log
+                *own_command("pearrt.daemon"), env=self.environ, stdout=log, stderr=log
             )
         await asyncio.to_thread(self._wait)
         self.alive = True
@@ -72,7 +72,7 @@ class Machine:
     async def run(self, link: Link, *, unsandboxed: bool) -> str:
         """Runs the app as its user would, in a process of its own; gives what it printed."""
         module = "pearrt.demo.uncontained" if unsandboxed else "pearrt"
-        command = [sys.executable, "-m", module, "run", "--yes", str(link)]
+        command = own_command(module, "run", "--yes", str(link))
         process = await asyncio.create_subprocess_exec(
             *command,
             env=self.environ,

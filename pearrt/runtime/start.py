@@ -4,6 +4,8 @@ It puts its own tree on `sys.path` and runs MODULE as `python -m` would. With `-
 MODULE it first asks the state which version is to run, which counts the start of one on trial, and starts
 that. A command of a version on trial whose program could be loaded is not counted against it; a daemon
 speaks for itself.
+
+A distribution's package has such a tree too (/usr/lib/pearrt), under no home: there is nothing to choose.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import sys
 from pathlib import Path
 
 TREE = Path(__file__).absolute().parents[2]
-HOME = TREE.parents[3]
+IS_VERSION = TREE.parent.name == "releases"
+HOME = TREE.parents[3] if IS_VERSION else TREE
 CHOOSE = "--choose"
 PROGRAM = "pearrt"
 
@@ -26,7 +29,7 @@ def main() -> None:
     if module == CHOOSE:
         module = PROGRAM
         _choose(arguments)
-    if module == PROGRAM and arguments[:2] != ["daemon", "run"]:
+    if IS_VERSION and module == PROGRAM and arguments[:2] != ["daemon", "run"]:
         _loaded()
     sys.argv = [PROGRAM, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
