@@ -5,11 +5,13 @@ Rules, all or nothing for a whole metadata set:
 1. Root 1 is the one that the app's key names; each later root is signed by the old and by the new threshold.
 2. Timestamp, snapshot and targets are each signed by their role's threshold, which is checked before they
    are read. The timestamp names the one snapshot, and that the one targets, by version, length and sha256.
+   A channel that targets delegate is named by the snapshot too, and signed by the channel's own threshold.
 3. Versions never fall. The same version with other content is an Equivocation. What the keys of a later
    root no longer vouch for sets no floor: a publisher recovers from a fast-forward by rotating keys (5.3.11).
 4. Every role repeats the random id of root 1: one app's metadata can't serve another with the same signers.
 5. A timestamp signed under a later root than the ones offered is refused: a new root can't be withheld.
 6. Expired metadata is not installed or updated to without the person's yes. It stops nothing already trusted.
+   A channel whose own metadata expired is stale alone: the others' users don't pay for it.
 7. Time never moves back: once metadata was valid at some time, no earlier time is believed.
 8. Targets metadata that commits to a log of its past (`log.py`) has to commit to the past that is trusted
    here: a release that was shown to one person alone is an Equivocation with the next one.
@@ -19,29 +21,29 @@ A `TrustedApp` is immutable: `update` returns another one, or raises and changes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeVar
 
 from pearrt.codec import bencode
-from pearrt.crypto.hashes import sha256
-from pearrt.errors import (
-    Corrupt,
-    DigestMismatch,
-    Equivocation,
-    Expired,
-    ProtocolViolation,
-    RemoteError,
-    Rollback,
-    TrustError,
-)
+from pearrt.errors import Corrupt, Expired, ProtocolViolation, RemoteError, TrustError
 from pearrt.trust import root_chain
+from pearrt.trust.authority import Authority, Signer
+from pearrt.trust.checks import (
+    check_blob,
+    check_files,
+    check_named,
+    check_not_older,
+    check_same,
+    check_unexpired,
+    check_version,
+)
 from pearrt.trust.envelope import Envelope
 from pearrt.trust.freshness import Freshness, judge
 from pearrt.trust.log import check_history, check_logs
-from pearrt.trust.metadata import Meta, Root, Signed, Signer, Snapshot, Targets, Timestamp
-from pearrt.trust.metadata_set import MetadataSet
+from pearrt.trust.metadata import Root, Signed, Snapshot, Targets, Timestamp
+from pearrt.trust.metadata_set import MAX_CHANNEL_BYTES, MetadataSet
 from pearrt.trust.release import ANY_PLATFORM, Release
 from pearrt.trust.revocation import Revocation
 from pearrt.trust.shape import time_text
@@ -64,7 +66,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrustedApp:
-    """Verified metadata of one app. `time_floor`: whole seconds since 1970, 0 before any was confirmed."""
+    """Verified metadata of one app. `time_floor`: whole seconds since 1970, 0 before any was confirmed.
+
+    `channels`: what the channels with signers of their own say, by name.
+    """
 
     app_key: bytes
     metadata: MetadataSet
@@ -73,6 +78,7 @@ class TrustedApp:
     snapshot: Snapshot
     targets: Targets
     time_floor: float
+    channels: Mapping[str, Targets] = field(default_factory=dict)
 
     @classmethod
     def first(
@@ -87,8 +93,7 @@ class TrustedApp:
             raise TrustError("The metadata set has no root.")
         root = root_chain.first_root(app_key, metadata.roots[0])
         roots, root = root_chain.extend(metadata.roots[:1], root, metadata.roots[1:], due=2)
-        timestamp, snapshot, targets = _verified(root, metadata)
-        made = cls(app_key, replace(metadata, roots=roots), root, timestamp, snapshot, targets, 0.0)
+        made = cls(app_key, replace(metadata, roots=roots), root, *_verified(root, metadata, 0.0))
         return made._at(now, allow_expired)
 
     @classmethod
@@ -122,15 +127,11 @@ class TrustedApp:
         Raises TrustError or RemoteError and leaves everything as it was; Rollback for anything older.
         """
         roots, root = root_chain.extend(self.metadata.roots, self.root, metadata.roots)
-        timestamp, snapshot, targets = _verified(root, metadata)
-        self._check_floors(root, timestamp, snapshot, targets)
-        if root is self.root or is_met(self.targets.envelope, root.authorities["targets"]):
-            check_history(self.targets.envelope, self.metadata.logs, targets.envelope, metadata.logs)
-        if root is self.root and timestamp.envelope.payload == self.timestamp.envelope.payload:
+        verified = _verified(root, metadata, self.time_floor)
+        made = TrustedApp(self.app_key, replace(metadata, roots=roots), root, *verified)
+        self._check_floors(made)
+        if root is self.root and made.timestamp.envelope.payload == self.timestamp.envelope.payload:
             return self._at(now, allow_expired=True)
-        made = TrustedApp(
-            self.app_key, replace(metadata, roots=roots), root, timestamp, snapshot, targets, self.time_floor
-        )
         return made._at(now, allow_expired)
 
     def check_timestamp(self, raw: bytes, now: float, *, allow_expired: bool = False) -> Verdict:
@@ -146,7 +147,7 @@ class TrustedApp:
         if offered.version < self.timestamp.version:
             return Verdict.OLDER
         if offered.version == self.timestamp.version:
-            _check_same(self.timestamp, offered)
+            check_same(self.timestamp, offered)
             return Verdict.SAME
         if not allow_expired and max(now, self.time_floor) >= offered.expires:
             raise Expired(f"A newer timestamp is offered, but it expired at {time_text(offered.expires)}.")
@@ -168,7 +169,7 @@ class TrustedApp:
 
         One platform, or none, stands for itself and then any; a sequence for exactly what is in it.
         """
-        found = {release.platform: release for release in self.targets.releases if release.channel == channel}
+        found = {each.platform: each for each in self.targets_of(channel).releases if each.channel == channel}
         if platform is None or isinstance(platform, str):
             platform = (platform or ANY_PLATFORM, ANY_PLATFORM)
         return next((found[tag] for tag in platform if tag in found), None)
@@ -177,55 +178,74 @@ class TrustedApp:
         """What the signers say of this release, if they took it back."""
         return next((each for each in self.targets.revocations if each.index_digest == index_digest), None)
 
+    def targets_of(self, channel: str = "") -> Targets:
+        """The metadata that speaks for a channel: its own where it has signers of its own."""
+        return self.channels.get(channel, self.targets)
+
+    def authority_of(self, channel: str = "") -> Authority:
+        """Who may sign the releases of a channel, and how many of them it takes."""
+        for delegation in self.targets.delegations:
+            if delegation.name == channel:
+                return delegation.authority
+        return self.root.authorities["targets"]
+
     @property
     def releases(self) -> tuple[Release, ...]:
-        return self.targets.releases
+        """All that are current, of every channel and platform."""
+        speakers = (self.targets, *self.channels.values())
+        return tuple(release for targets in speakers for release in targets.releases)
 
     @property
     def signers(self) -> tuple[Signer, ...]:
-        """Who may sign releases."""
-        return tuple(self.root.authorities["targets"].signers.values())
+        """Who may sign releases, but for channels with signers of their own."""
+        return tuple(self.authority_of().signers.values())
 
     @property
     def threshold(self) -> int:
         """How many of the signers a release takes."""
-        return self.root.authorities["targets"].threshold
+        return self.authority_of().threshold
 
     @property
     def signed_by(self) -> tuple[Signer, ...]:
         """Who signed what is current."""
-        valid = valid_keys(self.targets.envelope, self.root.authorities["targets"])
-        return tuple(signer for signer in self.signers if signer.public in valid)
+        return self.signed_by_of()
+
+    def signed_by_of(self, channel: str = "") -> tuple[Signer, ...]:
+        """Who signed what is current in a channel."""
+        authority = self.authority_of(channel)
+        valid = valid_keys(self.targets_of(channel).envelope, authority)
+        return tuple(signer for signer in authority.signers.values() if signer.public in valid)
 
     @property
     def root_version(self) -> int:
         return self.root.version
 
-    def freshness(self, now: float) -> Freshness:
+    def freshness(self, now: float, channel: str = "") -> Freshness:
         return judge(
             signed_at=self.timestamp.signed_at,
             period_s=self.timestamp.period_s,
-            expires=min(role.expires for role in self._roles()),
+            expires=min(role.expires for role in self._roles(channel)),
             now=max(now, self.time_floor),
         )
 
-    def check_expiry(self, now: float) -> None:
-        """Raises Expired where a role is out of date.
+    def check_expiry(self, now: float, channel: str = "") -> None:
+        """Raises Expired where a role is out of date, that of a channel with signers of its own among them.
 
         For a first install out of metadata that is trusted already: it takes the person's yes all the same.
         """
-        clock = max(now, self.time_floor)
-        for role in self._roles():
-            if clock >= role.expires:
+        for role in self._roles(channel):
+            try:
+                check_unexpired(role, max(now, self.time_floor))
+            except Expired as e:
                 raise Expired(
-                    f"The {role.envelope.role} metadata expired at {time_text(role.expires)},"
-                    f" and was last confirmed at {time_text(self.timestamp.signed_at)};"
+                    f"{e.message[:-1]}, and was last confirmed at {time_text(self.timestamp.signed_at)};"
                     " a newer release may exist.",
                     hint="Look for a peer with newer metadata, or say that you want it all the same.",
-                )
+                ) from e
 
-    def _roles(self) -> tuple[Signed, ...]:
-        return self.root, self.timestamp, self.snapshot, self.targets
+    def _roles(self, channel: str = "") -> tuple[Signed, ...]:
+        top = self.root, self.timestamp, self.snapshot, self.targets
+        return (*top, self.channels[channel]) if channel in self.channels else top
 
     def _at(self, now: float, allow_expired: bool) -> TrustedApp:
         """Itself, with the floor of time raised where nothing is expired. Raises Expired."""
@@ -237,38 +257,69 @@ class TrustedApp:
             raise
         return replace(self, time_floor=max(float(int(now)), self.time_floor))
 
-    def _check_floors(self, root: Root, timestamp: Timestamp, snapshot: Snapshot, targets: Targets) -> None:
-        """Rule 3. What the new root's keys no longer vouch for sets no floor."""
-        authorities = root.authorities
-        vouched = {
-            role.envelope.role: root is self.root or is_met(role.envelope, authorities[role.envelope.role])
-            for role in (self.timestamp, self.snapshot, self.targets)
-        }
-        if vouched["timestamp"]:
-            _check_not_older(self.timestamp, timestamp)
-            _check_version("snapshot", self.timestamp.snapshot, timestamp.snapshot)
-        if vouched["snapshot"]:
-            _check_not_older(self.snapshot, snapshot)
-            _check_version("targets", self.snapshot.targets, snapshot.targets)
-        if vouched["targets"]:
-            _check_not_older(self.targets, targets)
+    def _check_floors(self, new: TrustedApp) -> None:
+        """Rules 3 and 8. What the new root's keys no longer vouch for binds nobody, nor does what a channel's
+        new signers no longer vouch for."""
+        authorities, same = new.root.authorities, new.root is self.root
+        if same or is_met(self.timestamp.envelope, authorities["timestamp"]):
+            check_not_older(self.timestamp, new.timestamp)
+            check_version("snapshot", self.timestamp.snapshot, new.timestamp.snapshot)
+        if same or is_met(self.snapshot.envelope, authorities["snapshot"]):
+            check_not_older(self.snapshot, new.snapshot)
+            check_files(self.snapshot.files, new.snapshot.files)
+        if same or is_met(self.targets.envelope, authorities["targets"]):
+            self._check_past(self.targets, new.targets, new)
+        for name, trusted in self.channels.items():
+            if name in new.channels and is_met(trusted.envelope, new.authority_of(name)):
+                self._check_past(trusted, new.channels[name], new)
+
+    def _check_past(self, trusted: Targets, offered: Targets, new: TrustedApp) -> None:
+        check_not_older(trusted, offered)
+        check_history(trusted.envelope, self.metadata.logs, offered.envelope, new.metadata.logs)
 
 
-def _verified(root: Root, metadata: MetadataSet) -> tuple[Timestamp, Snapshot, Targets]:
-    """Rules 2, 4 and 5, in the order in which each blob names the next."""
+_Verified = tuple[Timestamp, Snapshot, Targets, float, Mapping[str, Targets]]
+
+
+def _verified(root: Root, metadata: MetadataSet, time_floor: float) -> _Verified:
+    """Rules 2, 4 and 5, in the order in which each blob names the next: the last fields of a TrustedApp."""
     timestamp = _signed_by(root, Timestamp, Envelope.parse("timestamp", metadata.timestamp))
     if timestamp.root_version > root.version:
         raise TrustError(
             f"The timestamp was signed under root {timestamp.root_version}; the roots end at {root.version}."
         )
-    _check_blob("snapshot", metadata.snapshot, timestamp.snapshot)
+    check_blob("snapshot", metadata.snapshot, timestamp.snapshot)
     snapshot = _signed_by(root, Snapshot, Envelope.parse("snapshot", metadata.snapshot))
-    _check_named(snapshot, timestamp.snapshot)
-    _check_blob("targets", metadata.targets, snapshot.targets)
+    check_named(snapshot, timestamp.snapshot)
+    check_blob("targets", metadata.targets, snapshot.targets)
     targets = _signed_by(root, Targets, Envelope.parse("targets", metadata.targets))
-    _check_named(targets, snapshot.targets)
-    check_logs([targets.envelope], metadata.logs)
-    return timestamp, snapshot, targets
+    check_named(targets, snapshot.targets)
+    channels = _verified_channels(root, metadata, snapshot, targets)
+    check_logs([each.envelope for each in (targets, *channels.values())], metadata.logs)
+    return timestamp, snapshot, targets, time_floor, channels
+
+
+def _verified_channels(
+    root: Root, metadata: MetadataSet, snapshot: Snapshot, targets: Targets
+) -> dict[str, Targets]:
+    """The metadata of exactly the channels that targets delegate, each as the snapshot names it."""
+    if metadata.delegated.keys() != {delegation.name for delegation in targets.delegations}:
+        raise TrustError("The metadata set does not hold exactly the channels that its targets delegate.")
+    online = root.authorities["timestamp"].signers.keys() | root.authorities["snapshot"].signers.keys()
+    found = {}
+    for delegation in targets.delegations:
+        name, raw = delegation.name, metadata.delegated[delegation.name]
+        if delegation.authority.signers.keys() & online:
+            raise TrustError(f"The channel {name} has the heartbeat's key: a heartbeat could install.")
+        named = snapshot.files.get(f"{name}.json")
+        if named is None:
+            raise TrustError(f"The snapshot does not name the metadata of the channel {name}.")
+        check_blob(name, raw, named)
+        envelope = Envelope.parse("targets", raw, name=name, max_bytes=MAX_CHANNEL_BYTES)
+        check_threshold(envelope, delegation.authority)
+        found[name] = _read(Targets, envelope, root)
+        check_named(found[name], named)
+    return found
 
 
 def _signed_by(root: Root, kind: type[_Role], envelope: Envelope) -> _Role:
@@ -280,41 +331,5 @@ def _read(kind: type[_Role], envelope: Envelope, root: Root) -> _Role:
     """The role in an envelope with checked signatures. Raises TrustError where it is another app's."""
     role = kind.read(envelope)
     if role.app_id != root.app_id:
-        raise TrustError(f"The {envelope.role} metadata belongs to another app.")
+        raise TrustError(f"The {envelope.name} metadata belongs to another app.")
     return role
-
-
-def _check_blob(name: str, raw: bytes, named: Meta) -> None:
-    if len(raw) != named.length or sha256(raw) != named.digest:
-        raise DigestMismatch(f"The {name} metadata is not the one that was signed for.")
-
-
-def _check_named(role: Signed, named: Meta) -> None:
-    if role.version != named.version:
-        raise TrustError(
-            f"The {role.envelope.role} metadata has version {role.version}, not {named.version}."
-        )
-
-
-def _check_not_older(trusted: Signed, offered: Signed) -> None:
-    role = trusted.envelope.role
-    if offered.version < trusted.version:
-        raise Rollback(
-            f"The offered {role} metadata has version {offered.version}, {trusted.version} is trusted."
-        )
-    if offered.version == trusted.version:
-        _check_same(trusted, offered)
-
-
-def _check_same(trusted: Signed, offered: Signed) -> None:
-    if offered.envelope.payload != trusted.envelope.payload:
-        raise Equivocation(
-            f"Two different {trusted.envelope.role} metadata of version {trusted.version} were signed.",
-            first=trusted.envelope.raw,
-            second=offered.envelope.raw,
-        )
-
-
-def _check_version(name: str, trusted: Meta, offered: Meta) -> None:
-    if offered.version < trusted.version:
-        raise Rollback(f"The offered metadata names {name} {offered.version}, {trusted.version} is trusted.")

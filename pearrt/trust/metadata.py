@@ -3,7 +3,7 @@ section 4).
 
 Stricter than TUF, so that no two readers can disagree (the list is in docs/protocol/trust.md): integers are
 no bools, times have one spelling, a key id is the hash of its key, roles name only keys that exist, the
-entries of `meta` carry length and sha256, there are no delegations. Unknown fields are covered by the
+entries of `meta` carry length and sha256, delegations are channels. Unknown fields are covered by the
 signature and otherwise ignored. Fields of this profile begin with `x-pearrt-`:
 
     every role    x-pearrt-app     32 hex digits, random, chosen with root 1: whose metadata this is
@@ -12,6 +12,8 @@ signature and otherwise ignored. Fields of this profile begin with `x-pearrt-`:
                   x-pearrt-root    version of the root that was newest when it was signed
     targets       x-pearrt-revoked releases that should not have been: see revocation.py
     a key         x-pearrt-name    the signer's name, for display only
+
+An envelope that was parsed outside the profile is read by TUF's own rules, without these fields.
 """
 
 from __future__ import annotations
@@ -20,56 +22,42 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pearrt.codec import canonical
-from pearrt.crypto import ed25519
-from pearrt.crypto.hashes import sha256
 from pearrt.errors import ProtocolViolation
-from pearrt.trust.envelope import MAX_SIGNATURES, ROLES, Envelope
+from pearrt.trust.authority import Authority, Signer, key_id, read_authority, read_signers
+from pearrt.trust.delegation import Delegation, is_channel, read_delegations
+from pearrt.trust.envelope import ROLES, Envelope
 from pearrt.trust.release import MAX_TARGETS, Release
+from pearrt.trust.revocation import FIELD as REVOKED
 from pearrt.trust.revocation import Revocation, parse_revocations
 from pearrt.trust.shape import HEX_16, HEX_32, Shape
 
+__all__ = [
+    "SPEC_VERSION",
+    "Authority",
+    "Meta",
+    "Root",
+    "Signed",
+    "Signer",
+    "Snapshot",
+    "Targets",
+    "Timestamp",
+    "key_id",
+]
+
 SPEC_VERSION = "1.0.34"
-MAX_SIGNER_NAME_CHARS = 64
-MAX_KEYS = 64
+MAX_SNAPSHOT_FILES = 64
+TARGETS_FILE = "targets.json"
 
 _SPEC = re.compile(r"([0-9]{1,4})\.[0-9]{1,4}(\.[0-9]{1,4})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
-    """A public key (32 bytes) and the name its publisher gave it, which is for display only."""
-
-    public: bytes
-    name: str = ""
-
-    @property
-    def keyid(self) -> str:
-        """SHA-256 of the canonical key object, as securesystemslib computes it."""
-        return key_id(self.public)
-
-
-def key_id(public: bytes) -> str:
-    """The TUF key id of an Ed25519 public key: 64 hex digits."""
-    keyval = {"public": public.hex()}
-    return sha256(canonical.encode({"keytype": "ed25519", "scheme": "ed25519", "keyval": keyval})).hex()
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """Who may sign a role: signers by key id, and how many of them it takes."""
-
-    signers: Mapping[str, Signer]
-    threshold: int
-
-
-@dataclass(frozen=True, slots=True)
 class Meta:
-    """What one role says of another role's blob."""
+    """What one role says of another role's blob. Outside the profile, length and SHA-256 may be unsaid."""
 
     version: int
-    length: int
-    digest: bytes
+    length: int | None
+    digest: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +73,21 @@ class Signed:
 @dataclass(frozen=True, slots=True)
 class Root(Signed):
     authorities: Mapping[str, Authority]
+    consistent_snapshot: bool = False
 
     @classmethod
     def read(cls, envelope: Envelope) -> Root:
         shape, common = _common(envelope)
-        if type(shape.value.get("consistent_snapshot")) is not bool:
+        consistent = shape.value.get("consistent_snapshot", None if envelope.profile.strict else False)
+        if type(consistent) is not bool:
             raise shape.refuse("consistent_snapshot", "is no bool")
-        keys = shape.object("keys")
-        if len(keys.value) > MAX_KEYS:
-            raise shape.refuse("keys", f"are more than {MAX_KEYS}")
-        signers = {keyid: _signer(keyid, keys.object(keyid)) for keyid in keys.value}
+        signers = read_signers(shape, envelope.profile)
         roles = shape.object("roles")
         roles.only(*ROLES)
-        authorities = {role: _authority(roles.object(role), signers) for role in ROLES}
-        for online in ("timestamp", "snapshot"):
-            for offline in ("root", "targets"):
-                if authorities[online].signers.keys() & authorities[offline].signers.keys():
-                    raise shape.refuse(
-                        "roles", f"give {offline} and {online} one key: a heartbeat key could install"
-                    )
-        return cls(*common, authorities)
+        authorities = {role: _authority(roles.object(role), signers, envelope) for role in ROLES}
+        if envelope.profile.strict:
+            _keep_heartbeat_apart(shape, authorities)
+        return cls(*common, authorities, consistent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +100,14 @@ class Timestamp(Signed):
     @classmethod
     def read(cls, envelope: Envelope) -> Timestamp:
         shape, common = _common(envelope)
+        files = shape.object("meta")
+        files.only("snapshot.json")
+        snapshot = _meta(files, "snapshot.json", envelope)
+        if not envelope.profile.strict:
+            return cls(*common, snapshot, 0.0, 0, 0)
         return cls(
             *common,
-            snapshot=_meta(shape, "snapshot.json"),
+            snapshot=snapshot,
             signed_at=shape.time("x-pearrt-signed"),
             period_s=shape.integer("x-pearrt-period", 0),
             root_version=shape.integer("x-pearrt-root", 1),
@@ -128,82 +116,103 @@ class Timestamp(Signed):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot(Signed):
-    targets: Meta
+    """`files`: what it says of the targets metadata and of every delegated role's, by file name.
+
+    A name that was listed once stays listed, so that a channel that comes back can't come back older.
+    """
+
+    files: Mapping[str, Meta]
+
+    @property
+    def targets(self) -> Meta:
+        return self.files[TARGETS_FILE]
 
     @classmethod
     def read(cls, envelope: Envelope) -> Snapshot:
         shape, common = _common(envelope)
-        return cls(*common, _meta(shape, "targets.json"))
+        files = shape.object("meta")
+        if TARGETS_FILE not in files.value:
+            raise shape.refuse("meta", f"lacks {TARGETS_FILE}")
+        if envelope.profile.strict:
+            if len(files.value) > MAX_SNAPSHOT_FILES:
+                raise shape.refuse("meta", f"names more than {MAX_SNAPSHOT_FILES} files")
+            for name in files.value.keys() - {TARGETS_FILE}:
+                if not (name.endswith(".json") and is_channel(name.removesuffix(".json"))):
+                    raise shape.refuse("meta", "names a file that is no channel's")
+        return cls(*common, {name: _meta(files, name, envelope) for name in files.value})
 
 
 @dataclass(frozen=True, slots=True)
 class Targets(Signed):
-    releases: tuple[Release, ...]
-    revocations: tuple[Revocation, ...]
+    """Of the targets role, or of a channel with signers of its own, which neither delegates nor revokes."""
+
+    releases: tuple[Release, ...] = ()
+    revocations: tuple[Revocation, ...] = ()
+    delegations: tuple[Delegation, ...] = ()
 
     @classmethod
     def read(cls, envelope: Envelope) -> Targets:
         shape, common = _common(envelope)
-        if "delegations" in shape.value:
-            raise shape.refuse("delegations", "are not part of this profile")
         targets = shape.object("targets")
+        delegations = read_delegations(shape, envelope.profile)
+        if not envelope.profile.strict:
+            return cls(*common, delegations=delegations)
         if len(targets.value) > MAX_TARGETS:
             raise shape.refuse("targets", f"are more than {MAX_TARGETS}")
         version = common[2]
         found = [Release.parse(path, targets.object(path), version) for path in sorted(targets.value)]
-        return cls(*common, tuple(release for release in found if release), parse_revocations(shape))
+        releases = tuple(release for release in found if release)
+        if envelope.name == envelope.role:
+            _keep_channels_apart(shape, delegations)
+        elif shape.value.keys() & {"delegations", REVOKED}:
+            raise shape.refuse("delegations", f"and `{REVOKED}` are for the targets role alone")
+        elif any(not path.startswith(f"{envelope.name}/") for path in targets.value) or None in found:
+            raise shape.refuse("targets", f"are not all releases of the channel {envelope.name}")
+        return cls(*common, releases, parse_revocations(shape), delegations)
+
+
+def _keep_heartbeat_apart(root: Shape, authorities: Mapping[str, Authority]) -> None:
+    for online in ("timestamp", "snapshot"):
+        for offline in ("root", "targets"):
+            if authorities[online].signers.keys() & authorities[offline].signers.keys():
+                raise root.refuse(
+                    "roles", f"give {offline} and {online} one key: a heartbeat key could install"
+                )
+
+
+def _keep_channels_apart(targets: Shape, delegations: tuple[Delegation, ...]) -> None:
+    """A path has one speaker: who delegates a channel no longer says anything in it."""
+    for delegation in delegations:
+        if any(path.startswith(f"{delegation.name}/") for path in targets.value["targets"]):
+            raise targets.refuse("targets", f"and a delegation both speak for {delegation.name}")
 
 
 def _common(envelope: Envelope) -> tuple[Shape, tuple[Envelope, str, int, float]]:
-    shape = Shape(envelope.signed, envelope.role)
+    shape = Shape(envelope.signed, envelope.name)
     spec = _SPEC.fullmatch(shape.match("spec_version", _SPEC))
     if spec is None or spec[1] != "1":
         raise ProtocolViolation(
-            f"The {envelope.role} metadata follows version {spec[0] if spec else 0} of The Update Framework;"
+            f"The {envelope.name} metadata follows version {spec[0] if spec else 0} of The Update Framework;"
             " this pearrt knows version 1.",
             hint="Update pearrt.",
         )
-    app_id = shape.match("x-pearrt-app", HEX_16)
+    app_id = shape.match("x-pearrt-app", HEX_16) if envelope.profile.strict else ""
     return shape, (envelope, app_id, shape.integer("version", 1), shape.time("expires"))
 
 
-def _signer(keyid: str, key: Shape) -> Signer:
-    if key.value.keys() - {"x-pearrt-name"} != {"keytype", "scheme", "keyval"}:
-        raise ProtocolViolation(f"{key.name} must have the fields keytype, scheme and keyval")
-    if (key.value["keytype"], key.value["scheme"]) != ("ed25519", "ed25519"):
-        raise ProtocolViolation(f"{key.name} is no Ed25519 key")
-    keyval = key.object("keyval")
-    keyval.only("public")
-    public = bytes.fromhex(keyval.match("public", HEX_32))
-    if key_id(public) != keyid:
-        raise ProtocolViolation(f"{key.name} stands under an id that is not its hash")
-    if not ed25519.is_public_key(public):
-        raise ProtocolViolation(
-            f"{key.name} is of small order or no point of the curve: anyone could sign with it"
-        )
-    name = key.words("x-pearrt-name", MAX_SIGNER_NAME_CHARS) if "x-pearrt-name" in key.value else ""
-    return Signer(public, name)
+def _authority(role: Shape, signers: Mapping[str, Signer], envelope: Envelope) -> Authority:
+    if envelope.profile.strict:
+        role.only("keyids", "threshold")
+    return read_authority(role, signers, envelope.profile)
 
 
-def _authority(role: Shape, signers: Mapping[str, Signer]) -> Authority:
-    role.only("keyids", "threshold")
-    keyids = role.strings("keyids", HEX_32, MAX_KEYS)
-    if len(set(keyids)) != len(keyids):
-        raise role.refuse("keyids", "name a key twice")
-    if not signers.keys() >= set(keyids):
-        raise role.refuse("keyids", "name a key that is not in `keys`")
-    threshold = role.integer("threshold", 1)
-    if threshold > min(len(keyids), MAX_SIGNATURES):
-        raise role.refuse("threshold", "is higher than its keys can reach")
-    return Authority({keyid: signers[keyid] for keyid in keyids}, threshold)
-
-
-def _meta(shape: Shape, name: str) -> Meta:
-    files = shape.object("meta")
-    files.only(name)
+def _meta(files: Shape, name: str, envelope: Envelope) -> Meta:
     entry = files.object(name)
-    entry.only("version", "length", "hashes")
-    hashes = entry.object("hashes")
-    hashes.only("sha256")
-    digest = bytes.fromhex(hashes.match("sha256", HEX_32))
-    return Meta(entry.integer("version", 1), entry.integer("length", 0), digest)
+    version = entry.integer("version", 1)
+    if envelope.profile.strict:
+        entry.only("version", "length", "hashes")
+        entry.object("hashes").only("sha256")
+    length = entry.integer("length", 0) if "length" in entry.value else None
+    if "hashes" not in entry.value:
+        return Meta(version, length, None)
+    return Meta(version, length, bytes.fromhex(entry.object("hashes").match("sha256", HEX_32)))

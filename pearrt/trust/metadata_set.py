@@ -7,18 +7,29 @@ from dataclasses import dataclass, field, replace
 
 from pearrt.codec import bencode
 from pearrt.errors import LimitExceeded, ProtocolViolation
+from pearrt.trust.delegation import MAX_CHANNELS, is_channel
 from pearrt.trust.envelope import MAX_BYTES
 from pearrt.trust.log import MAX_LOG_BYTES
 
 MAX_ROOT_STEPS = 256
 MAX_LOGS = 64
-MAX_SET_BYTES = (MAX_ROOT_STEPS + 1) * (MAX_BYTES["root"] + 16) + 512 * 1024 + MAX_LOG_BYTES
+MAX_CHANNEL_BYTES = 64 * 1024
+MAX_SET_BYTES = (
+    (MAX_ROOT_STEPS + 1) * (MAX_BYTES["root"] + 16)
+    + MAX_CHANNELS * (MAX_CHANNEL_BYTES + 64)
+    + 512 * 1024
+    + MAX_LOG_BYTES
+)
+MAX_ITEMS = MAX_ROOT_STEPS + 2 * MAX_LOGS + 2 * MAX_CHANNELS + 16
+
+_FIELDS = {b"roots", b"timestamp", b"snapshot", b"targets"}
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataSet:
     """`roots` are consecutive versions, oldest first; a set sent as an update may begin after root 1.
 
+    `delegated`: the targets metadata of each channel that has signers of its own, by channel.
     `logs`: of each role that commits to a log of its past (`log.py`), the leaf hashes, 32 bytes each.
     """
 
@@ -26,17 +37,22 @@ class MetadataSet:
     timestamp: bytes
     snapshot: bytes
     targets: bytes
+    delegated: Mapping[str, bytes] = field(default_factory=dict)
     logs: Mapping[str, bytes] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """Bencode: {roots: [blob, …], snapshot, targets, timestamp}; {logs: {role: hashes}} where there are
-        any."""
+        """Bencode: {roots: [blob, …], snapshot, targets, timestamp}.
+
+        With delegated: {channel: blob} and logs: {role: hashes}, where there are any.
+        """
         value: dict[str, object] = {
             "roots": list(self.roots),
             "timestamp": self.timestamp,
             "snapshot": self.snapshot,
             "targets": self.targets,
         }
+        if self.delegated:
+            value["delegated"] = dict(self.delegated)
         if any(self.logs.values()):
             value["logs"] = {role: log for role, log in self.logs.items() if log}
         return bencode.encode(value)
@@ -46,11 +62,12 @@ class MetadataSet:
         """The inverse of `encode`. Raises LimitExceeded past the size of a role, ProtocolViolation."""
         if len(data) > MAX_SET_BYTES:
             raise LimitExceeded(f"a metadata set of {len(data)} bytes, at most {MAX_SET_BYTES} are allowed")
-        value = bencode.decode(data, max_depth=2, max_items=MAX_ROOT_STEPS + MAX_LOGS + 12)
+        value = bencode.decode(data, max_depth=2, max_items=MAX_ITEMS)
         if not isinstance(value, dict):
             raise ProtocolViolation("a metadata set is no dictionary")
         logs = _logs(value.pop(b"logs")) if b"logs" in value else {}
-        if value.keys() != {b"roots", b"timestamp", b"snapshot", b"targets"}:
+        delegated = _delegated(value.pop(b"delegated")) if b"delegated" in value else {}
+        if value.keys() != _FIELDS:
             raise ProtocolViolation("a metadata set must have roots, timestamp, snapshot and targets")
         roots = value.pop(b"roots")
         if not isinstance(roots, list):
@@ -63,7 +80,7 @@ class MetadataSet:
                 raise LimitExceeded(
                     f"{role} metadata of {len(blob)} bytes, at most {MAX_BYTES[role]} are allowed"
                 )
-        return cls(tuple(roots), value[b"timestamp"], value[b"snapshot"], value[b"targets"], logs)
+        return cls(tuple(roots), value[b"timestamp"], value[b"snapshot"], value[b"targets"], delegated, logs)
 
     def since(self, first_root: int, max_bytes: int) -> MetadataSet:
         """The set with roots from version `first_root` on, as many as fit into `max_bytes` when encoded.
@@ -89,3 +106,22 @@ def _logs(value: object) -> dict[str, bytes]:
     if sum(map(len, value.values())) > MAX_LOG_BYTES:
         raise LimitExceeded(f"logs of more than {MAX_LOG_BYTES} bytes")
     return {role.decode("ascii", "replace"): log for role, log in value.items()}
+
+
+def _delegated(value: object) -> dict[str, bytes]:
+    """Raises ProtocolViolation where names are no channels', LimitExceeded for too many or too long blobs."""
+    if not isinstance(value, dict) or not value:
+        raise ProtocolViolation("the delegated metadata of a set is no dictionary, or an empty one")
+    if len(value) > MAX_CHANNELS:
+        raise LimitExceeded(f"metadata of {len(value)} channels, at most {MAX_CHANNELS} are allowed")
+    found: dict[str, bytes] = {}
+    for key, blob in value.items():
+        name = key.decode("ascii", "replace")
+        if not is_channel(name) or not isinstance(blob, bytes):
+            raise ProtocolViolation("a metadata set has something for what is no channel")
+        if len(blob) > MAX_CHANNEL_BYTES:
+            raise LimitExceeded(
+                f"{name} metadata of {len(blob)} bytes, at most {MAX_CHANNEL_BYTES} are allowed"
+            )
+        found[name] = blob
+    return found

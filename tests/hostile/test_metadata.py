@@ -312,12 +312,25 @@ def test_terminal_escapes_and_turned_text_never_reach_a_screen(repository: Repos
                 install(hostile)
 
 
-def test_a_signed_snapshot_that_names_more_than_targets_is_refused(repository: Repository) -> None:
-    repository["snapshot"]["meta"]["delegated.json"] = meta_of(1, b"")
-    with refused(ProtocolViolation):
+def test_a_signed_snapshot_that_names_more_than_targets_and_channels_is_refused(
+    repository: Repository,
+) -> None:
+    for name in (
+        "root.json",
+        "timestamp.json",
+        "beta",
+        "../beta.json",
+        "Beta.json",
+        "beta.json.json/",
+        ".json",
+    ):
+        odd = repository.copy()
+        odd["snapshot"]["meta"][name] = meta_of(1, b"")
+        with refused(ProtocolViolation, match="no channel"):
+            install(odd)
+    repository["snapshot"]["meta"] = {f"c{number}.json": meta_of(1, b"") for number in range(64)}
+    with refused(ProtocolViolation, match="more than 64"):
         install(repository)
-    with refused(ProtocolViolation, match="delegations"):
-        install(saying(Repository(), "targets", {"delegations": {"keys": {}, "roles": []}}))
 
 
 def test_signatures_by_strangers_beside_enough_true_ones_do_no_harm(repository: Repository) -> None:
