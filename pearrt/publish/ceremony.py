@@ -144,9 +144,10 @@ def signed_blobs(request: Request) -> dict[str, bytes]:
     checked = collect(request.with_answers(()), request.answers)
     standing = tally(checked)
     if not standing.complete:
+        counted = ", ".join(f"{len(each.have)} of {each.threshold}" for each in standing.standings)
         raise ThresholdNotMet(
-            f"The request is not signed yet: {standing}.",
-            hint="`pearrt release combine` takes further answers.",
+            f"The request is not signed yet: {counted} signatures.",
+            hint=f"{standing}. `pearrt release combine` takes further answers.",
         )
     return {draft.role: combine(draft, signatures(checked, draft.role)) for draft in checked.drafts}
 

@@ -1,6 +1,7 @@
 """What this machine remembers of ceremonies: requests it drafted, reviews its person made, keys in waiting.
 
-    <ceremonies>/<55-letter key>/<request digest>.request    drafted or committed here; answers are added
+    <ceremonies>/<55-letter key>/<request digest>.request    drafted or reviewed here; answers are added
+                                 <request digest>.committed  the same, once it was published
                                  <request digest>.reviewed   {"fingerprint", "at"}: these bytes were reviewed
                                  heartbeat-<key id>.json     a heartbeat key that no committed root names yet
 
@@ -41,17 +42,29 @@ class Desk:
         write_file(self._file(request, "request"), request.encode())
 
     def requests(self) -> list[Request]:
-        """All that is remembered, in order of their digests; what is damaged is left out."""
+        """Those that are under way, in order of their digests; what is damaged is left out."""
+        return self._read("request")
+
+    def committed(self) -> list[Request]:
+        """Those that were published, the newest first; what is damaged is left out."""
+        return sorted(self._read("committed"), key=lambda request: -request.targets.version)
+
+    def _read(self, kind: str) -> list[Request]:
         found = []
-        for path in sorted(self.folder.glob("*.request")) if self.folder.is_dir() else []:
+        for path in sorted(self.folder.glob(f"*.{kind}")) if self.folder.is_dir() else []:
             try:
                 found.append(Request.decode(read_bounded(path, MAX_REQUEST_BYTES)))
             except PearrtError:
                 continue  # a copy only: whoever has the file has the request
         return found
 
+    def finish(self, request: Request) -> None:
+        """Puts a request that was published away; it says what the version's bundles were."""
+        write_file(self._file(request, "committed"), request.encode())
+        self.forget(request)
+
     def forget(self, request: Request) -> None:
-        """Drops a request and its review, once it is committed or out of date."""
+        """Drops a request that is out of date, and its review."""
         for kind in ("request", "reviewed"):
             self._file(request, kind).unlink(missing_ok=True)
 
