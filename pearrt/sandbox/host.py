@@ -20,7 +20,7 @@ _LIBRARY_FOLDERS = (
     "/libx32",
 )
 _PUBLIC_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo", "/usr/share/terminfo")
-_TAKEN = ("/app", "/data", "/proc", "/dev", "/sdk")
+_TAKEN = ("/app", "/data", "/proc", "/dev", "/engine", "/sdk")
 
 
 @dataclass(frozen=True, slots=True)

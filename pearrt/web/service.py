@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 10.0
 KEEPALIVE_S = 15.0
+SHUTDOWN_S = 0.25
 EVENT_PING_S = 15.0
 MAX_CONNECTIONS = 128
 MAX_LINE_BYTES = 8190
@@ -116,7 +117,7 @@ class PageServer:
                 max_field_size=MAX_LINE_BYTES,
                 lingering_time=0,
             )
-            parts.push_async_callback(server.shutdown, 1.0)
+            parts.push_async_callback(server.shutdown, SHUTDOWN_S)
             for listener in self._listeners:
                 listening = await self._loop.create_server(handler.limited(server), sock=listener)
                 parts.callback(listening.close)
