@@ -2,10 +2,10 @@
 
     python benchmarks/floor.py FILE TARGET      prints {"seconds": …}
 
-One process reads FILE, seals it in records of 64 KiB with AES-256-GCM and sends it; the other receives, opens,
-hashes with SHA-256 and writes every 256 KiB as a file of its own. No protocol, no scheduling, no other peer, one
-thread each. What pearrt needs beyond this is its own cost; what this needs beyond nginx + curl is the price of
-encrypting and verifying.
+One process reads FILE, seals it in records of 64 KiB with AES-256-GCM and sends it; the other receives,
+opens, hashes with SHA-256 and writes every 256 KiB as a file of its own. No protocol, no scheduling, no
+other peer, one thread each. What pearrt needs beyond this is its own cost; what this needs beyond nginx
++ curl is the price of encrypting and verifying.
 """
 
 from __future__ import annotations
