@@ -13,8 +13,8 @@ import io
 import os
 import shutil
 import subprocess
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,24 +41,33 @@ def exported(root: Path = ROOT, commit: str = "HEAD") -> Iterator[Source]:
     with tempfile.TemporaryDirectory(prefix="pearrt-source-") as temporary:
         folder = Path(temporary) / "pearrt"
         if (root / ".git").exists():
-            yield _from_git(root, commit, folder)
-            return
-        shutil.copytree(root, folder, ignore=_NOT_SOURCE)
-        for path in folder.rglob("*"):
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        stamp = root / "PKG-INFO"
-        given = os.environ.get("SOURCE_DATE_EPOCH")
-        yield Source(folder, int(given or (stamp.stat().st_mtime if stamp.exists() else 0)), "")
+            source = _from_git(root, commit, folder)
+        else:
+            shutil.copytree(root, folder, ignore=_NOT_SOURCE)
+            stamp = root / "PKG-INFO"
+            given = os.environ.get("SOURCE_DATE_EPOCH")
+            source = Source(folder, int(given or (stamp.stat().st_mtime if stamp.exists() else 0)), "")
+        _settle(source)
+        yield source
 
 
 def _from_git(root: Path, commit: str, folder: Path) -> Source:
     name = _git(root, "rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
     epoch = int(_git(root, "show", "--no-patch", "--format=%ct", name))
-    archive = _git(root, "-c", "tar.umask=0022", "archive", "--format=tar", name)
-    folder.mkdir()
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:  # our own commit, written by git a moment ago
-        files.extractall(folder, filter="tar")
+    with zipfile.ZipFile(io.BytesIO(_git(root, "archive", "--format=zip", "-0", name))) as archive:
+        for member in archive.infolist():
+            path = Path(archive.extract(member, folder))
+            if member.external_attr >> 16 & 0o100:
+                path.chmod(0o755)
     return Source(folder, epoch, name)
+
+
+def _settle(source: Source) -> None:
+    """Modes and times that depend on nothing but the source."""
+    source.folder.chmod(0o755)
+    for path in source.folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.utime(path, (source.epoch, source.epoch))
 
 
 def _git(root: Path, *arguments: str) -> bytes:

@@ -25,6 +25,6 @@ def _prefix(started_as: Sequence[str], *, frozen: bool) -> list[str]:
     for number, argument in enumerate(started_as):
         if argument.replace("\\", "/").endswith(f"/{STARTER}"):
             return [sys.executable, *started_as[1 : number + 1]]
-        if number and not argument.startswith("-") and not started_as[number - 1] == "-X":
+        if number and not argument.startswith("-") and started_as[number - 1] != "-X":
             break  # the program that was started; what follows are its arguments
     return [sys.executable, "-m"]
