@@ -11,11 +11,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pearrt.app import granting, updates
 from pearrt.app.candidates import bring_candidate, offer_candidates
 from pearrt.app.describe import details, summary
 from pearrt.app.durable import make_durable, recover
@@ -30,9 +31,10 @@ from pearrt.app.followed import (
 from pearrt.app.install import catch_up, fetch_index, install, install_release, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
+from pearrt.app.log import fetch_log, keep_log, pin_name, read_log
 from pearrt.app.machine import this_machine
 from pearrt.app.progress import Report, silent
-from pearrt.app.record import Grant, Installed, Wish
+from pearrt.app.record import Installed, Wish
 from pearrt.app.revoked import heed_revocation, revocation_of
 from pearrt.app.start import Start
 from pearrt.bundle.index import Index
@@ -43,6 +45,7 @@ from pearrt.errors import Denied, NoSuchApp, PearrtError
 from pearrt.lan.hosts import HostsFinder
 from pearrt.link import Link, encode_key
 from pearrt.paths import Home
+from pearrt.publish.history import leaves
 from pearrt.publish.publication import Publication, is_published, publications
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
@@ -82,6 +85,7 @@ class Apps:
         self.background: set[asyncio.Task[None]] = set()
         self.running: Callable[[bytes], int] = lambda _: 0
         self.on_event: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
+        self.on_trust: Callable[[bytes], None] = lambda _: None
 
     # -- following
 
@@ -117,6 +121,8 @@ class Apps:
         for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
             advertise(app, digest, index_blocks, index)
         await offer_candidates(app, self.store, self.home)
+        if app.trusted is not None:
+            await asyncio.to_thread(keep_log, app, self.store)
         return app
 
     def _newer(self, app_key: bytes) -> None:
@@ -143,8 +149,10 @@ class Apps:
                     await self._install(app, silent, foreground=False)
                 elif app.seeding and not app.published:
                     await obtain(app, self.store, silent, foreground=False)
+            await fetch_log(app, self.store)
         except PearrtError as e:
             log.warning("update of %s: %s", encode_key(app_key)[:8], e)
+            self.on_trust(app_key)  # what is signed may be newer although nothing was installed
         except Exception:
             log.exception("our own bug in an update of %s", encode_key(app_key)[:8])
         finally:
@@ -162,7 +170,7 @@ class Apps:
         foreground: bool = True,
         eager: bool = False,
     ) -> Installed:
-        before = app.folder.installed
+        before, pending = app.folder.installed, app.pending
         installed = await install(
             app,
             self.store,
@@ -173,6 +181,8 @@ class Apps:
             may_switch=lambda index: _may_switch(app, index),
         )
         self._switched(app, before, installed)
+        if app.pending is not None and (pending is None or pending.version != app.pending.version):
+            self._tell_ready(app, installed.index_digest)
         return installed
 
     async def install_verified(self, app: FollowedApp, release: Release, report: Report) -> Installed:
@@ -187,10 +197,16 @@ class Apps:
     def _switched(self, app: FollowedApp, before: Installed | None, installed: Installed) -> None:
         if before is not None and installed.version != before.version:
             log.info("%s: %s is installed", installed.name, installed.version)
-            self.on_event(app.link.app_key, {"event": "update-ready", "version": installed.version})
+            updates.note_switch(app, self.store, before, installed)
+            self._tell_ready(app, before.index_digest)
+        self.on_trust(app.link.app_key)
         if before is None or installed.index_digest != before.index_digest:
             # A thread that nobody waits for: the daemon may end in the middle, its sandbox ends with it.
             threading.Thread(target=_settle, args=(app, installed, self.store), daemon=True).start()
+
+    def _tell_ready(self, app: FollowedApp, running_digest: str) -> None:
+        if (told := updates.ready(app, running_digest)) is not None:
+            self.on_event(app.link.app_key, {"event": "update-ready", **told})
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         self.background.add(task := self.tasks.create_task(work))
@@ -239,7 +255,7 @@ class Apps:
             data=app.folder.data,
             bytecode=app.folder.bytecode(installed.index_digest),
             manifest=manifest,
-            granted=not _widens(app, manifest),
+            granted=granting.covers(app.folder, manifest),
             signers=tuple(signer.name for signer in trusted.signers),
             signed_by=tuple(signer.name for signer in trusted.signed_by),
             threshold=trusted.threshold,
@@ -256,16 +272,19 @@ class Apps:
             ),
             pending_version=app.pending.version if app.pending else "",
             pending_manifest=app.pending.manifest if app.pending else None,
+            pending_declined=app.pending is not None and granting.declined(app.folder, app.pending.manifest),
+            refused=granting.refused(app.folder),
+            news=app.folder.news,
             revoked=revocation.reason if revocation else "",
         )
 
-    async def grant(self, app_key: bytes, digest: bytes) -> None:
-        """Records the person's yes to the permissions with this digest. Raises Denied if nobody asks for
-        those."""
+    async def grant(self, app_key: bytes, digest: bytes, refused: Sequence[str] = ()) -> None:
+        """Records the person's yes to the permissions with this digest, less what they `refused`. Raises
+        Denied if nobody asks for those."""
         app = self._known(app_key)
         for manifest in await self._asking(app):
             if Permissions.parse(manifest.permissions).digest() == digest:
-                app.folder.grant = Grant(dict(manifest.permissions), int(time.time()))
+                granting.approve(app.folder, manifest, refused)
                 return
         raise Denied("What was approved is not what the app asks for now.", hint="Run it again.")
 
@@ -296,6 +315,7 @@ class Apps:
         app.published = True
         async with self.locks[link.app_key]:
             app.accept(publication.metadata.encode(), allow_stale=True)
+            await asyncio.to_thread(keep_log, app, self.store, leaves(publication.folder))
             for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
                 advertise(app, digest, index_blocks, index)
             app.members.timestamp_changed()
@@ -338,7 +358,7 @@ class Apps:
             await app.members.leave()
             del self.followed[app_key]
             for name in self.store.pins():
-                if name.startswith(encode_key(app_key)):
+                if name.startswith(encode_key(app_key)) or name == pin_name(app_key):
                     self.store.unpin(name)
             await asyncio.to_thread(app.folder.remove, keep_data=keep_data)
 
@@ -412,6 +432,14 @@ class Apps:
             permissions = Permissions.parse(manifest.permissions).describe()
         return details(app, app.trusted, self.running(link.app_key)) | {"permissions": permissions}
 
+    async def log(self, link: Link) -> dict[str, Any]:
+        """All releases of an app with who signed them, verified from the link; see app/log.py."""
+        app = self.followed.get(link.app_key) or await self.follow(link)
+        if app.trusted is None:
+            await catch_up(app, allow_stale=True)
+        missing = await fetch_log(app, self.store)
+        return (await asyncio.to_thread(read_log, app, self.store)) | {"missing": missing}
+
     async def _offered(self, app: FollowedApp) -> list[Manifest]:
         """The manifest of the newest release, which is not installed: only its index is fetched."""
         release = current_release(app)
@@ -419,20 +447,9 @@ class Apps:
             return []
         return [(await fetch_index(app, self.store, release)).manifest]
 
-    def granted(self, app_key: bytes) -> Permissions:
-        """What the person gave the app, whatever it asks for."""
-        grant = self._known(app_key).folder.grant
-        return Permissions() if grant is None else Permissions.parse(grant.permissions)
-
-    def about(self, app_key: bytes) -> dict[str, Any]:
-        """What a running app may know of itself."""
-        app = self._known(app_key)
-        installed = app.folder.installed
-        return {
-            "link": str(Link(app_key)),
-            "name": installed.name if installed else "",
-            "version": installed.version if installed else "",
-        }
+    def known(self, app_key: bytes) -> FollowedApp:
+        """The app, which is on this machine. Raises NoSuchApp."""
+        return self._known(app_key)
 
     def _known(self, app_key: bytes) -> FollowedApp:
         app = self.followed.get(app_key)
@@ -468,14 +485,6 @@ def _names_another_channel(link: Link, app: FollowedApp) -> bool:
     return link.names_channel and link.channel != app.link.channel
 
 
-def _widens(app: FollowedApp, manifest: Manifest) -> bool:
-    """Whether the manifest asks for more than the person approved."""
-    grant = app.folder.grant
-    return grant is None or Permissions.parse(manifest.permissions).widens(
-        Permissions.parse(grant.permissions)
-    )
-
-
 def _may_switch(app: FollowedApp, index: Index) -> bool:
     """A new release takes over unless it asks for more than was granted while an older one can still run."""
-    return app.folder.installed is None or not _widens(app, index.manifest)
+    return app.folder.installed is None or granting.covers(app.folder, index.manifest)

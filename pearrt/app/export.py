@@ -17,6 +17,7 @@ from typing import Any
 from pearrt.app.apps import Apps
 from pearrt.app.followed import FollowedApp, current_release, read_index
 from pearrt.app.install import obtain
+from pearrt.app.log import leaf_ids
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.bundle.index import Index
 from pearrt.bundle.pear_file import write_pear
@@ -87,13 +88,13 @@ async def _parcel(apps: Apps, link: Link, report: Report, *, allow_stale: bool) 
 
 
 def _all_block_ids(store: Store, app: FollowedApp, release: Release) -> frozenset[bytes]:
-    """The release's blocks, and those of the channel's other releases that are here whole."""
+    """The release's blocks, those of the channel's other releases that are here whole, and the log's."""
     assert app.trusted is not None
     releases = [each for each in app.trusted.releases if each.channel == release.channel]
     releases += [each.before for each in releases if each.before is not None]
     found = [_block_ids(store, each) for each in (release, *releases)]
     assert found[0], "obtained, yet not here"
-    return frozenset().union(*found)
+    return frozenset().union(*found, filter(store.has, leaf_ids(app)))
 
 
 def _block_ids(store: Store, release: Release) -> frozenset[bytes]:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from pearrt.app.apps import Apps
-from pearrt.app.followed import FollowedApp, advertise, current_release
+from pearrt.app.followed import FollowedApp, advertise, current_choice
+from pearrt.app.install import chosen
+from pearrt.app.log import keep_log, leaf_ids
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Wish
 from pearrt.bundle.index import Index
@@ -32,13 +34,15 @@ from pearrt.trust.release import Release
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """One app of a file, verified. `older`: its metadata is behind what is trusted here already."""
+    """One app of a file, verified. `older`: its metadata is behind what is trusted here already. `leaves`: of
+    the log of its releases, as far as the file holds them."""
 
     link: Link
     metadata: bytes
     older: bool
     release: Release
     index: Index
+    leaves: list[tuple[bytes, bytes]]
 
 
 async def import_file(
@@ -78,7 +82,7 @@ def _check(apps: Apps, file: PearFile, link: Link, *, allow_stale: bool) -> Carr
     """Verifies one app of the file against the link and against what is trusted here; records nothing."""
     known = apps.followed.get(link.app_key)
     link = known.link if known else link
-    app = FollowedApp(link, apps.library.folder(link.app_key), psk=apps.psk)
+    app = FollowedApp(link, apps.library.folder(link.app_key), psk=apps.psk, machine=apps.machine)
     raw = file.metadata(link.app_key)
     older: Rollback | None = None
     try:
@@ -88,12 +92,10 @@ def _check(apps: Apps, file: PearFile, link: Link, *, allow_stale: bool) -> Carr
     assert app.trusted is not None
     if app.folder.installed is None and not allow_stale:
         app.trusted.check_expiry(time.time())  # having heard of it before was no yes
-    release = current_release(app)
-    if release is None:
-        raise UserError(
-            f"{file.path} holds no release of {encode_key(link.app_key)} in channel {link.channel!r} for this"
-            " machine."
-        )
+    choice = current_choice(app, eager=True)  # the person brought it
+    if choice is None or choice.newest is None:
+        raise UserError(f"The app has no release for this machine in channel {link.channel!r}.")
+    release = chosen(app, choice)
     if older is not None and not set(release.index_blocks) <= set(file.block_ids()):
         raise Rollback(
             f"{file.path} is older than what this machine trusts: {older.message}",
@@ -101,7 +103,8 @@ def _check(apps: Apps, file: PearFile, link: Link, *, allow_stale: bool) -> Carr
         ) from older
     index = _index(apps.store, file, release)
     _check_whole(apps.store, file, release, index)
-    return Carried(link, raw, older is not None, release, index)
+    leaves = [(leaf, file.block(leaf)) for leaf in {*leaf_ids(app)} & {*file.block_ids()}]
+    return Carried(link, raw, older is not None, release, index, leaves)
 
 
 def _index(store: Store, file: PearFile, release: Release) -> Index:
@@ -162,6 +165,7 @@ async def _take(
         if not carried.older:
             app.accept(carried.metadata, allow_stale=allow_stale)
             app.members.timestamp_changed()
+        await asyncio.to_thread(keep_log, app, apps.store, carried.leaves)
         if install:
             await apps.install_verified(app, carried.release, report)
         else:

@@ -53,7 +53,7 @@ async def install(
     `eager`: the person asked for it, so its rollout does not hold it back.
     """
     choice = await newest(app, report, allow_stale=allow_stale, eager=eager)
-    release, installed = _chosen(app, choice), app.folder.installed
+    release, installed = chosen(app, choice), app.folder.installed
     if installed is not None and _goes_back(app, choice, installed):
         return installed
     return await install_release(app, store, release, report, foreground=foreground, may_switch=may_switch)
@@ -86,7 +86,7 @@ async def obtain(
 ) -> Release:
     """Brings the newest release's blocks here to seed them, without installing it. Raises as `install`."""
     choice = await newest(app, report, allow_stale=allow_stale, eager=True)
-    release = _chosen(app, choice)
+    release = chosen(app, choice)
     await fetch(app, store, release, report, foreground=foreground)
     if release.before is not None:
         await fetch(app, store, release.before, report, foreground=foreground)
@@ -115,7 +115,7 @@ async def newest(app: FollowedApp, report: Report, *, allow_stale: bool, eager: 
     return choice
 
 
-def _chosen(app: FollowedApp, choice: Choice) -> Release:
+def chosen(app: FollowedApp, choice: Choice) -> Release:
     """The release to take. With the reason why nothing may be taken, raises TrustError where the newest was
     revoked, UserError where it needs a newer pearrt."""
     if choice.release is not None:

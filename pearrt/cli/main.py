@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("verify", "Check an installed app against its signatures, offline."),
     "export": ("export", "Write an app to a .pear file, to carry it by hand."),
     "import": ("import_", "Take an app from a .pear file: verified, installed, given onward."),
+    "log": ("log", "List every release of an app with who signed it, verified."),
     "dump": ("dump", "Write an installed app's files, or its signed metadata, to a folder."),
     "uninstall": ("uninstall", "Remove an app from this machine."),
     "gc": ("gc", "Free the disk of blocks that no app needs."),

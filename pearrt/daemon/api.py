@@ -14,6 +14,7 @@ events. Each connection's peer credentials are checked before anything is read f
     POST   /v1/apps/{key}/offer          {link}
     POST   /v1/apps/{key}/bring          {link, digest, size, index_blocks, whole}   streams
     POST   /v1/apps/{key}/verify
+    GET    /v1/apps/{key}/log?link=…     every release with who signed it, verified
     GET    /v1/apps/{key}/metadata       the signed metadata, by file name
     GET    /v1/apps/{key}/files?digest=… the signed files of an installed release: [path, size, sha256]
     DELETE /v1/apps/{key}?keep_data=0|1
@@ -21,6 +22,10 @@ events. Each connection's peer credentials are checked before anything is read f
     POST   /v1/export                    {links, file, allow_stale}              streams
     POST   /v1/import                    {file, allow_stale, seed}               streams
     POST   /v1/gc                        {fsck, dry_run}
+    POST   /v1/apps/{key}/rollback       back to the release before the installed one
+    GET    /v1/runtime                   pearrt's own versions
+    POST   /v1/runtime/update            {eager}                                 streams
+    POST   /v1/runtime/rollback
     POST   /v1/stop
 """
 
@@ -45,7 +50,8 @@ from pearrt.app.stage import stage
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.credentials import peer_credentials
 from pearrt.daemon.events import stream
-from pearrt.errors import Denied, PearrtError, UserError
+from pearrt.daemon.self_update import SelfUpdate
+from pearrt.errors import Denied, PearrtError, UserError, Unreachable
 from pearrt.link import Link, decode_key
 
 log = logging.getLogger(__name__)
@@ -66,20 +72,27 @@ class Api:
         *,
         status: Callable[[], dict[str, Any]],
         stop: Callable[[], None],
+        self_update: SelfUpdate,
     ) -> None:
         self.apps = apps
         self.channels = channels
         self.status = status
         self.stop = stop
+        self.self_update = self_update
+        self.busy = 0  # requests that are being answered
+        self.closed = False  # another process is taking over: nothing is answered any more
 
     def application(self) -> web.Application:
         """The aiohttp application to serve."""
-        app = web.Application(middlewares=[_errors, _same_user], client_max_size=MAX_REQUEST_BYTES)
+        app = web.Application(
+            middlewares=[_errors, _same_user, self._counted], client_max_size=MAX_REQUEST_BYTES
+        )
         app.router.add_get("/v1/status", self.get_status)
         app.router.add_get("/v1/apps", self.get_apps)
         app.router.add_get("/v1/apps/{key}", self.get_app)
         app.router.add_delete("/v1/apps/{key}", self.delete_app)
         app.router.add_get("/v1/apps/{key}/metadata", self.metadata)
+        app.router.add_get("/v1/apps/{key}/log", self.log)
         app.router.add_get("/v1/apps/{key}/files", self.files)
         for action in ("install", "launch", "grant", "seed", "publish", "offer", "bring", "verify"):
             app.router.add_post(f"/v1/apps/{{key}}/{action}", getattr(self, action))
@@ -87,8 +100,22 @@ class Api:
         app.router.add_post("/v1/export", self.export)
         app.router.add_post("/v1/import", self.import_file)
         app.router.add_post("/v1/gc", self.gc)
+        app.router.add_post("/v1/apps/{key}/rollback", self.roll_back)
+        app.router.add_get("/v1/runtime", self.get_runtime)
+        app.router.add_post("/v1/runtime/update", self.update_runtime)
+        app.router.add_post("/v1/runtime/rollback", self.roll_back_runtime)
         app.router.add_post("/v1/stop", self.post_stop)
         return app
+
+    @web.middleware
+    async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.closed:
+            raise Unreachable("The daemon is just being updated.", hint="Try again in a moment.")
+        self.busy += 1
+        try:
+            return await handler(request)
+        finally:
+            self.busy -= 1
 
     async def get_status(self, _: web.Request) -> web.Response:
         return _ok(self.status())
@@ -97,10 +124,7 @@ class Api:
         return _ok(self.apps.summaries())
 
     async def get_app(self, request: web.Request) -> web.Response:
-        link = Link.parse(request.query["link"]) if "link" in request.query else Link(_key(request))
-        if link.app_key != _key(request):
-            raise UserError(OTHER_APP)
-        return _ok(await self.apps.info(link))
+        return _ok(await self.apps.info(_queried(request)))
 
     async def delete_app(self, request: web.Request) -> web.Response:
         await self.apps.uninstall(_key(request), keep_data=request.query.get("keep_data") == "1")
@@ -155,6 +179,9 @@ class Api:
     async def files(self, request: web.Request) -> web.Response:
         return _ok(await self.apps.files(_key(request), request.query.get("digest", "")))
 
+    async def log(self, request: web.Request) -> web.Response:
+        return _ok(await self.apps.log(_queried(request)))
+
     async def verify(self, request: web.Request) -> web.Response:
         return _ok(await self.apps.verify(_key(request)))
 
@@ -183,6 +210,19 @@ class Api:
     async def gc(self, request: web.Request) -> web.Response:
         body = await _body(request)
         return _ok(await self.apps.gc(fsck=_flag(body, "fsck"), dry_run=_flag(body, "dry_run")))
+
+    async def roll_back(self, request: web.Request) -> web.Response:
+        return _ok(await self.apps.roll_back(_key(request)))
+
+    async def get_runtime(self, _: web.Request) -> web.Response:
+        return _ok(self.self_update.versions())
+
+    async def update_runtime(self, request: web.Request) -> web.StreamResponse:
+        eager = _flag(await _body(request), "eager")
+        return await stream(request, lambda report: self.self_update.update(report, eager=eager))
+
+    async def roll_back_runtime(self, _: web.Request) -> web.Response:
+        return _ok(await self.self_update.roll_back())
 
     async def post_stop(self, _: web.Request) -> web.Response:
         self.stop()
@@ -248,6 +288,13 @@ def _key(request: web.Request) -> bytes:
 
 def _link(request: web.Request, body: dict[str, Any]) -> Link:
     link = Link.parse(_text(body, "link"))
+    if link.app_key != _key(request):
+        raise UserError(OTHER_APP)
+    return link
+
+
+def _queried(request: web.Request) -> Link:
+    link = Link.parse(request.query["link"]) if "link" in request.query else Link(_key(request))
     if link.app_key != _key(request):
         raise UserError(OTHER_APP)
     return link

@@ -108,6 +108,10 @@ class Daemon(Client):
         """The signed metadata that is trusted, file name -> text."""
         return dict(self.call("GET", f"/v1/apps/{link.key_text}/metadata"))
 
+    def log(self, link: Link) -> dict[str, Any]:
+        """Every release of an app with who signed it, verified; one that is not here is looked for."""
+        return dict(self.call("GET", f"/v1/apps/{link.key_text}/log?{urlencode({'link': str(link)})}"))
+
     def verify(self, link: Link) -> dict[str, Any]:
         return dict(self.call("POST", f"/v1/apps/{link.key_text}/verify"))
 

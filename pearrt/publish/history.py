@@ -2,8 +2,8 @@
 
     <publishing>/<55-letter key>/log/<64 hex digits>    0x00 and the canonical `signed`, named by its SHA-256
 
-A leaf is written before the metadata that commits to it, so an interrupted release loses no history. Peers get
-them as blocks: see `trust/log.py`.
+A leaf is written before the metadata that commits to it, so an interrupted release loses no history. Peers
+get them as blocks: see `trust/log.py`.
 """
 
 from __future__ import annotations

@@ -57,6 +57,9 @@ class AppSwarm(Generic[P]):
         self.topic = app.topic
         self.members: dict[P, Member] = {}
         self.bundles: dict[bytes, BundleState[P]] = {}
+        self.log_ids: frozenset[bytes] = (
+            frozenset()
+        )  # blocks outside of any bundle that any member may ask for
         self.ourselves: set[Address] = set()
         self._rng = rng
         self._uploads = uploads
@@ -138,8 +141,10 @@ class AppSwarm(Generic[P]):
             del self._by_ref[bundle.ref]
 
     def serves(self, block_id: bytes) -> bool:
-        """Whether the block belongs to a bundle of this app."""
-        return any(block_id in b.ordinals or block_id in b.index_ids for b in self.bundles.values())
+        """Whether the block belongs to a bundle of this app, or to its log of releases."""
+        return block_id in self.log_ids or any(
+            block_id in b.ordinals or block_id in b.index_ids for b in self.bundles.values()
+        )
 
     def choose(self, peer: P, ref: int) -> tuple[bytes, int] | None:
         """What to send a peer that asked for any block of a bundle."""

@@ -149,6 +149,10 @@ class Membership:
         self.swarm.set_bundle(index_digest, block_ids, index_blocks, held, time.monotonic())
         self.pump_soon()
 
+    def serve_log(self, block_ids: Iterable[bytes]) -> None:
+        """Serves these blocks, the leaves of the log of releases, to whoever asks; replaces the last ones."""
+        self.swarm.log_ids = frozenset(block_ids)
+
     def drop_bundle(self, index_digest: bytes) -> None:
         """Serves a bundle no longer."""
         self.swarm.drop_bundle(index_digest)

@@ -1,0 +1,131 @@
+"""The log of an app's releases on this machine: kept, given onward, listed with who signed what.
+
+The leaf hashes are part of the trusted metadata (`trust/log.py`); the leaves are blocks of the store, pinned
+as `log-<55-letter key>`, which any peer of the app is asked for and any is given. What is listed is verified
+from the link alone: the roots from the app key on, each leaf by its hash in the signed log, its signatures by
+the root of its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pearrt.app.followed import FollowedApp
+from pearrt.bundle.index import BlockRef
+from pearrt.codec import canonical
+from pearrt.crypto.hashes import sha256
+from pearrt.errors import NetworkError, StoreError
+from pearrt.link import encode_key
+from pearrt.store.service import Store
+from pearrt.trust.history import Past, read_history
+from pearrt.trust.log import split
+from pearrt.trust.merkle import LEAF
+from pearrt.trust.release import Release
+
+PATIENCE_S = 5.0
+TARGETS = "targets"
+
+
+def leaf_ids(app: FollowedApp) -> list[bytes]:
+    """The leaves of all logs of the app, its channels' among them, oldest first."""
+    if app.trusted is None:
+        return []
+    return [leaf for _, log in sorted(app.trusted.metadata.logs.items()) for leaf in split(log)]
+
+
+def current_leaves(app: FollowedApp) -> Iterator[tuple[bytes, bytes]]:
+    """(id, leaf) of what is current: the next versions' logs will name it."""
+    if app.trusted is not None:
+        for role in (app.trusted.targets, *app.trusted.channels.values()):
+            leaf = LEAF + role.envelope.payload
+            yield sha256(leaf), leaf
+
+
+def keep_log(app: FollowedApp, store: Store, leaves: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Puts what is current, and `leaves`, into the store, and pins and serves the whole log. Blocking."""
+    held = [*leaves, *current_leaves(app)]
+    ids = [*leaf_ids(app), *(leaf_id for leaf_id, _ in current_leaves(app))]
+    store.pin(pin_name(app.link.app_key), ids)
+    for leaf_id, leaf in held:
+        store.put(leaf_id, leaf)
+    app.members.serve_log(ids)
+
+
+def pin_name(app_key: bytes) -> str:
+    return f"log-{encode_key(app_key)}"
+
+
+async def fetch_log(app: FollowedApp, store: Store) -> int:
+    """Asks the app's peers for the leaves that are not here; how many still are not."""
+    await asyncio.to_thread(keep_log, app, store)
+    missing = [BlockRef(leaf_id, 0) for leaf_id in leaf_ids(app) if not store.has(leaf_id)]
+    if missing:
+        try:
+            await app.members.fetch(missing, foreground=False, patience_s=PATIENCE_S)
+        except NetworkError:
+            return sum(not store.has(leaf.id) for leaf in missing)
+    return 0
+
+
+def read_log(app: FollowedApp, store: Store) -> dict[str, Any]:
+    """All versions of the app's targets metadata, the current one last, verified. Blocking. Times are Unix
+    seconds.
+
+    Raises TrustError where a statement of the past was not signed by those who could sign it then.
+    """
+    trusted = app.trusted
+    assert trusted is not None
+    past = read_history(trusted, TARGETS, lambda leaf: _leaf(store, leaf))
+    head = past[-1].head
+    return {
+        "link": str(app.link),
+        "size": head.size if head else 0,
+        "root": head.root.hex() if head else None,
+        "complete": past[0].version == 1 and all(each.targets for each in past),
+        "equivocation": app.folder.equivocation is not None,
+        "entries": [_entry(each, before) for before, each in zip([None, *past[:-1]], past, strict=True)],
+    }
+
+
+def _leaf(store: Store, leaf_id: bytes) -> bytes | None:
+    try:
+        return store.get(leaf_id)
+    except StoreError:
+        return None
+
+
+def _entry(past: Past, before: Past | None) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "sequence": past.version,
+        "leaf": past.leaf.hex(),
+        "known": past.targets is not None,
+    }
+    if past.targets is None:
+        return known
+    old = {each.path: each for each in before.targets.releases} if before and before.targets else {}
+    new = {each.path: each for each in past.targets.releases}
+    return known | {
+        "signed_by": [signer.name or signer.keyid[:8] for signer in past.signed_by],
+        "threshold": past.threshold,
+        "root_version": past.root_version,
+        "released": [_release(each) for path, each in new.items() if _changed(each, old.get(path))],
+        "withdrawn": [path for path in old if path not in new],
+        "revoked": [revocation.index_digest.hex() for revocation in past.targets.revocations],
+    }
+
+
+def _changed(release: Release, before: Release | None) -> bool:
+    return before is None or canonical.encode(release.as_target()) != canonical.encode(before.as_target())
+
+
+def _release(release: Release) -> dict[str, Any]:
+    return {
+        "path": release.path,
+        "name": release.name,
+        "version": release.version,
+        "digest": release.index_digest.hex(),
+        "released_at": int(release.released_at),
+        "notes": release.notes,
+    }
