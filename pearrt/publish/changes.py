@@ -1,8 +1,8 @@
 """What a request would change, told from its signed bytes and from nothing that anyone says about them.
 
 Releases are compared by `<channel>/<platform>` with the metadata that the request follows, signers and
-thresholds with the root before it, files with the index of the release before. Requests and indexes in, values
-out.
+thresholds with the root before it, files with the index of the release before. Requests and indexes in,
+values out.
 """
 
 from __future__ import annotations

@@ -79,3 +79,10 @@ def check_current(request: Request, trusted: TrustedApp | None) -> None:
                 f"The request follows another {role} {followed.version} than the one this machine trusts.",
                 hint="Sign nothing: two statements of one version were signed. Talk to the other signers.",
             )
+
+
+def is_committed(request: Request, trusted: TrustedApp | None) -> bool:
+    """Whether what this machine trusts is what the request asked for."""
+    return trusted is not None and all(
+        getattr(trusted, draft.role).envelope.payload == draft.payload for draft in request.drafts
+    )

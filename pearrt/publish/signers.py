@@ -1,10 +1,10 @@
 """What holds a signer's private key: a key file's seed, an SSH agent, or a securesystemslib signer.
 
 Each gives its public key and signs raw bytes. Whatever it is, what it returns is verified before it is used.
-securesystemslib (an optional dependency, `pip install pearrt[hsm]`) opens keys by URI: `file2:` is a PEM file,
-`hv:` HashiCorp Vault's transit engine, and other programs register more. Its signers for PKCS #11 and for the
-cloud KMSs make other signatures than Ed25519 so far: such a key cannot be a signer of an app. Tokens that speak
-Ed25519 are reached through an SSH agent (gpg-agent, `ssh-add -s`).
+securesystemslib (an optional dependency, `pip install pearrt[hsm]`) opens keys by URI: `file2:` is a PEM
+file, `hv:` HashiCorp Vault's transit engine, and other programs register more. Its signers for PKCS #11 and
+for the cloud KMSs make other signatures than Ed25519 so far: such a key cannot be a signer of an app. Tokens
+that speak Ed25519 are reached through an SSH agent (gpg-agent, `ssh-add -s`).
 """
 
 from __future__ import annotations

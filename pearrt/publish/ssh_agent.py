@@ -63,7 +63,7 @@ class SshAgent:
             raise UserError(_NO_AGENT, hint='eval "$(ssh-agent)" starts one, ssh-add adds a key to it.')
         return cls(path)
 
-    def keys(self) -> list[AgentKey]:
+    def ed25519_keys(self) -> list[AgentKey]:
         """The Ed25519 keys that it holds; keys of other kinds are passed over.
 
         Raises Unreachable, ProtocolViolation or LimitExceeded.

@@ -1,16 +1,26 @@
-"""`pearrt release`: one file per step."""
+"""`pearrt release`: one file per step, imported when it is used."""
 
 from __future__ import annotations
 
 import click
 
-from pearrt.cli.release import publish
+from pearrt.cli.release import combine, commit, publish, request, review, revoke, sign, status
 
 
 @click.group(name="release")
 def command() -> None:
-    """Prepare, review, sign and publish releases."""
+    """Prepare, review, sign and publish releases.
+
+    \b
+        request   writes a file that asks for signatures
+        review    shows a signer what it changes, computed on their machine
+        sign      gives an answer: a small file, or one line
+        combine   collects answers, in any order
+        commit    publishes what enough signers answered
+    """
 
 
-for module in (publish,):
-    command.add_command(module.command)
+for step in (request, review, sign, combine, commit, status, publish):
+    command.add_command(step.command)
+for step_back in (revoke.revoke, revoke.reinstate, revoke.return_):
+    command.add_command(step_back)

@@ -1,0 +1,92 @@
+"""`pearrt release commit`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pearrt.cli.options import network_options, open_daemon
+from pearrt.cli.output import Output, printable, speaking
+from pearrt.cli.release.combine import SUFFIX
+from pearrt.cli.release.request_file import (
+    describe,
+    output_option,
+    read_answers,
+    read_request,
+    request_argument,
+)
+from pearrt.link import HostPort, Link
+from pearrt.paths import Home
+
+
+@speaking(name="commit")
+@request_argument
+@click.argument("answers", metavar="[ANSWER...]", nargs=-1)
+@output_option
+@network_options
+def command(
+    output: Output,
+    request_path: Path,
+    answers: tuple[str, ...],
+    target: Path | None,
+    bootstrap: tuple[HostPort, ...],
+    hosts: tuple[HostPort, ...],
+    no_dht: bool,
+) -> None:
+    """Publish a request that enough signers answered.
+
+    All is checked as every peer will check it, then published in one step: a kill at any moment leaves the
+    old state or the new one, and the command can be run again. On a machine that does not hold the app's
+    heartbeat key it writes the complete file instead, for the publisher's seeder to commit.
+    """
+    from pearrt.app.drafting import trusted_here
+    from pearrt.atomic import write_file
+    from pearrt.publish.ceremony import collect, signed_blobs
+    from pearrt.publish.commit import commit
+    from pearrt.publish.desk import Desk
+
+    home = Home.from_environment()
+    home.prepare()
+    request = read_request(request_path)
+    request = collect(request, read_answers(answers))
+    signed_blobs(request)
+    desk = Desk.of(home.ceremonies, request.app_key)
+    publication = commit(request, home.publishing, desk, time.time())
+    fields = describe(request)
+    if publication is None:
+        _check_takes(request, trusted_here(home, request.app_key))
+        path = target or request_path.with_suffix(SUFFIX)
+        write_file(path, request.encode(), mode=0o644)
+        output.result(fields | {"committed": False, "file": str(path)}, printable(str(path)))
+        output.say(
+            "It is complete and valid. The app's heartbeat key is not on this machine: run"
+            f" `pearrt release commit {path.name}` on the publisher's seeder."
+        )
+        return
+    finish(output, home, request, publication, fields, open_daemon(bootstrap, hosts, no_dht))
+
+
+def finish(
+    output: Output, home: Home, request: Any, publication: Any, fields: dict[str, Any], daemon: Any
+) -> None:
+    """Has the daemon take over what was committed, and says so."""
+    from pearrt.publish.desk import Desk
+
+    link = Link(request.app_key)
+    if publication.trusted.releases:
+        daemon.publish(link)
+    Desk.of(home.ceremonies, request.app_key).finish(request)
+    signed_by = [signer.name for signer in publication.trusted.signed_by]
+    result = fields | {"committed": True, "sequence": request.targets.version, "signed_by": signed_by}
+    text = f"{fields['title']}: published, signed by {', '.join(signed_by)}. {link}"
+    output.result(result, printable(text))
+
+
+def _check_takes(request: Any, trusted: Any) -> None:
+    """Raises UserError where the request is out of date as far as this machine knows."""
+    from pearrt.publish.commit import check_current
+
+    check_current(request, trusted)

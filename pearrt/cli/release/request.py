@@ -1,0 +1,69 @@
+"""`pearrt release request`."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.output import Output, speaking
+from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
+from pearrt.cli.release.terms import terms_of, terms_options
+from pearrt.link import HostPort, Link
+from pearrt.paths import Home
+
+
+@speaking(name="request")
+@link_argument
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True)
+@terms_options
+@output_option
+@click.option("--no-offer", is_flag=True, help="Do not serve the bundles to reviewers: they have them.")
+@network_options
+def command(
+    output: Output,
+    link: Link,
+    bundles: tuple[str, ...],
+    target: Path | None,
+    no_offer: bool,
+    bootstrap: tuple[HostPort, ...],
+    hosts: tuple[HostPort, ...],
+    no_dht: bool,
+    **options: Any,
+) -> None:
+    """Write a file that asks the signers for a release.
+
+    BUNDLE is the digest that `pearrt stage` printed, or the beginning of it; several, one for each platform,
+    make one release. The file holds the exact bytes to be signed and what they follow. This machine serves
+    the bundles to who reviews them; nobody can install them before enough signers have signed.
+    """
+    from pearrt.app.drafting import draft_release
+    from pearrt.publish.changes import release_changes
+    from pearrt.publish.request import Request
+
+    home = Home.from_environment()
+    terms = terms_of(options)
+    daemon = open_daemon(bootstrap, hosts, no_dht)
+    base = known_base(home, with_nodes(link, *bootstrap, *hosts), daemon)
+    request = Request.of(base, draft_release(base, home, bundles, terms, time.time()))
+    (release, *_) = [change.after for change in release_changes(request) if change.after]
+    name = file_name(f"{release.name}-{release.version}")
+    write_request(output, request, target or Path(name + SUFFIX), offer=not no_offer)
+
+
+def known_base(home: Home, link: Link, daemon: Any) -> Any:
+    """What the next version follows: as published from here, else as the daemon finds it."""
+    from pearrt.app.drafting import base_of, trusted_here
+
+    if trusted_here(home, link.app_key) is None:
+        daemon.info(link)
+    return base_of(home, link.app_key)
+
+
+def file_name(text: str) -> str:
+    """A name for a file out of a publisher's words."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "request"

@@ -1,0 +1,132 @@
+"""Request and answer files as the commands read, write and describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pearrt.cli.options import open_daemon
+from pearrt.cli.output import Output, printable
+from pearrt.errors import PearrtError
+from pearrt.link import Link
+from pearrt.paths import Home
+
+if TYPE_CHECKING:
+    from pearrt.publish.answer import Answer
+    from pearrt.publish.request import Request
+
+SUFFIX = ".request"
+request_argument = click.argument("request_path", metavar="REQUEST", type=click.Path(path_type=Path))
+output_option = click.option(
+    "--output",
+    "-o",
+    "target",
+    type=click.Path(path_type=Path),
+    help="The file to write, instead of its name.",
+)
+
+
+def read_request(path: Path) -> Request:
+    """A checked request. Raises UserError, RemoteError or TrustError, each with the file's name."""
+    from pearrt.publish.desk import read_bounded
+    from pearrt.publish.request import MAX_REQUEST_BYTES, Request
+
+    data = read_bounded(path, MAX_REQUEST_BYTES)
+    try:
+        return Request.decode(data)
+    except PearrtError as e:
+        raise type(e)(f"{path}: {e.message}", hint=e.hint) from e
+
+
+def read_answers(named: Sequence[str]) -> list[Answer]:
+    """Answers out of files, or given as lines. Raises UserError or RemoteError, with the file's name."""
+    from pearrt.publish.answer import MARK, MAX_TEXT_BYTES, find_answers
+    from pearrt.publish.desk import read_bounded
+
+    found = []
+    for name in named:
+        if name.strip().lower().startswith(MARK):
+            found += find_answers(name.encode())
+            continue
+        data = read_bounded(Path(name), MAX_TEXT_BYTES)
+        try:
+            found += find_answers(data)
+        except PearrtError as e:
+            raise type(e)(f"{name}: {e.message}", hint=e.hint) from e
+    return found
+
+
+def write_request(
+    output: Output, request: Request, target: Path, *, offer: bool = True, say: str = ""
+) -> None:
+    """Writes a new request, remembers it, has its bundles served to reviewers, and says what comes next."""
+    from pearrt.atomic import write_file
+    from pearrt.publish.desk import Desk
+    from pearrt.publish.fingerprint import fingerprint
+
+    home = Home.from_environment()
+    home.prepare()
+    Desk.of(home.ceremonies, request.app_key).keep(request)
+    data = request.encode()
+    write_file(target, data, mode=0o644)
+    offered = open_daemon().offer(Link(request.app_key)) if offer else []
+    result = describe(request) | {
+        "file": str(target),
+        "bytes": len(data),
+        "fingerprint": fingerprint(request.digest),
+        "offered": offered,
+    }
+    output.result(result, printable(f"{target}\n{result['fingerprint']}"))
+    if say:
+        output.say(printable(say))
+    output.say(
+        f"Send {target} to the signers, by any way: `pearrt release review {target.name}` shows what they are"
+        " asked to sign. The six words above are the same for everyone who holds this very request."
+    )
+
+
+def describe(request: Request) -> dict[str, Any]:
+    """What a request is and where it stands, for scripts. Its answers must have been checked."""
+    from pearrt.publish.ceremony import tally
+    from pearrt.publish.changes import kind_of
+
+    standing = tally(request)
+    return {
+        "link": str(Link(request.app_key)),
+        "kind": kind_of(request),
+        "digest": request.digest.hex(),
+        "title": title(request),
+        "targets_version": request.targets.version,
+        "root_version": request.root.version if request.root else None,
+        "signatures": str(standing),
+        "complete": standing.complete,
+        "groups": [
+            {
+                "group": each.group,
+                "threshold": each.threshold,
+                "have": [signer.name or signer.keyid[:8] for signer in each.have],
+                "missing": [signer.name or signer.keyid[:8] for signer in each.missing],
+            }
+            for each in standing.standings
+        ],
+    }
+
+
+def title(request: Request) -> str:
+    """One line that says what is asked for."""
+    from pearrt.publish.changes import kind_of, lifted_revocations, new_revocations, release_changes
+
+    kind = kind_of(request)
+    if kind == "app":
+        return "a new app"
+    if kind == "root":
+        return "new signers"
+    if kind == "revoke":
+        digests = [each.index_digest for each in (*new_revocations(request), *lifted_revocations(request))]
+        return f"revocation of {', '.join(digest.hex()[:8] for digest in digests)}"
+    changes = release_changes(request)
+    names = {f"{change.after.name} {change.after.version}" for change in changes if change.after}
+    return f"{', '.join(sorted(names)) or 'withdrawal'} for {', '.join(change.path for change in changes)}"

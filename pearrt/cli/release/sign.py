@@ -1,0 +1,128 @@
+"""`pearrt release sign`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pearrt.cli.options import key_options, unlock_keys
+from pearrt.cli.output import Output, printable, speaking
+from pearrt.cli.release.request_file import output_option, read_request, request_argument
+from pearrt.errors import UserError
+from pearrt.paths import Home
+
+if TYPE_CHECKING:
+    from pearrt.publish.request import Request
+    from pearrt.publish.signers import SigningKey
+
+SUFFIX = ".answer"
+
+
+@speaking(name="sign")
+@request_argument
+@key_options
+@click.option(
+    "--ssh-agent", "agent", is_flag=True, help="Sign with an Ed25519 key that your SSH agent holds."
+)
+@click.option("--signer", "uri", metavar="URI", help="Sign with what securesystemslib opens: file2:…, hv:…")
+@click.option(
+    "--as", "wanted", metavar="PUBLIC-KEY", help="Which key it is: with --signer, or of an agent's."
+)
+@click.option(
+    "--blind", is_flag=True, help="Sign what was not reviewed on this machine; asks for the six words."
+)
+@click.option("--words", help="The six words, for --blind without a terminal.")
+@output_option
+def command(
+    output: Output,
+    request_path: Path,
+    keys: tuple[str, ...],
+    password_files: tuple[Path, ...],
+    agent: bool,
+    uri: str | None,
+    wanted: str | None,
+    blind: bool,
+    words: str | None,
+    target: Path | None,
+) -> None:
+    """Sign a request that was reviewed on this machine.
+
+    Prints the answer, one line that survives e-mail, and writes it to a file. Send either to whoever collects
+    the answers. --blind signs without a review here: type the six words that somebody who reviewed it read
+    to you.
+    """
+    from pearrt.app.drafting import trusted_here
+    from pearrt.atomic import write_file
+    from pearrt.publish.ceremony import all_signers, drafts_of
+    from pearrt.publish.commit import check_current
+    from pearrt.publish.draft import display_name
+    from pearrt.publish.fingerprint import fingerprint
+    from pearrt.publish.signers import answer
+
+    home = Home.from_environment()
+    request = read_request(request_path)
+    check_current(request, trusted_here(home, request.app_key))
+    shown = fingerprint(request.digest)
+    _check_reviewed(home, request, shown, blind, words)
+    key = _key(request, keys, password_files, agent, uri, wanted)
+    drafts_of(request, key.public)
+    signed = answer(request, key)
+    name = display_name(all_signers(request)[key.public])
+    path = target or request_path.with_name(f"{request_path.stem}.{_safe(name)}{SUFFIX}")
+    write_file(path, f"{signed}\n".encode(), mode=0o644)
+    result = {"file": str(path), "answer": str(signed), "signer": name, "fingerprint": shown}
+    output.result(result, str(signed))
+    output.say(printable(f"Signed as {name}. Send this line, or {path}, to whoever collects the answers."))
+
+
+def _check_reviewed(home: Home, request: Request, shown: str, blind: bool, words: str | None) -> None:
+    """Raises UserError unless the person reviewed this request here, or typed its words."""
+    from pearrt.publish.desk import Desk
+    from pearrt.publish.fingerprint import check_typed
+
+    if blind:
+        if words is None and sys.stdin.isatty():
+            words = click.prompt("You did not review this request here. Type its six words", err=True)
+        if words is None:
+            raise UserError(
+                "--blind wants the six words, and there is no terminal to ask on.", hint="--words …"
+            )
+        check_typed(words, shown)
+    elif Desk.of(home.ceremonies, request.app_key).review_of(request) != shown:
+        raise UserError(
+            "This request was not reviewed on this machine.",
+            hint="`pearrt release review REQUEST` shows what it changes; --blind signs without.",
+        )
+
+
+def _key(
+    request: Request,
+    keys: tuple[str, ...],
+    password_files: tuple[Path, ...],
+    agent: bool,
+    uri: str | None,
+    wanted: str | None,
+) -> SigningKey:
+    """The one key to sign with. Raises UserError where none or several are named."""
+    from pearrt.publish.keys import find_public
+    from pearrt.publish.signers import SeedKey, UriKey, pick
+    from pearrt.publish.ssh_agent import SshAgent
+
+    if bool(agent) + bool(uri) + len(keys) != 1:
+        raise UserError("Name one key: --key NAME, --ssh-agent, or --signer URI with --as PUBLIC-KEY.")
+    public = find_public(Home.from_environment().keys, wanted) if wanted else None
+    if uri:
+        if public is None:
+            raise UserError("--signer needs --as, the public key that it holds.", hint="--as zoe.pub")
+        return UriKey.open(uri, public)
+    if agent:
+        held = SshAgent.from_environment().ed25519_keys()
+        return pick(request, [key for key in held if public is None or key.public == public.key])
+    return SeedKey(unlock_keys(keys, password_files)[0])
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)
