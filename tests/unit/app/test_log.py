@@ -1,0 +1,116 @@
+"""The log of an app on real machines: kept, fetched from peers, listed; a fork is found and its proof kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import pytest
+
+from pearrt.app.log import fetch_log, leaf_ids, pin_name
+from pearrt.app.progress import silent
+from pearrt.errors import Equivocation
+from pearrt.paths import Home
+from pearrt.publish.history import leaves
+from pearrt.publish.publication import Publication
+from tests.support.app_here import Team, running_apps
+
+
+async def test_everyone_lists_every_release_with_who_signed_it(new_home: Callable[[], Home]) -> None:
+    home = new_home()
+    team = Team(home, signers=3, threshold=2)
+    async with running_apps(home) as publisher, running_apps(new_home()) as user:
+        for version in ("1.0", "2.0", "3.0"):
+            await team.release(publisher, version, notes=f"notes of {version}")
+        await user.apps.follow(team.link)
+        user.knows(publisher, team.link)
+        await user.apps.install(team.link, silent, update=False, allow_stale=False)
+        found = await user.apps.log(team.link)
+        assert [entry["sequence"] for entry in found["entries"]] == [1, 2, 3, 4]
+        assert [
+            (entry["signed_by"], [release["version"] for release in entry["released"]])
+            for entry in found["entries"]
+        ] == [(["s1", "s2"], versions) for versions in ([], ["1.0"], ["2.0"], ["3.0"])]
+        assert found["entries"][2]["released"][0]["notes"] == "notes of 2.0"
+        assert (found["size"], found["complete"], found["missing"]) == (3, True, 0)
+        assert found == await publisher.apps.log(team.link)
+
+        # The publisher is gone: what the user keeps serves others.
+        app = user.apps.followed[team.link.app_key]
+        assert all(app.members.swarm.serves(leaf) for leaf in leaf_ids(app))
+        assert pin_name(team.link.app_key) in user.apps.store.pins()
+        await user.apps.gc(fsck=False, dry_run=False)
+        assert all(map(user.apps.store.has, leaf_ids(app)))
+        await user.apps.uninstall(team.link.app_key, keep_data=False)
+        assert user.apps.store.pins() == []
+
+
+async def test_a_log_whose_leaves_nobody_has_lists_hashes(
+    new_home: Callable[[], Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pearrt.app.log.PATIENCE_S", 0.2)
+    home = new_home()
+    team = Team(home)
+    async with running_apps(home) as publisher, running_apps(new_home()) as user:
+        for version in ("1.0", "2.0"):
+            await team.release(publisher, version)
+        publisher.apps.followed[team.link.app_key].members.serve_log([])
+        await user.apps.follow(team.link)
+        user.knows(publisher, team.link)
+        found = await user.apps.log(team.link)
+        assert [entry["known"] for entry in found["entries"]] == [False, False, True]
+        assert (found["missing"], found["complete"]) == (2, False)
+
+
+async def test_releases_that_no_daemon_saw_are_in_the_log_all_the_same(new_home: Callable[[], Home]) -> None:
+    home = new_home()
+    team = Team(home)
+    async with running_apps(home) as publisher:
+        await team.release(publisher, "1.0")
+    for _ in range(3):
+        team.commit(_renewed)
+    assert len(list(leaves(team.publication.folder))) == 4
+    async with running_apps(home) as publisher:
+        await publisher.apps.publish(team.link)
+        assert await fetch_log(publisher.apps.followed[team.link.app_key], publisher.apps.store) == 0
+        found = await publisher.apps.log(team.link)
+        assert [entry["known"] for entry in found["entries"]] == [True] * 5
+
+
+def _renewed(publication: Publication):  # type: ignore[no-untyped-def]
+    from pearrt.publish.release import targets_draft
+
+    return targets_draft(publication.trusted, publication.trusted.releases, 4e9)
+
+
+async def test_a_secret_release_to_one_person_is_found_and_the_proof_kept(
+    new_home: Callable[[], Home],
+) -> None:
+    """A quorum of stolen keys signs a release for one victim only; the next public release reveals it."""
+    home, thief_home = new_home(), new_home()
+    team = Team(home)
+    async with running_apps(home) as publisher, running_apps(new_home()) as victim:
+        await team.release(publisher, "1.0")
+        honest = team.publication
+        thief_folder = thief_home.publishing / honest.folder.name
+        await asyncio.to_thread(_copy, honest, thief_folder)
+        thief = Publication.open(thief_folder)
+        draft = _renewed(thief)
+        secret = thief.commit(draft, team.sign(draft), thief.trusted.timestamp.signed_at + 1)
+
+        app = await victim.apps.follow(team.link)
+        app.accept(secret.metadata.encode(), allow_stale=True)
+        for version in ("2.0", "3.0"):
+            await team.release(publisher, version)
+        with pytest.raises(Equivocation, match="others never saw"):
+            app.accept(team.publication.metadata.encode(), allow_stale=True)
+        proof = app.folder.equivocation
+        assert proof is not None
+        assert proof[:2] == (secret.metadata.targets, team.publication.metadata.targets)
+
+
+def _copy(publication: Publication, folder: os.PathLike[str]) -> None:
+    import shutil
+
+    shutil.copytree(publication.folder, folder)
