@@ -12,6 +12,7 @@ empty variable counts as unset. The word `none` empties a list or lifts a limit.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -40,6 +41,7 @@ OTHER_PREFIXES = ("PEARRT_TEST_", "PEARRT_APP_")
 Mdns = Literal["off", "loopback", "all"]
 Reader = Callable[[object], Any]
 
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]{0,63}")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -110,6 +112,12 @@ def _file(value: object) -> Path:
     return Path(value).expanduser()
 
 
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise ValueError("expected letters, digits and . + ! _ -")
+    return value
+
+
 def _about(read: Reader, text: str) -> dict[str, object]:
     return {"read": read, "help": text}
 
@@ -168,6 +176,31 @@ class Settings:
             _truth,
             "Answer HTTP on the peer port with a read-only view of public apps (never in a private network).",
         ),
+    )
+
+    update_channel: str | None = field(
+        default=None,
+        metadata=_about(
+            _word, "Channel of pearrt's own releases. Unset: what `pearrt pin` or its link says."
+        ),
+    )
+    update_pin: str | None = field(
+        default=None,
+        metadata=_about(
+            _word, "The only version that pearrt updates itself to. Unset: what `pearrt pin` says."
+        ),
+    )
+    update_delay_s: int | None = field(
+        default=None,
+        metadata=_about(
+            _whole(0, 10**9),
+            "Seconds that a release of pearrt has to be old; security releases wait for nothing. "
+            "Unset: what `pearrt pin` says.",
+        ),
+    )
+    update_trial_s: int = field(
+        default=10,
+        metadata=_about(_whole(1, 3600), "Seconds that a new version of pearrt has to stay up to be kept."),
     )
 
     @classmethod

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,13 @@ from pearrt.app.machine import this_machine
 from pearrt.app.progress import Report, silent
 from pearrt.app.record import Installed, Wish
 from pearrt.app.revoked import heed_revocation, revocation_of
+from pearrt.app.rollback import roll_back
 from pearrt.app.start import Start
 from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
 from pearrt.bundle.verify import verify_tree
 from pearrt.dht.service import DhtService
-from pearrt.errors import Denied, NoSuchApp, PearrtError
+from pearrt.errors import Denied, NoSuchApp, PearrtError, UserError
 from pearrt.lan.hosts import HostsFinder
 from pearrt.link import Link, encode_key
 from pearrt.paths import Home
@@ -83,6 +84,8 @@ class Apps:
         self.updating: set[bytes] = set()
         self.look_again: set[bytes] = set()
         self.background: set[asyncio.Task[None]] = set()
+        self.own = b""  # the app key of pearrt's own releases, where this process runs one of them
+        self.own_update: Callable[[], Awaitable[None]] = _nothing
         self.running: Callable[[bytes], int] = lambda _: 0
         self.on_event: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
         self.on_trust: Callable[[bytes], None] = lambda _: None
@@ -145,11 +148,15 @@ class Apps:
             return
         try:
             async with self.locks[app_key]:
-                if app.folder.installed is not None:
+                if app_key == self.own:
+                    pass  # pearrt's own releases are taken with more care: see `own_update`
+                elif app.folder.installed is not None:
                     await self._install(app, silent, foreground=False)
                 elif app.seeding and not app.published:
                     await obtain(app, self.store, silent, foreground=False)
             await fetch_log(app, self.store)
+            if app_key == self.own:
+                await self.own_update()
         except PearrtError as e:
             log.warning("update of %s: %s", encode_key(app_key)[:8], e)
             self.on_trust(app_key)  # what is signed may be newer although nothing was installed
@@ -216,6 +223,7 @@ class Apps:
 
     async def install(self, link: Link, report: Report, *, update: bool, allow_stale: bool) -> dict[str, Any]:
         """Brings the app here; with `update`, also when some release of it is here already."""
+        self._not_own(link.app_key)
         app = await self.follow(link)
         async with self.locks[link.app_key]:
             installed, before = app.folder.installed, app.link
@@ -288,6 +296,18 @@ class Apps:
                 return
         raise Denied("What was approved is not what the app asks for now.", hint="Run it again.")
 
+    async def permissions(self, app_key: bytes) -> dict[str, Any]:
+        """What an installed app asks for and what the person gave: see `granting.overview`. Raises
+        NoSuchApp."""
+        app = self._known(app_key)
+        installed = app.folder.installed
+        if installed is None:
+            raise NoSuchApp(f"{encode_key(app_key)} is not installed.")
+        manifest = await asyncio.to_thread(installed_manifest, app, installed, self.store)
+        return {"link": str(Link(app_key)), "name": installed.name, "version": installed.version} | (
+            granting.overview(app.folder, manifest)
+        )
+
     async def _asking(self, app: FollowedApp) -> list[Manifest]:
         asking = [] if app.pending is None else [app.pending.manifest]
         if (installed := app.folder.installed) is not None:
@@ -320,7 +340,23 @@ class Apps:
                 advertise(app, digest, index_blocks, index)
             app.members.timestamp_changed()
             app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
+        if link.app_key == self.own:
+            self._newer(link.app_key)
         return await self.info(link)
+
+    async def roll_back(self, app_key: bytes) -> dict[str, Any]:
+        """One step back to the release before the installed one. Raises as `rollback.roll_back`."""
+        self._not_own(app_key)
+        app = self._known(app_key)
+        async with self.locks[app_key]:
+            return roll_back(app)
+
+    def _not_own(self, app_key: bytes) -> None:
+        if app_key == self.own:
+            raise UserError(
+                "That is pearrt itself, as it runs here.",
+                hint="`pearrt versions`, `pearrt update` and `pearrt rollback` are for that.",
+            )
 
     async def offer(self, link: Link) -> list[str]:
         """Serves, to those who review them, the bundles that requests on the desk name; gives their
@@ -353,6 +389,7 @@ class Apps:
 
     async def uninstall(self, app_key: bytes, *, keep_data: bool) -> None:
         """Leaves the app's swarm and forgets it; its blocks go with the next gc."""
+        self._not_own(app_key)
         app = self._known(app_key)
         async with self.locks[app_key]:
             await app.members.leave()
@@ -447,6 +484,12 @@ class Apps:
             return []
         return [(await fetch_index(app, self.store, release)).manifest]
 
+    async def apply_update(self, app_key: bytes) -> None:
+        """Looks for a newer release now. Raises as `install`."""
+        app = self._known(app_key)
+        async with self.locks[app_key]:
+            await self._install(app, silent)
+
     def known(self, app_key: bytes) -> FollowedApp:
         """The app, which is on this machine. Raises NoSuchApp."""
         return self._known(app_key)
@@ -456,6 +499,10 @@ class Apps:
         if app is None or (app.trusted is None and app.folder.installed is None):
             raise NoSuchApp(f"{encode_key(app_key)} is not on this machine.")
         return app
+
+
+async def _nothing() -> None:
+    pass
 
 
 def _settle(app: FollowedApp, installed: Installed, store: Store) -> None:

@@ -56,6 +56,8 @@ async def install(
     release, installed = chosen(app, choice), app.folder.installed
     if installed is not None and _goes_back(app, choice, installed):
         return installed
+    if installed is not None and not eager and release.index_digest.hex() == app.folder.skipped:
+        return installed  # the person stepped back from it
     return await install_release(app, store, release, report, foreground=foreground, may_switch=may_switch)
 
 

@@ -5,6 +5,9 @@
                          trees
                          previous.json     the release before it, kept
                          grant.json        the permissions that the person approved
+                         news.json         what changed since the app was last started
+                         app.log           what the app wrote to its own log
+                         skipped           the release that the person stepped back from
                          wish.json         the link's hints; whether to seed without end
                          equivocation.benc two contradicting signed statements, kept as proof
                          releases/<index digest>/   unpacked trees
@@ -23,11 +26,21 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pearrt.app.record import Grant, Installed, Wish, dump, load
+from pearrt.app.record import Grant, Installed, News, Wish, dump, load
 from pearrt.atomic import write_file
 from pearrt.codec import bencode
 from pearrt.errors import BadLink, Corrupt, NoSuchApp, RemoteError
 from pearrt.link import decode_key, encode_key
+
+_FORGOTTEN = (
+    "grant.json",
+    "news.json",
+    "app.log",
+    "app.log.1",
+    "wish.json",
+    "equivocation.benc",
+    "trust.benc",
+)
 
 
 class AppFolder:
@@ -66,6 +79,15 @@ class AppFolder:
     def previous(self) -> Installed | None:
         data = self._read("previous.json")
         return None if data is None else load(Installed, data, str(self.root / "previous.json"))
+
+    @property
+    def skipped(self) -> str:
+        """Index digest of the release that the person stepped back from; "" where there is none."""
+        return (self._read("skipped") or b"").decode("ascii", "replace").strip()
+
+    @skipped.setter
+    def skipped(self, index_digest: str) -> None:
+        self._write("skipped", index_digest.encode() + b"\n")
 
     @property
     def equivocation(self) -> tuple[bytes, bytes] | None:
@@ -110,6 +132,27 @@ class AppFolder:
     def grant(self, grant: Grant) -> None:
         self._write("grant.json", dump(grant))
 
+    def forget_grant(self) -> None:
+        """Takes the whole approval back."""
+        self._forget("grant.json")
+
+    @property
+    def news(self) -> News | None:
+        data = self._read("news.json")
+        return None if data is None else load(News, data, str(self.root / "news.json"))
+
+    @news.setter
+    def news(self, news: News | None) -> None:
+        if news is None:
+            self._forget("news.json")
+        else:
+            self._write("news.json", dump(news))
+
+    @property
+    def log(self) -> Path:
+        """The app's own log; beside it, `app.log.1`, what was there before."""
+        return self.root / "app.log"
+
     @property
     def wish(self) -> Wish | None:
         data = self._read("wish.json")
@@ -140,22 +183,24 @@ class AppFolder:
         """Forgets the app. The record goes first, so that a kill in between leaves it uninstalled, not
         broken."""
         for name in ("installed.json", "previous.json"):
-            with contextlib.suppress(FileNotFoundError):
-                (self.root / name).unlink()
+            self._forget(name)
         if not keep_data:
             remove_tree(self.root)
         else:
             remove_tree(self.releases)
             remove_tree(self._bytecode)
-            for name in ("grant.json", "wish.json", "equivocation.benc", "trust.benc"):
-                with contextlib.suppress(FileNotFoundError):
-                    (self.root / name).unlink()
+            for name in _FORGOTTEN:
+                self._forget(name)
 
     def _read(self, name: str) -> bytes | None:
         try:
             return (self.root / name).read_bytes()
         except FileNotFoundError:
             return None
+
+    def _forget(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (self.root / name).unlink()
 
     def _write(self, name: str, data: bytes) -> None:
         write_file(self.root / name, data)

@@ -8,7 +8,10 @@ events. Each connection's peer credentials are checked before anything is read f
     GET    /v1/apps/{key}?link=…         all about one
     POST   /v1/apps/{key}/install        {link, update, allow_stale}             streams
     POST   /v1/apps/{key}/launch         {link}
-    POST   /v1/apps/{key}/grant          {digest}
+    POST   /v1/apps/{key}/grant          {digest, refused}
+    POST   /v1/apps/{key}/decline        {digest}
+    GET    /v1/apps/{key}/permissions    what was asked for, what is given
+    POST   /v1/apps/{key}/revoke         {names}; all where there are none
     POST   /v1/apps/{key}/seed           {link, on, allow_stale}                 streams
     POST   /v1/apps/{key}/publish        {link}
     POST   /v1/apps/{key}/offer          {link}
@@ -31,6 +34,7 @@ events. Each connection's peer credentials are checked before anything is read f
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -41,6 +45,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pearrt.app import granting
 from pearrt.app.apps import Apps
 from pearrt.app.candidates import named_bundle
 from pearrt.app.export import export
@@ -50,8 +55,9 @@ from pearrt.app.stage import stage
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.credentials import peer_credentials
 from pearrt.daemon.events import stream
+from pearrt.daemon.live import Live
 from pearrt.daemon.self_update import SelfUpdate
-from pearrt.errors import Denied, PearrtError, UserError, Unreachable
+from pearrt.errors import Denied, PearrtError, Unreachable, UserError
 from pearrt.link import Link, decode_key
 
 log = logging.getLogger(__name__)
@@ -69,6 +75,7 @@ class Api:
         self,
         apps: Apps,
         channels: Channels,
+        live: Live,
         *,
         status: Callable[[], dict[str, Any]],
         stop: Callable[[], None],
@@ -76,10 +83,13 @@ class Api:
     ) -> None:
         self.apps = apps
         self.channels = channels
+        self.live = live
         self.status = status
         self.stop = stop
         self.self_update = self_update
-        self.busy = 0  # requests that are being answered
+        self.idle = asyncio.Event()  # no request is being answered
+        self.idle.set()
+        self._busy = 0
         self.closed = False  # another process is taking over: nothing is answered any more
 
     def application(self) -> web.Application:
@@ -94,7 +104,10 @@ class Api:
         app.router.add_get("/v1/apps/{key}/metadata", self.metadata)
         app.router.add_get("/v1/apps/{key}/log", self.log)
         app.router.add_get("/v1/apps/{key}/files", self.files)
-        for action in ("install", "launch", "grant", "seed", "publish", "offer", "bring", "verify"):
+        app.router.add_get("/v1/apps/{key}/permissions", self.permissions)
+        for action in ("install", "launch", "grant", "decline", "revoke"):
+            app.router.add_post(f"/v1/apps/{{key}}/{action}", getattr(self, action))
+        for action in ("seed", "publish", "offer", "bring", "verify"):
             app.router.add_post(f"/v1/apps/{{key}}/{action}", getattr(self, action))
         app.router.add_post("/v1/stage", self.stage)
         app.router.add_post("/v1/export", self.export)
@@ -111,11 +124,14 @@ class Api:
     async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self.closed:
             raise Unreachable("The daemon is just being updated.", hint="Try again in a moment.")
-        self.busy += 1
+        self._busy += 1
+        self.idle.clear()
         try:
             return await handler(request)
         finally:
-            self.busy -= 1
+            self._busy -= 1
+            if not self._busy:
+                self.idle.set()
 
     async def get_status(self, _: web.Request) -> web.Response:
         return _ok(self.status())
@@ -150,8 +166,20 @@ class Api:
         return _ok(launchable.as_dict())
 
     async def grant(self, request: web.Request) -> web.Response:
-        await self.apps.grant(_key(request), _hex(await _body(request), "digest"))
+        body = await _body(request)
+        await self.apps.grant(_key(request), _hex(body, "digest"), _texts(body, "refused"))
         return _ok({})
+
+    async def decline(self, request: web.Request) -> web.Response:
+        granting.decline(self.apps.known(_key(request)).folder, _hex(await _body(request), "digest"))
+        return _ok({})
+
+    async def permissions(self, request: web.Request) -> web.Response:
+        return _ok(await self.apps.permissions(_key(request)))
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        taken = self.live.revoke(_key(request), _texts(await _body(request), "names"))
+        return _ok({"revoked": taken})
 
     async def seed(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request)
@@ -304,6 +332,13 @@ def _text(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str):
         raise UserError(f"The request lacks the text {name!r}.")
+    return value
+
+
+def _texts(body: dict[str, Any], name: str) -> list[str]:
+    value = body.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise UserError(f"{name!r} in the request is no list of texts.")
     return value
 
 

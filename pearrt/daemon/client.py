@@ -20,6 +20,7 @@ from pearrt.daemon.credentials import peer_credentials
 from pearrt.daemon.own_command import own_command
 from pearrt.errors import Locked, PearrtError, PeerTimeout, Unreachable, from_dict
 from pearrt.paths import Home
+from pearrt.runtime.layout import RuntimeFolder, command, running
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -97,11 +98,14 @@ class Client:
         starters make one."""
         self.home.prepare()
         deadline = time.monotonic() + START_TIMEOUT_S
-        process = self._spawn()
+        process, on_trial = self._spawn()
         while (listener := self._listener()) is None:
-            if process.poll() == EXIT_LOCKED:  # by a faster one, or by one that is ending
+            if process.poll() is not None and on_trial and not self.running():
+                process, on_trial = self._spawn()  # its starts are counted: soon the version before it runs
+            elif process.poll() == EXIT_LOCKED:  # by a faster one, or by one that is ending
                 time.sleep(RETRY_S)
-                process = process if self.running() else self._spawn()
+                if not self.running():
+                    process, on_trial = self._spawn()
             elif process.poll() is not None:
                 raise Unreachable("The daemon does not start.", hint=_log_end(self.home.log))
             elif time.monotonic() > deadline:
@@ -113,12 +117,19 @@ class Client:
         if listener not in (0, process.pid) and process.poll() is None:
             process.terminate()  # somebody else's was faster; ours must not take over when that one ends
 
-    def _spawn(self) -> Popen[bytes]:
+    def _spawn(self) -> tuple[Popen[bytes], bool]:
+        """A daemon process, and whether it is a version on trial. One of pearrt's own versions starts the one
+        that its state names, and any other pearrt itself."""
         import subprocess
 
+        line, on_trial = own_command("pearrt.daemon"), False
+        if running(self.home.data):
+            chosen = RuntimeFolder(self.home.data).choose()
+            line = command(self.home.data, chosen.runs, [], module="pearrt.daemon")
+            on_trial = bool(chosen.trial)
         with self.home.log.open("ab") as log:
-            return subprocess.Popen(
-                own_command("pearrt.daemon"),
+            process = subprocess.Popen(
+                line,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -126,6 +137,7 @@ class Client:
                 cwd="/",
                 start_new_session=True,
             )
+        return process, on_trial
 
     # -- requests
 

@@ -36,7 +36,7 @@ def start_fields(start: Start) -> dict[str, Any]:
 def start_from(given: Mapping[str, Any]) -> Start:
     """The start. Raises KeyError, ValueError, TypeError for what is none."""
     known = {item.name for item in fields(Permissions)}
-    asked = {
+    asked: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given["asked"].items()
         if name in known

@@ -14,7 +14,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -27,12 +28,15 @@ from pearrt.daemon.api import Api
 from pearrt.daemon.app_calls import AppCalls
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.identity import Identity
+from pearrt.daemon.live import Live
+from pearrt.daemon.self_update import SelfUpdate
 from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
 from pearrt.gateway.service import view_factory
 from pearrt.lan.hosts import HostsFinder
 from pearrt.lan.service import LanService
 from pearrt.paths import Home
 from pearrt.peer.service import PeerService
+from pearrt.runtime.handover import Item, of_kind
 from pearrt.settings import Settings
 from pearrt.store.service import Store
 from pearrt.swarm.finders import DhtFinder, PeerFinder
@@ -42,14 +46,19 @@ log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
 HEARTBEAT_CHECK_S = 60.0
+DRAIN_POLL_S = 0.05
+DRAIN_S = 15.0  # what a peer that fetches from here has to finish in; then it goes on at the next version's
 
 
 class Daemon:
     """One daemon, as an async context manager. `stop` asks it to end, `stopped` waits for that."""
 
-    def __init__(self, home: Home, settings: Settings) -> None:
+    def __init__(self, home: Home, settings: Settings, inherited: Sequence[Item] = ()) -> None:
+        """`inherited`: what the daemon before this one passed on (`runtime/handover.py`)."""
         self.home = home
         self.settings = settings
+        self.inherited = inherited
+        self._passing_on = False
         self.started_at = time.time()
         self._stop = asyncio.Event()
         self._parts = contextlib.AsyncExitStack()
@@ -83,6 +92,8 @@ class Daemon:
                     await self._stop.wait()
             if self.channels.open or self.apps.seeding:
                 self._busy_at = time.monotonic()
+            if self._passing_on:
+                continue
             if idle_exit_s is not None and time.monotonic() - self._busy_at > idle_exit_s:
                 log.info("idle for %d s", idle_exit_s)
                 return
@@ -91,15 +102,20 @@ class Daemon:
 
     async def _open(self) -> None:
         psk = self.settings.read_psk()
-        self.store = self._parts.enter_context(Store(self.home.store))  # and the lock: one daemon per home
+        self.store = self._parts.enter_context(  # and the lock: one daemon per home
+            Store(self.home.store, inherited_lock=self._passed_fd("lock"))
+        )
         await self._open_network(psk)
         tasks = await self._parts.enter_async_context(asyncio.TaskGroup())
         self.apps = Apps(self.home, self.store, self.swarm, tasks, dht=self.dht, psk=psk)
         self._parts.callback(self.apps.close)
         await self.apps.restore()
-        heartbeat = tasks.create_task(self._beat(), name="heartbeat")
-        self._parts.callback(heartbeat.cancel)
+        self._heartbeat = tasks.create_task(self._beat(), name="heartbeat")
+        self._parts.callback(self._heartbeat.cancel)
+        self.self_update = SelfUpdate(self, tasks)
         await self._open_api()
+        self._parts.callback(self.self_update.close)
+        await self.self_update.start()
 
     async def _open_network(self, psk: bytes) -> None:
         identity = Identity.open(self.home.identity)
@@ -112,6 +128,7 @@ class Daemon:
                 http_factory=self._view() if self.settings.mirror_view and not psk else None,
                 max_links=self.settings.max_peers,
                 any_port_if_taken=self.settings.listen is None or self.settings.listen.port == 0,
+                inherited=[item.socket() for item in of_kind(self.inherited, "tcp")],
             )
         )
         if self.peers.address[1] != identity.port:
@@ -150,24 +167,81 @@ class Daemon:
                 v6_bind=next(iter(self.peers.addresses[1:]), None),
                 bootstrap=bootstrap,
                 table_file=self.home.dht_table,
+                inherited=[item.socket() for item in of_kind(self.inherited, "udp")],
             )
         )
 
     async def _open_api(self) -> None:
-        calls = AppCalls(self.apps)
-        self.channels = await self._parts.enter_async_context(
-            Channels(self.home.runtime / "app.sock", answer=calls.answer, changed=self._channels_changed)
+        calls, live = AppCalls(self.apps), Live(self.apps)
+        self.channels = live.channels = await self._parts.enter_async_context(
+            Channels(
+                self.home.runtime / "app.sock",
+                answer=calls.answer,
+                changed=self._channels_changed,
+                observer=live,
+                inherited=self.inherited,
+            )
         )
-        self.apps.running, self.apps.on_event = self.channels.running, self.channels.tell
-        runner = web.AppRunner(
-            Api(self.apps, self.channels, status=self.status, stop=self.stop).application(), access_log=None
+        self.apps.running, self.apps.on_event = self.channels.running, live.tell
+        self.apps.on_trust = live.trusted
+        self.api = Api(
+            self.apps,
+            self.channels,
+            live,
+            status=self.status,
+            stop=self.stop,
+            self_update=self.self_update,
         )
+        runner = web.AppRunner(self.api.application(), access_log=None)
         await runner.setup()
         self._parts.push_async_callback(runner.cleanup)
-        with contextlib.suppress(FileNotFoundError):
-            self.home.socket.unlink()
-        await web.UnixSite(runner, str(self.home.socket)).start()
-        self.home.socket.chmod(0o600)
+        passed = next(of_kind(self.inherited, "api"), None)
+        self._api_socket = passed.socket() if passed is not None else _bound(self.home.socket)
+        self._api_site = web.SockSite(runner, self._api_socket)
+        await self._api_site.start()
+
+    def _passed_fd(self, kind: str) -> int:
+        item = next(of_kind(self.inherited, kind), None)
+        return -1 if item is None else item.take()
+
+    # -- making way for another version: `succession.Predecessor`
+
+    async def quiet(self) -> None:
+        """Waits until no request that may write is being answered, and answers no more of them."""
+        await self.api.idle.wait()
+        self._passing_on = True
+        self.api.closed = True
+
+    async def pass_on(self) -> list[Item]:
+        """Everything another process needs to go on where this one stops: see `runtime/handover.py`."""
+        api = Item("api", {}, os.dup(self._api_socket.fileno()))
+        await self._api_site.stop()
+        self.apps.close()
+        self._heartbeat.cancel()
+        await self.swarm.retire()
+        items = [api, Item("lock", {}, os.dup(self.store.lock_fd))]
+        items += [Item("tcp", {}, sock.detach()) for sock in self.peers.listening_sockets()]
+        if self.dht is not None:
+            items += [Item("udp", {}, sock.detach()) for sock in self.dht.sockets()]
+        items += await self.channels.pass_on()
+        self.store.hand_over()
+        return items
+
+    async def let_go(self) -> None:
+        """Listens nowhere any more; open links stay."""
+        self.peers.stop_listening()
+        if self.dht is not None:
+            await self.dht.__aexit__(None, None, None)
+        await self.lan.__aexit__(None, None, None)
+
+    async def drain(self) -> None:
+        """Until peers have what they asked for, and HTTP clients have gone."""
+        await self.swarm.drain(DRAIN_S)
+        deadline = time.monotonic() + DRAIN_S
+        while time.monotonic() < deadline:
+            if not self.peers.open_doorways:
+                return
+            await asyncio.sleep(DRAIN_POLL_S)
 
     async def _beat(self) -> None:
         while True:
@@ -193,6 +267,21 @@ class Daemon:
             "apps": len(self.apps.followed),
             "running_apps": len(self.channels.open),
         }
+
+
+def _bound(path: Path) -> socket.socket:
+    """A new Unix socket, this user's alone. It is bound here, not by a library that would remove it when it
+    closes: it may have been passed on by then."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(path))
+        path.chmod(0o600)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _has_ipv6() -> bool:

@@ -152,6 +152,7 @@ class DhtService:
         self._tasks = []
         self._save_table()
         self._close_sockets()
+        self._sockets = []
         for operation, event in list(self._waiting.items()):
             operation.done = True
             event.set()

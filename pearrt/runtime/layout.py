@@ -149,6 +149,15 @@ def running(home: Path) -> str:
         return ""
 
 
+def ended_well(home: Path) -> None:
+    """This process, where it is a version on trial, came to a good end: that start is not counted against
+    it."""
+    own = running(home)
+    folder = RuntimeFolder(home)
+    if own and folder.read().trial == own:
+        folder.edit(lambda state: states.uncount(state, own))
+
+
 def launcher(home: Path, python: str = "") -> str:
     """The text of the small script that people start as `pearrt`: it hands over to the confirmed version,
     which decides and counts. It relies on the place of state.json and on the fields read here only."""

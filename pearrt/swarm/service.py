@@ -43,6 +43,7 @@ from pearrt.swarm.upload import UploadQueue
 
 IDLE_S = 30.0
 TICK_S = 1.0
+DRAIN_POLL_S = 0.05
 SAVE_EVERY_S = 300.0  # what a kill may cost of the memory of good peers
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,26 @@ class SwarmService:
             link.close("shutting down", code=wire.BYE_SHUTDOWN)
         await self._intake.stop()
         self._uplink.close()
+
+    async def retire(self) -> None:
+        """Looks for nobody and fetches nothing any more; what peers fetch from here goes on. The memory of
+        good peers is saved for whoever follows."""
+        await self._save()
+        for finding in self._finding.values():
+            finding.cancel()
+        await asyncio.gather(*self._finding.values(), return_exceptions=True)
+
+    async def drain(self, timeout_s: float) -> None:
+        """After `retire`: closes each link once its peer has all that it asked for, and all after
+        `timeout_s`. A peer that wants more comes back to whoever listens now."""
+        deadline = time.monotonic() + timeout_s
+        while self._sessions and time.monotonic() < deadline:
+            for link in list(self._sessions):
+                if not self.uploads.busy_with(link) and not link.queued_bytes:
+                    link.close("handing over", code=wire.BYE_SHUTDOWN)
+            await asyncio.sleep(DRAIN_POLL_S)
+        for link in list(self._sessions):
+            link.close("handing over", code=wire.BYE_SHUTDOWN)
 
     async def join(self, app: SwarmApp) -> Membership:
         """Joins an app's swarm (or returns the membership there is): finds peers, serves, listens to

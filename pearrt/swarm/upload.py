@@ -97,6 +97,11 @@ class UploadQueue(Generic[P]):
         """Whether nobody ever asked for anything."""
         return not self._lines
 
+    def busy_with(self, peer: P) -> bool:
+        """Whether this peer waits for a block or is being sent one."""
+        line = self._lines.get(peer)
+        return line is not None and bool(line.began or line.waiting or self._planned(peer))
+
     @property
     def in_service(self) -> int:
         return sum(len(line.began) for line in self._lines.values())
