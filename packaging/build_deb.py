@@ -51,7 +51,13 @@ _COMPLETIONS = {
 
 
 def build_deb(
-    source: Source, lock: RuntimeLock, variants: Sequence[Variant], wheels: Path, out: Path, *, fast: bool = False
+    source: Source,
+    lock: RuntimeLock,
+    variants: Sequence[Variant],
+    wheels: Path,
+    out: Path,
+    *,
+    fast: bool = False,
 ) -> Path:
     """`out/pearrt_<version>_<architecture>.deb`, for the Pythons of `variants`, all of one system. `fast`
     compresses little, for a package that is thrown away.
@@ -88,6 +94,7 @@ def debian_version(version: str) -> str:
 
 def _merge(tree: Path, into: Path) -> None:
     """Adds a variant's tree. Raises UserError where two Pythons need different files of one name."""
+    into.mkdir(parents=True, exist_ok=True)
     for path in sorted(tree.rglob("*")):
         target = into / path.relative_to(tree)
         if path.is_dir():
@@ -159,7 +166,8 @@ def _settle(root: Path, epoch: int) -> None:
 
 
 def _dpkg_deb(root: Path, target: Path, epoch: int, *, fast: bool) -> None:
-    command = ["dpkg-deb", "--root-owner-group", "--threads-max=1", "-Zxz", "-z0" if fast else "-z9"]
+    how = ["-Zgzip", "-z1"] if fast else ["-Zxz", "-z6"]
+    command = ["dpkg-deb", "--root-owner-group", "--threads-max=1", *how]
     subprocess.run(
         [*command, "--build", str(root), str(target)],
         env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "LC_ALL": "C.UTF-8"},
