@@ -9,6 +9,7 @@ from typing import Any
 from pearrt.crypto.keyfile import PublicKey
 from pearrt.errors import UserError
 from pearrt.publish.draft import Draft, payload
+from pearrt.trust.authority import key_fields
 from pearrt.trust.envelope import MAX_SIGNATURES
 from pearrt.trust.log import FIELD as LOG
 from pearrt.trust.log import empty_head, head_fields
@@ -77,7 +78,7 @@ def root_draft(
     previous: Authority | None = None,
 ) -> Draft:
     """A root. `previous` are the signers of the root before it, who must sign this one too."""
-    keys = {keyid: _key(signer) for role in roles.values() for keyid, signer in role.signers.items()}
+    keys = {keyid: key_fields(signer) for role in roles.values() for keyid, signer in role.signers.items()}
     fields: dict[str, Any] = {
         "consistent_snapshot": False,
         "keys": keys,
@@ -87,12 +88,3 @@ def root_draft(
     }
     authorities = (roles["root"],) if previous is None else (previous, roles["root"])
     return Draft("root", version, payload("root", app_id, version, expires, **fields), authorities)
-
-
-def _key(signer: Signer) -> dict[str, Any]:
-    key: dict[str, Any] = {
-        "keytype": "ed25519",
-        "scheme": "ed25519",
-        "keyval": {"public": signer.public.hex()},
-    }
-    return key | {"x-pearrt-name": signer.name} if signer.name else key

@@ -6,7 +6,7 @@ can't install anything: releases take the signers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pearrt.crypto import ed25519
@@ -30,14 +30,22 @@ class Heartbeat:
     period_s: int = DEFAULT_PERIOD_S
 
     def beat(
-        self, roots: Sequence[bytes], targets: bytes, now: float, previous: MetadataSet | None = None
+        self,
+        roots: Sequence[bytes],
+        targets: bytes,
+        now: float,
+        previous: MetadataSet | None = None,
+        *,
+        delegated: Mapping[str, bytes] | None = None,
     ) -> MetadataSet:
         """The set that says "this is current", with versions after those that this key gave `previous`.
 
+        `delegated` are new metadata of channels; those of `previous` stay while `targets` delegates to them.
         What another heartbeat signed binds nobody once a root names this one, however high its versions are.
         """
         root = Root.read(Envelope.parse("root", roots[-1]))
-        snapshot = self._snapshot(root, targets, previous)
+        current = _channels(targets, {**(previous.delegated if previous else {}), **(delegated or {})})
+        snapshot = self._snapshot(root, targets, current, previous)
         last = 0
         if previous and self._signed(old := Envelope.parse("timestamp", previous.timestamp)):
             last = Timestamp.read(old).version
@@ -56,18 +64,31 @@ class Heartbeat:
             x_pearrt_root=root.version,
         )
         return MetadataSet(
-            tuple(roots), self._seal(timestamp), snapshot, targets, logs=_logs(previous, targets)
+            tuple(roots),
+            self._seal(timestamp),
+            snapshot,
+            targets,
+            current,
+            _logs(previous, targets, current),
         )
 
-    def _snapshot(self, root: Root, targets: bytes, previous: MetadataSet | None) -> bytes:
-        """The previous one while it names these targets and this key signed it, else the next."""
-        version = 1
+    def _snapshot(
+        self, root: Root, targets: bytes, delegated: Mapping[str, bytes], previous: MetadataSet | None
+    ) -> bytes:
+        """The previous one while it names just these and this key signed it, else the next.
+
+        A channel that was named stays named when it ends: should it come back, then not with an old version.
+        """
+        version, known = 1, {}
         if previous and self._signed(envelope := Envelope.parse("snapshot", previous.snapshot)):
             old = Snapshot.read(envelope)
-            if old.targets.digest == sha256(targets):
-                return previous.snapshot
-            version = old.version + 1
-        meta = {"targets.json": _meta(Targets.read(Envelope.parse("targets", targets)).version, targets)}
+            version, known = old.version + 1, envelope.signed["meta"]
+        meta = known | {
+            f"{name}.json": _meta(_targets(name, raw).version, raw)
+            for name, raw in {"targets": targets, **delegated}.items()
+        }
+        if previous and meta == known:
+            return previous.snapshot
         # The timestamp alone says how long things hold: an unchanged snapshot need not travel again.
         return self._seal(payload("snapshot", root.app_id, version, NEVER, meta=meta))
 
@@ -78,13 +99,27 @@ class Heartbeat:
         return seal(signed, {key_id(ed25519.public_key(self.seed)): ed25519.sign(self.seed, signed)})
 
 
-def _logs(previous: MetadataSet | None, targets: bytes) -> dict[str, bytes]:
-    """The leaf hashes that go with `targets`: those before it and, where it is a new one, that one."""
+def _channels(targets: bytes, known: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Of the channels' metadata, what `targets` delegates to."""
+    names = [delegation.name for delegation in _targets("targets", targets).delegations]
+    return {name: known[name] for name in names if name in known}
+
+
+def _logs(previous: MetadataSet | None, targets: bytes, delegated: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The leaf hashes that go with each blob: those before it and, where it is a new one, that one."""
     if previous is None:
         return {}
-    before, after = (Envelope.parse("targets", raw) for raw in (previous.targets, targets))
-    log = next_log(statement_of(before), previous.logs.get("targets", b""), statement_of(after))
-    return {"targets": log} if log else {}
+    found = {}
+    before = {"targets": previous.targets, **previous.delegated}
+    for name, raw in {"targets": targets, **delegated}.items():
+        if name in before:
+            old, new = _targets(name, before[name]).envelope, _targets(name, raw).envelope
+            found[name] = next_log(statement_of(old), previous.logs.get(name, b""), statement_of(new))
+    return {name: log for name, log in found.items() if log}
+
+
+def _targets(name: str, raw: bytes) -> Targets:
+    return Targets.read(Envelope.parse("targets", raw, name=name))
 
 
 def _meta(version: int, raw: bytes) -> dict[str, object]:

@@ -32,6 +32,7 @@ from pearrt.publish.history import keep_leaf
 from pearrt.publish.rotation import Rotation
 from pearrt.store.lock import ProcessLock
 from pearrt.trust.app import TrustedApp
+from pearrt.trust.delegation import is_channel
 from pearrt.trust.metadata import Root, Signed, key_id
 from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
 
@@ -140,14 +141,15 @@ class Publication:
         with self._locked():
             current = self._reopened()
             for draft in drafts:
-                _check_next(current.trusted.root if draft.role == "root" else current.trusted.targets, draft)
+                _check_next(current.trusted, draft)
             roots, beating = current.metadata.roots, heartbeat or current.heartbeat
             if "root" in blobs:
                 (version,) = [draft.version for draft in drafts if draft.role == "root"]
                 roots = (*roots[: version - 1], blobs["root"])
                 write_heartbeat(self.folder, beating)
             taken = Publication(self.folder, current.trusted, beating)
-            made = taken._replace(roots, blobs["targets"], now)
+            channels = {role: raw for role, raw in blobs.items() if is_channel(role)}
+            made = taken._replace(roots, blobs.get("targets", current.metadata.targets), now, channels)
             if beating.seed != current.heartbeat.seed:
                 heartbeat_file(self.folder, current.heartbeat).unlink(missing_ok=True)
             return made
@@ -172,13 +174,20 @@ class Publication:
         period_s = self.heartbeat.period_s
         return period_s > 0 and now >= self.trusted.timestamp.signed_at + period_s
 
-    def _replace(self, roots: tuple[bytes, ...], targets: bytes, now: float) -> Publication:
-        metadata = self.heartbeat.beat(roots, targets, now, self.metadata)
+    def _replace(
+        self,
+        roots: tuple[bytes, ...],
+        targets: bytes,
+        now: float,
+        channels: Mapping[str, bytes] | None = None,
+    ) -> Publication:
+        metadata = self.heartbeat.beat(roots, targets, now, self.metadata, delegated=channels)
         # Expired roles are renewed one after the other: what is still expired must not stop the first of
         # them.
         trusted = self.trusted.update(metadata, now, allow_expired=True)
-        if trusted.targets.version != self.trusted.targets.version:
-            keep_leaf(self.folder, self.trusted.targets.envelope)
+        for replaced in (self.trusted.targets, *self.trusted.channels.values()):
+            if replaced.envelope.raw not in (trusted.metadata.targets, *trusted.metadata.delegated.values()):
+                keep_leaf(self.folder, replaced.envelope)
         write_file(self.folder / METADATA, trusted.metadata.encode())
         return Publication(self.folder, trusted, self.heartbeat)
 
@@ -213,8 +222,13 @@ def publications(publishing: Path) -> list[Path]:
     return [folder for folder in found if (folder / METADATA).is_file()]
 
 
-def _check_next(current: Signed, draft: Draft) -> None:
+def _check_next(trusted: TrustedApp, draft: Draft) -> None:
     """A draft is the next version, or what was published already: an interrupted commit may be repeated."""
+    current: Signed | None = trusted.channels.get(draft.role)
+    if draft.role in ("root", "targets"):
+        current = trusted.root if draft.role == "root" else trusted.targets
+    if current is None:  # a new channel: its first version is checked with everything else
+        return
     if draft.version != current.version + 1 and draft.payload != current.envelope.payload:
         raise UserError(
             f"This is {draft.role} {draft.version}, but {draft.role} {current.version} is published already.",

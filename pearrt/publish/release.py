@@ -1,12 +1,12 @@
 """A new release: targets metadata of the next version, in which some targets are replaced.
 
 All variants of a release, one for each platform, are named by one version of the metadata: nobody ever sees
-half of them.
+half of them. A channel with signers of its own has metadata of its own; its signers are asked then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,11 @@ from pearrt.errors import ProtocolViolation, UserError
 from pearrt.publish.app import OFFLINE_LIFETIME_S
 from pearrt.publish.draft import Draft, payload
 from pearrt.trust.app import TrustedApp
+from pearrt.trust.delegation import Delegation, delegation_fields
 from pearrt.trust.log import FIELD as LOG
-from pearrt.trust.log import head_fields, next_head, statement_of
-from pearrt.trust.metadata import Authority
+from pearrt.trust.log import empty_head, head_fields, next_head, statement_of
+from pearrt.trust.metadata import Authority, Targets
+from pearrt.trust.metadata_set import MAX_CHANNEL_BYTES
 from pearrt.trust.release import MAX_TARGETS, Release
 from pearrt.trust.revocation import FIELD as REVOKED
 from pearrt.trust.revocation import Revocation, revocation_fields
@@ -96,7 +98,7 @@ def make_releases(
             platform=variant.platform,
             name=name,
             version=version,
-            sequence=trusted.targets.version + 1,
+            sequence=trusted.targets_of(channel).version + 1,
             index_digest=variant.index_digest,
             index_size=variant.index_size,
             index_blocks=variant.index_blocks,
@@ -119,20 +121,32 @@ def put_releases(
     *,
     revocations: Iterable[Revocation] | None = None,
 ) -> Draft:
-    """The draft in which `releases` take their paths' places. Those with a rollout name what they replace."""
-    current = {release.path: release for release in trusted.releases}
+    """The draft in which `releases` of one channel take their paths' places, for that channel's signers.
+
+    Those with a rollout name what they replace. `revocations` are the app's signers' alone.
+    """
+    (channel,) = {release.channel for release in releases}
+    current = {release.path: release for release in trusted.targets_of(channel).releases}
     for release in releases:
         before = _settled(trusted, current.get(release.path), now) if release.rollout else None
         current[release.path] = replace(release, before=before)
         _check(current[release.path])
-    return targets_draft(trusted, current.values(), now + lifetime_s, revocations=revocations)
+    if channel not in trusted.channels:
+        return targets_draft(trusted, current.values(), now + lifetime_s, revocations=revocations)
+    if revocations is not None:
+        raise UserError(f"The signers of {channel} cannot revoke.", hint="That takes the app's signers.")
+    return channel_draft(trusted, channel, current.values(), now + lifetime_s)
 
 
 def withdraw(trusted: TrustedApp, path: str, now: float, lifetime_s: float = OFFLINE_LIFETIME_S) -> Draft:
     """The draft that takes `<channel>/<platform>` out. Raises UserError where there is no such release."""
-    kept = [release for release in trusted.releases if release.path != path]
-    if len(kept) == len(trusted.releases):
+    channel, _, _ = path.partition("/")
+    current = trusted.targets_of(channel).releases
+    kept = [release for release in current if release.path != path]
+    if len(kept) == len(current):
         raise UserError(f"There is no release {path!r} to withdraw.")
+    if channel in trusted.channels:
+        return channel_draft(trusted, channel, kept, now + lifetime_s)
     return targets_draft(trusted, kept, now + lifetime_s)
 
 
@@ -143,29 +157,64 @@ def targets_draft(
     *,
     authority: Authority | None = None,
     revocations: Iterable[Revocation] | None = None,
-    fields: Mapping[str, Any] | None = None,
+    delegations: Iterable[Delegation] | None = None,
 ) -> Draft:
     """The next targets metadata, naming exactly `releases`; for the current signers by default.
 
-    Revocations stay as they are unless others are given. `fields` are more fields of the signed part.
+    Revocations and delegated channels stay as they are unless others are given.
     """
     version = trusted.targets.version + 1
-    signed: dict[str, Any] = {"targets": {release.path: release.as_target() for release in releases}}
-    if len(signed["targets"]) > MAX_TARGETS:
-        raise UserError(f"An app has at most {MAX_TARGETS} releases at a time.")
+    signed = _targets_fields(releases)
+    delegated = tuple(trusted.targets.delegations if delegations is None else delegations)
+    if delegated:
+        signed["delegations"] = delegation_fields(delegated)
     revoked = tuple(trusted.targets.revocations if revocations is None else revocations)
     if revoked:
         signed[REVOKED] = revocation_fields(revoked)
-    signed[LOG] = head_fields(
-        next_head(
-            statement_of(trusted.targets.envelope),
-            trusted.metadata.logs.get("targets", b""),
-            valid_signatures(trusted.targets.envelope, trusted.root.authorities["targets"]),
-        )
-    )
-    signed |= fields or {}
+    signed[LOG] = _log_fields(trusted, trusted.targets, trusted.authority_of())
     blob = payload("targets", trusted.root.app_id, version, expires, **signed)
     return Draft("targets", version, blob, (authority or trusted.root.authorities["targets"],))
+
+
+def channel_draft(
+    trusted: TrustedApp,
+    channel: str,
+    releases: Iterable[Release],
+    expires: float,
+    *,
+    authority: Authority | None = None,
+) -> Draft:
+    """The next metadata of a channel with signers of its own, naming exactly `releases`; for those signers.
+
+    `authority` are its signers to be. A new channel goes on where the targets and its last life ended, so
+    that what its releases are called by, their sequence, never falls. The draft's role is the channel.
+    """
+    current, signed = trusted.channels.get(channel), _targets_fields(releases)
+    if current is None:
+        known = trusted.snapshot.files.get(f"{channel}.json")
+        version = max(trusted.targets.version, known.version if known else 0) + 1
+        signed[LOG] = head_fields(empty_head())
+    else:
+        version = current.version + 1
+        signed[LOG] = _log_fields(trusted, current, trusted.authority_of(channel))
+    blob = payload("targets", trusted.root.app_id, version, expires, **signed)
+    if len(blob) > MAX_CHANNEL_BYTES // 2:
+        raise UserError(f"The releases of {channel} take too much room.", hint="Withdraw some of them.")
+    return Draft(channel, version, blob, (authority or trusted.authority_of(channel),))
+
+
+def _targets_fields(releases: Iterable[Release]) -> dict[str, Any]:
+    targets = {release.path: release.as_target() for release in releases}
+    if len(targets) > MAX_TARGETS:
+        raise UserError(f"There are at most {MAX_TARGETS} releases at a time.")
+    return {"targets": targets}
+
+
+def _log_fields(trusted: TrustedApp, current: Targets, signers: Authority) -> dict[str, Any]:
+    """The head of the log of all before the version that follows `current`."""
+    envelope = current.envelope
+    log = trusted.metadata.logs.get(envelope.name, b"")
+    return head_fields(next_head(statement_of(envelope), log, valid_signatures(envelope, signers)))
 
 
 def _settled(trusted: TrustedApp, current: Release | None, now: float) -> Release | None:

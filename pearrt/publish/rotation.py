@@ -44,5 +44,5 @@ def rotate(
         now + lifetime_s,
         previous=trusted.root.authorities["root"],
     )
-    targets = targets_draft(trusted, trusted.releases, now + lifetime_s, authority=roles["targets"])
+    targets = targets_draft(trusted, trusted.targets.releases, now + lifetime_s, authority=roles["targets"])
     return Rotation(root, targets)

@@ -32,7 +32,7 @@ def revoke(
     `go_back` or a new release belongs after it. Raises UserError for a reason that can't be shown.
     """
     revocations = _with(trusted, Revocation(index_digest, action, reason))
-    return targets_draft(trusted, trusted.releases, now + lifetime_s, revocations=revocations)
+    return targets_draft(trusted, trusted.targets.releases, now + lifetime_s, revocations=revocations)
 
 
 def reinstate(
@@ -42,7 +42,7 @@ def reinstate(
     kept = [each for each in trusted.targets.revocations if each.index_digest != index_digest]
     if len(kept) == len(trusted.targets.revocations):
         raise UserError(f"No release with the index {index_digest.hex()} is revoked.")
-    return targets_draft(trusted, trusted.releases, now + lifetime_s, revocations=kept)
+    return targets_draft(trusted, trusted.targets.releases, now + lifetime_s, revocations=kept)
 
 
 def go_back(
@@ -59,7 +59,8 @@ def go_back(
     """The draft that makes an older index current again, as a new and higher version of the metadata.
 
     `to` is that release as an earlier metadata named it, or its index for a `version`. `revoke_current` takes
-    back, in the same step, what it replaces. Raises UserError where `to` itself is revoked or has no version.
+    back, in the same step, what it replaces, where the app's signers speak for the channel. Raises UserError
+    where `to` itself is revoked or has no version.
     """
     current = trusted.release(channel, (to.platform,))
     if isinstance(to, Variant):
@@ -79,8 +80,9 @@ def go_back(
             notes=notes,
             released_at=now,
         )
-    revocations = _with(trusted, revoke_current) if revoke_current else trusted.targets.revocations
-    if any(each.index_digest == to.index_digest for each in revocations):
+    revocations = _with(trusted, revoke_current) if revoke_current else None
+    known = trusted.targets.revocations if revocations is None else revocations
+    if any(each.index_digest == to.index_digest for each in known):
         raise UserError(
             f"{to.version} is revoked itself.", hint="Go back to another release, or reinstate it first."
         )
@@ -88,7 +90,7 @@ def go_back(
         to,
         channel=channel,
         version=version or to.version,
-        sequence=trusted.targets.version + 1,
+        sequence=trusted.targets_of(channel).version + 1,
         notes=notes or to.notes,
         released_at=now,
         rollout=(),

@@ -39,6 +39,7 @@ from pearrt.trust.checks import (
     check_unexpired,
     check_version,
 )
+from pearrt.trust.delegation import Delegation
 from pearrt.trust.envelope import Envelope
 from pearrt.trust.freshness import Freshness, judge
 from pearrt.trust.log import check_history, check_logs
@@ -184,10 +185,12 @@ class TrustedApp:
 
     def authority_of(self, channel: str = "") -> Authority:
         """Who may sign the releases of a channel, and how many of them it takes."""
-        for delegation in self.targets.delegations:
-            if delegation.name == channel:
-                return delegation.authority
-        return self.root.authorities["targets"]
+        delegation = self.delegation_of(channel)
+        return delegation.authority if delegation else self.root.authorities["targets"]
+
+    def delegation_of(self, channel: str) -> Delegation | None:
+        """What the app's signers say of a channel with signers of its own."""
+        return next((each for each in self.targets.delegations if each.name == channel), None)
 
     @property
     def releases(self) -> tuple[Release, ...]:
@@ -268,13 +271,16 @@ class TrustedApp:
             check_not_older(self.snapshot, new.snapshot)
             check_files(self.snapshot.files, new.snapshot.files)
         if same or is_met(self.targets.envelope, authorities["targets"]):
-            self._check_past(self.targets, new.targets, new)
-        for name, trusted in self.channels.items():
-            if name in new.channels and is_met(trusted.envelope, new.authority_of(name)):
-                self._check_past(trusted, new.channels[name], new)
+            check_not_older(self.targets, new.targets)
+            self._check_log(self.targets, new.targets, new)
+        for old in self.targets.delegations:
+            later, trusted = new.delegation_of(old.name), self.channels[old.name]
+            if later and is_met(trusted.envelope, later.authority):
+                check_not_older(trusted, new.channels[old.name])
+                if later.since == old.since:
+                    self._check_log(trusted, new.channels[old.name], new)
 
-    def _check_past(self, trusted: Targets, offered: Targets, new: TrustedApp) -> None:
-        check_not_older(trusted, offered)
+    def _check_log(self, trusted: Targets, offered: Targets, new: TrustedApp) -> None:
         check_history(trusted.envelope, self.metadata.logs, offered.envelope, new.metadata.logs)
 
 
@@ -319,6 +325,8 @@ def _verified_channels(
         check_threshold(envelope, delegation.authority)
         found[name] = _read(Targets, envelope, root)
         check_named(found[name], named)
+        if found[name].version < delegation.since:
+            raise TrustError(f"The {name} metadata is older than the channel.")
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pearrt.codec import canonical
 from pearrt.crypto import ed25519
@@ -45,6 +46,16 @@ class Authority:
 
     signers: Mapping[str, Signer]
     threshold: int
+
+
+def key_fields(signer: Signer) -> dict[str, Any]:
+    """The entry of `keys` that `read_signers` reads."""
+    key: dict[str, Any] = {
+        "keytype": "ed25519",
+        "scheme": "ed25519",
+        "keyval": {"public": signer.public.hex()},
+    }
+    return key | {"x-pearrt-name": signer.name} if signer.name else key
 
 
 def read_signers(shape: Shape, profile: Profile) -> dict[str, Signer]:

@@ -1,18 +1,20 @@
 """Delegations: whom the targets role lets speak for some paths (TUF 1.0.34, section 4.5).
 
 In this profile a delegated role is a channel with signers of its own. It is called like the channel, signs
-for exactly the paths `<channel>/*` and nobody else does, and delegates nothing further.
+for exactly the paths `<channel>/*` and nobody else does, and delegates nothing further. `x-pearrt-since` is
+the version with which it began, so that only the app's signers can let its history begin anew.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pearrt.crypto.hashes import sha256
-from pearrt.trust.authority import Authority, read_authority, read_signers
+from pearrt.trust.authority import Authority, key_fields, read_authority, read_signers
 from pearrt.trust.envelope import ROLES
 from pearrt.trust.profile import PEARRT, Profile
 from pearrt.trust.shape import Shape
@@ -29,13 +31,14 @@ _HASH_PREFIX = re.compile(r"[0-9a-f]{1,64}")
 @dataclass(frozen=True, slots=True)
 class Delegation:
     """`name` speaks for the target paths that `paths` or `hash_prefixes` match; after a terminating one
-    nobody else is asked."""
+    nobody else is asked. `since`: the first version of a channel's metadata in this life of it."""
 
     name: str
     authority: Authority
     paths: tuple[str, ...]
     hash_prefixes: tuple[str, ...] = ()
     terminating: bool = True
+    since: int = 0
 
     def covers(self, path: str) -> bool:
         """Whether `path` is delegated: shell patterns that do not cross a slash, or the start of its hash."""
@@ -74,8 +77,20 @@ def read_delegations(targets: Shape, profile: Profile = PEARRT) -> tuple[Delegat
     return found
 
 
+def delegation_fields(delegations: Iterable[Delegation]) -> dict[str, Any]:
+    """What `read_delegations` reads of channels."""
+    keys: dict[str, Any] = {}
+    roles = []
+    for each in delegations:
+        keys |= {keyid: key_fields(signer) for keyid, signer in each.authority.signers.items()}
+        role = {"name": each.name, "keyids": list(each.authority.signers), "paths": list(each.paths)}
+        rest = {"threshold": each.authority.threshold, "terminating": True, "x-pearrt-since": each.since}
+        roles.append(role | rest)
+    return {"keys": keys, "roles": roles}
+
+
 def _channel(role: Shape, signers: Any, profile: Profile) -> Delegation:
-    role.only("name", "keyids", "threshold", "terminating", "paths")
+    role.only("name", "keyids", "threshold", "terminating", "paths", "x-pearrt-since")
     name = role.match("name", CHANNEL)
     if not is_channel(name):
         raise role.refuse("name", "is that of a top-level role")
@@ -84,7 +99,8 @@ def _channel(role: Shape, signers: Any, profile: Profile) -> Delegation:
         raise role.refuse("paths", f"are not exactly {name}/*")
     if role.value["terminating"] is not True:
         raise role.refuse("terminating", "is not true")
-    return Delegation(name, read_authority(role, signers, profile), paths)
+    since = role.integer("x-pearrt-since", 1)
+    return Delegation(name, read_authority(role, signers, profile), paths, since=since)
 
 
 def _plain(role: Shape, signers: Any, profile: Profile) -> Delegation:
