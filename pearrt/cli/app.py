@@ -5,21 +5,27 @@ from __future__ import annotations
 import secrets
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pearrt.cli.options import key_options, unlock_keys
+from pearrt.cli.options import key_options, link_argument, open_daemon, unlock_keys
 from pearrt.cli.output import Output, printable, speaking
+from pearrt.cli.release.request import known_base
+from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
 from pearrt.errors import UserError
 from pearrt.link import Link, decode_key
 from pearrt.paths import Home
+
+if TYPE_CHECKING:
+    from pearrt.crypto.keyfile import PublicKey
 
 DAY_S = 86_400
 
 
 @click.group(name="app")
 def command() -> None:
-    """Create an app: its link, signers and threshold."""
+    """Create an app: its link, signers and threshold. Change them later, with the same link."""
 
 
 @speaking(name="new")
@@ -38,6 +44,7 @@ def command() -> None:
     help="How often this machine confirms the newest release; 0 promises nothing.",
 )
 @key_options
+@output_option
 def new(
     output: Output,
     signers: tuple[str, ...],
@@ -46,18 +53,22 @@ def new(
     heartbeat_days: int,
     keys: tuple[str, ...],
     password_files: tuple[Path, ...],
+    target: Path | None,
 ) -> None:
     """Create an app and print its link.
 
     The link stands for the signers and their threshold. A threshold of them signs the app's root right here,
-    with --key. Lose more keys than the threshold can spare, and no release can ever follow: the link stays,
-    the app is frozen. Keep the keys on different machines, with different people.
+    with --key; without --key a request is written, which they review and sign on machines of their own, and
+    which this machine commits. Lose more keys than the threshold can spare, and no release can ever follow:
+    the link stays, the app is frozen. Keep the keys on different machines, with different people.
     """
     from pearrt.crypto import ed25519
     from pearrt.publish.app import APP_ID_BYTES, new_app
+    from pearrt.publish.desk import Desk
     from pearrt.publish.draft import sign
     from pearrt.publish.keys import find_public
     from pearrt.publish.publication import Publication, new_heartbeat
+    from pearrt.publish.request import Request
 
     names = (
         keys if solo else tuple(name.strip() for part in signers for name in part.split(",") if name.strip())
@@ -80,6 +91,18 @@ def new(
         app_id=secrets.token_bytes(APP_ID_BYTES),
         now=now,
     )
+    if not keys:
+        Desk.of(home.ceremonies, app.app_key).keep_heartbeat(heartbeat)
+        request = Request.of_new_app(app.root, app.targets)
+        write_request(
+            output,
+            request,
+            target or Path(f"app-{Link(app.app_key).key_text[:8]}{SUFFIX}"),
+            offer=False,
+            say=f"Its link, once it is committed here: {Link(app.app_key)}\n"
+            + _losing(len(public), threshold or 1),
+        )
+        return
     seeds = unlock_keys(keys, password_files)
     roots, targets = [sign(app.root, seed) for seed in seeds], [sign(app.targets, seed) for seed in seeds]
     publication = Publication.create(home.publishing, app, roots, targets, heartbeat, now)
@@ -88,11 +111,88 @@ def new(
         {"link": link, "threshold": publication.trusted.threshold, "signers": [str(key) for key in public]},
         link,
     )
+    output.say(_losing(len(public), publication.trusted.threshold))
     output.say(
         f"{publication.trusted.threshold} of {len(public)} signers control it. Next: `pearrt stage`, then "
         f"`pearrt release publish`. Its heartbeat key is in {publication.folder}: "
         "it can confirm releases, never make one."
     )
+
+
+def _losing(signers: int, threshold: int) -> str:
+    """What losing and stealing keys means, in numbers."""
+    spare = signers - threshold
+    lost = (
+        f"{spare + 1} of the {signers} keys are lost"
+        if spare
+        else ("a single key is lost" if signers > 1 else "the one key or its password is lost")
+    )
+    frozen = f"If {lost}, nobody can ever release again: the link stays, the app is frozen."
+    stolen = f"Whoever steals {threshold} can release anything."
+    grow = " `pearrt app rotate` makes a team of it at any time, with the same link." if signers == 1 else ""
+    return f"{frozen} {stolen}{grow}"
+
+
+@speaking(name="rotate")
+@link_argument
+@click.option(
+    "--add", multiple=True, metavar="[NAME=]KEY", help="A signer more: public key, .pub file, name."
+)
+@click.option("--remove", multiple=True, metavar="NAME", help="A signer less: name, key id or public key.")
+@click.option("--threshold", type=int, help="How many signers a release takes from now on.")
+@click.option("--heartbeat", is_flag=True, help="A new heartbeat key, which stays on this machine.")
+@output_option
+def rotate(
+    output: Output,
+    link: Link,
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    threshold: int | None,
+    heartbeat: bool,
+    target: Path | None,
+) -> None:
+    """Write a request for other signers, another threshold or heartbeat key.
+
+    The link stays. The request wants the threshold of the signers before and of those after it; it is
+    reviewed, signed, combined and committed like a release. When the heartbeat key was stolen, run this with
+    --heartbeat on the machine that shall publish from now on: whatever the thief signed binds nobody then.
+    """
+    from pearrt.crypto import ed25519
+    from pearrt.publish.desk import Desk
+    from pearrt.publish.publication import is_published, new_heartbeat
+    from pearrt.publish.request import Request
+    from pearrt.publish.rotation import change_team
+    from pearrt.publish.rotation import rotate as draft
+
+    if not (add or remove or threshold or heartbeat):
+        raise UserError("Say what changes: --add, --remove, --threshold or --heartbeat.")
+    home = Home.from_environment()
+    home.prepare()
+    base = known_base(home, link, open_daemon())
+    team = change_team(base, add=[_named_key(home, text) for text in add], remove=remove, threshold=threshold)
+    (current,) = base.root.authorities["timestamp"].signers.values()
+    public = current.public
+    if heartbeat:
+        # A thief may have signed another period: only what this machine promised itself is kept.
+        ours = is_published(home.publishing, base.app_key)
+        made = new_heartbeat(base.timestamp.period_s) if ours else new_heartbeat()
+        Desk.of(home.ceremonies, base.app_key).keep_heartbeat(made)
+        public = ed25519.public_key(made.seed)
+    rotation = draft(base, team.signers, team.threshold, heartbeat=public, now=time.time())
+    request = Request.of(base, rotation.root, rotation.targets)
+    path = target or Path(f"root-{rotation.root.version}{SUFFIX}")
+    write_request(output, request, path, offer=False, say=_losing(len(team.signers), team.threshold))
+
+
+def _named_key(home: Home, text: str) -> PublicKey:
+    """`NAME=KEY`, or a key that brings its own name. Raises UserError."""
+    from pearrt.crypto.keyfile import PublicKey, check_comment
+    from pearrt.publish.keys import find_public
+
+    name, equals, key = text.partition("=")
+    if not equals or name.startswith(("pearrt-key:", "ssh-")):
+        return find_public(home.keys, text)
+    return PublicKey(find_public(home.keys, key).key, check_comment(name))
 
 
 @speaking(name="list")
@@ -120,5 +220,5 @@ def _line(app: dict[str, object]) -> str:
     return printable(f"{app['link']}  {app['threshold']} of {app['signers']}  {app['releases']}")
 
 
-for subcommand in (new, list_):
+for subcommand in (new, rotate, list_):
     command.add_command(subcommand)
