@@ -119,6 +119,7 @@ class Apps:
         app = FollowedApp(link, folder, psk=self.psk, published=published, machine=self.machine)
         app.members = await self.swarm.join(app)
         app.members.on_newer = lambda _: self._newer(link.app_key)
+        app.on_proof = app.members.proof_found
         self.followed[link.app_key] = app
         self.locks[link.app_key] = asyncio.Lock()
         for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
@@ -254,7 +255,8 @@ class Apps:
         revocation = heed_revocation(app)
         installed = app.folder.installed or installed
         manifest = await asyncio.to_thread(installed_manifest, app, installed, self.store)
-        freshness = trusted.freshness(time.time())
+        channel = app.link.channel
+        freshness = trusted.freshness(time.time(), channel)
         self._newer(link.app_key)
         return Launchable(
             key_text=link.key_text,
@@ -264,9 +266,9 @@ class Apps:
             bytecode=app.folder.bytecode(installed.index_digest),
             manifest=manifest,
             granted=granting.covers(app.folder, manifest),
-            signers=tuple(signer.name for signer in trusted.signers),
-            signed_by=tuple(signer.name for signer in trusted.signed_by),
-            threshold=trusted.threshold,
+            signers=tuple(signer.name for signer in trusted.signers_of(channel)),
+            signed_by=tuple(signer.name for signer in trusted.signed_by_of(channel)),
+            threshold=trusted.authority_of(channel).threshold,
             freshness=freshness.state.value,
             confirmed_at=int(freshness.confirmed_at),
             channel_socket=channel_socket,
@@ -433,6 +435,7 @@ class Apps:
         blobs |= {
             name + ".json": getattr(trusted.metadata, name) for name in ("timestamp", "snapshot", "targets")
         }
+        blobs |= {f"{name}.json": raw for name, raw in trusted.metadata.delegated.items()}
         return {name: raw.decode() for name, raw in blobs.items()}
 
     async def gc(self, *, fsck: bool, dry_run: bool) -> dict[str, Any]:

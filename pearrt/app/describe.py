@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pearrt.app.followed import FollowedApp, current_release
+from pearrt.app.followed import FollowedApp, current_choice, current_release
+from pearrt.app.revoked import revocation_of
 from pearrt.link import Link
 from pearrt.trust.app import TrustedApp
 
@@ -19,7 +20,7 @@ def summary(app: FollowedApp, running: int) -> dict[str, Any]:
         "name": name,
         "version": installed.version if installed else None,
         "newest": release.version if release else None,
-        "freshness": app.trusted.freshness(time.time()).state.value if app.trusted else "unknown",
+        "freshness": _freshness(app),
         "running": running,
         "seeding": app.seeding,
     }
@@ -27,20 +28,25 @@ def summary(app: FollowedApp, running: int) -> dict[str, Any]:
 
 def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, Any]:
     """What `pearrt info` shows, but for the permissions. Times are Unix seconds, sizes bytes."""
+    channel, choice = app.link.channel, current_choice(app)
     previous, release = app.folder.previous, current_release(app)
-    peers = app.members.peers
+    peers, proof = app.members.peers, app.folder.equivocation
     return summary(app, running) | {
         "link": str(app.link),
-        "signers": [signer.name for signer in trusted.signers],
-        "signed_by": [signer.name for signer in trusted.signed_by],
-        "threshold": trusted.threshold,
+        "signers": [signer.name for signer in trusted.signers_of(channel)],
+        "signed_by": [signer.name for signer in trusted.signed_by_of(channel)],
+        "threshold": trusted.authority_of(channel).threshold,
+        "channel": channel,
+        "held_back": choice.reason if choice else "",
+        "revoked": _revoked(app),
         "root_version": trusted.root_version,
         "sequence": release.sequence if release else None,
         "notes": release.notes if release else "",
         "digest": release.index_digest.hex() if release else None,
         "previous": previous.version if previous else None,
         "pending": app.pending.version if app.pending else None,
-        "equivocation": app.folder.equivocation is not None,
+        "equivocation": proof is not None,
+        "contradiction": proof.describe() if proof else "",
         "confirmed_at": int(trusted.freshness(time.time()).confirmed_at),
         "sources": {peer_id.hex(): count for peer_id, count in app.members.bytes_from.items()},
         "bytes_in": sum(app.members.bytes_from.values()),
@@ -55,3 +61,17 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
             for peer in peers
         ],
     }
+
+
+def _freshness(app: FollowedApp) -> str:
+    if app.trusted is None:
+        return "unknown"
+    return app.trusted.freshness(time.time(), app.link.channel).state.value
+
+
+def _revoked(app: FollowedApp) -> dict[str, str] | None:
+    """What the signers say of the installed release, if they took it back."""
+    revocation = revocation_of(app, app.folder.installed)
+    if revocation is None:
+        return None
+    return {"action": revocation.action.value, "reason": revocation.reason}

@@ -26,6 +26,7 @@ from pearrt.link import encode_key
 from pearrt.peer.messages import MAX_BLOCK_BYTES
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Progress as Fetched
+from pearrt.trust.checks import check_unexpired
 from pearrt.trust.choice import Choice
 from pearrt.trust.release import Release
 from pearrt.trust.revocation import Action
@@ -107,14 +108,27 @@ async def newest(app: FollowedApp, report: Report, *, allow_stale: bool, eager: 
         if app.trusted is None or app.folder.installed is not None:
             raise  # else its blocks may all be here: known, but never installed
     if app.trusted is not None and app.folder.installed is None and not allow_stale:
-        app.trusted.check_expiry(time.time())  # looking at it before was no yes
+        app.trusted.check_expiry(time.time(), app.link.channel)  # looking at it before was no yes
     choice = current_choice(app, eager=eager)
     if choice is None or choice.newest is None:
         raise UserError(
             f"The app has no release in its channel {app.link.channel!r} for {app.machine.platforms[0]}."
         )
+    if not allow_stale:
+        _check_channel(app, choice)
     report(Progress(Stage.VERIFYING, detail=(choice.release or choice.newest).version))
     return choice
+
+
+def _check_channel(app: FollowedApp, choice: Choice) -> None:
+    """Raises Expired where an update would come from a channel whose own metadata is out of date."""
+    assert app.trusted is not None
+    installed, speaker = app.folder.installed, app.trusted.channels.get(app.link.channel)
+    new = choice.release is not None and (
+        installed is None or installed.index_digest != choice.release.index_digest.hex()
+    )
+    if new and speaker is not None:
+        check_unexpired(speaker, max(time.time(), app.trusted.time_floor))
 
 
 def chosen(app: FollowedApp, choice: Choice) -> Release:

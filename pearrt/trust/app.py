@@ -201,7 +201,11 @@ class TrustedApp:
     @property
     def signers(self) -> tuple[Signer, ...]:
         """Who may sign releases, but for channels with signers of their own."""
-        return tuple(self.authority_of().signers.values())
+        return self.signers_of()
+
+    def signers_of(self, channel: str = "") -> tuple[Signer, ...]:
+        """Who may sign the releases of a channel."""
+        return tuple(self.authority_of(channel).signers.values())
 
     @property
     def threshold(self) -> int:
