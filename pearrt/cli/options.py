@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -54,6 +54,24 @@ class HostPortType(click.ParamType[HostPort]):
             return HostPort.parse(value)
         except BadLink as e:
             self.fail(e.message, param, ctx)
+
+
+class DurationType(click.ParamType[int]):
+    """A span of time such as 90m, 12h, 3d or 2w; 0 for none. In seconds."""
+
+    name = "duration"
+    units: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        number, unit = text[:-1], text[-1:]
+        if text == "0":
+            return 0
+        if unit not in self.units or not (number.isascii() and number.isdigit()) or len(number) > 6:
+            self.fail(f"{text!r} is no span of time. Write it like 90m, 12h or 3d.", param, ctx)
+        return int(number) * self.units[unit]
 
 
 link_argument = click.argument("link", type=LinkType())

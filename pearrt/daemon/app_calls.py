@@ -2,12 +2,12 @@
 
     method            fields               needs      result
     app.info          protocol             -          {protocol, link, name, version, permissions, methods}
-    updates.status    -                    -          {running, ready, notes, security, widens}
+    updates.status    -                    -          {running, ready: {version, notes, security, widens}}
     updates.apply     -                    -          the same, after looking for and installing the newest
     updates.restart   -                    terminal   {}; the app is started again when it ends
     storage.info      -                    -          {path, quota, used}
     log.write         level, text          -          {}
-    open_url          url                  the yes    {opened}
+    open_url          url                  the yes    {}
     notify            title, body          notify     {}
     net.open          host, port           net.hosts  {socket: true} and a connected socket
 
@@ -24,11 +24,17 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pearrt.app import granting, updates
 from pearrt.app.apps import Apps
+from pearrt.daemon import app_log
 from pearrt.daemon.instance import Instance
+from pearrt.daemon.proxy import Proxy, read_target
 from pearrt.daemon.rate import Bucket, Rate
-from pearrt.errors import Denied, LimitExceeded, UserError
-from pearrt.sandbox.policy import Permissions
+from pearrt.errors import Denied, LimitExceeded, StoreError, UserError
+from pearrt.link import Link
+from pearrt.sandbox.address import MAX_URL_CHARACTERS, checked_url
+from pearrt.sandbox.policy import Permissions, is_granted
+from pearrt.sandbox.storage import used_bytes
 
 PROTOCOL = 1
 ANY_CALL = Rate(per_s=200, burst=400)
@@ -44,6 +50,7 @@ REFUSING_RATES = {
     "updates.restart": Rate(per_s=0.2, burst=3),
 }  # over these it is told so: a person stands behind them, or other people's machines
 MAX_LOG_CHARACTERS = 4096
+MAX_COUNTED_FILES = 100_000
 MAX_TITLE_CHARACTERS = 200
 MAX_BODY_CHARACTERS = 1000
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -56,11 +63,20 @@ Result = tuple[Any, socket.socket | None]
 class AppCalls:
     """Answers the calls of all channels; `answer` is what `Channels` is given."""
 
-    def __init__(self, apps: Apps) -> None:
+    def __init__(self, apps: Apps, proxy: Proxy | None = None) -> None:
         self.apps = apps
+        self.proxy = proxy or Proxy()
         self._buckets: dict[tuple[bytes, str], Bucket] = {}
         self._methods: dict[str, Callable[[Instance, dict[str, Any]], Awaitable[Any]]] = {
             "app.info": self._info,
+            "log.write": self._log,
+            "net.open": self._net_open,
+            "notify": self._notify,
+            "open_url": self._open_url,
+            "storage.info": self._storage,
+            "updates.apply": self._apply,
+            "updates.restart": self._restart,
+            "updates.status": self._update_status,
         }
 
     async def answer(self, instance: Instance, method: str, fields: dict[str, Any]) -> Result:
@@ -69,7 +85,8 @@ class AppCalls:
         await self._pace(instance, method if known else "")
         if known is None:
             raise UserError(f"There is no method {ascii(method)[:40]}.")
-        return await known(instance, fields), None
+        result = await known(instance, fields)
+        return ({"socket": True}, result) if isinstance(result, socket.socket) else (result, None)
 
     async def _pace(self, instance: Instance, method: str) -> None:
         """Waits until the app may call again. Raises LimitExceeded where it has to come back itself."""
@@ -88,21 +105,92 @@ class AppCalls:
 
     def granted(self, instance: Instance) -> Permissions:
         """What this instance may do now: what its release asks for, inside what the person gave."""
-        return instance.start.asked.within(self.apps.granted(instance.app_key))
+        return instance.start.asked.within(granting.given(self.apps.known(instance.app_key).folder))
 
-    def _needs(self, instance: Instance, held: bool, name: str) -> None:
+    def _needs(self, held: bool, name: str) -> None:
         if not held:
             raise Denied(
                 f"The app has no permission {name}.",
                 hint="Ask for it in the manifest; the person may have refused or revoked it.",
             )
 
+    # -- the methods
+
     async def _info(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
         wanted = fields.get("protocol", PROTOCOL)
         if not isinstance(wanted, int) or wanted < 1:
             raise UserError("The protocol is a whole number from 1.")
-        return self.apps.about(instance.app_key) | {
-            "version": instance.start.version,
+        granted = [name for name in self.granted(instance).optional() if is_granted(name)]
+        return {
             "protocol": min(wanted, PROTOCOL),
+            "link": str(Link(instance.app_key)),
+            "name": self._name(instance),
+            "version": instance.start.version,
+            "permissions": granted,
             "methods": sorted(self._methods),
         }
+
+    async def _update_status(self, instance: Instance, _: dict[str, Any]) -> dict[str, Any]:
+        app = self.apps.known(instance.app_key)
+        return {
+            "running": instance.start.version,
+            "ready": updates.ready(app, instance.start.index_digest),
+        }
+
+    async def _apply(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        await self.apps.apply_update(instance.app_key)
+        return await self._update_status(instance, fields)
+
+    async def _restart(self, instance: Instance, _: dict[str, Any]) -> dict[str, Any]:
+        await instance.person().ask("restart", timeout_s=DESKTOP_TIMEOUT_S)
+        instance.restarting = True
+        return {}
+
+    async def _storage(self, instance: Instance, _: dict[str, Any]) -> dict[str, Any]:
+        folder = self.apps.known(instance.app_key).folder.data
+        return {
+            "path": "/data",
+            "quota": instance.start.asked.storage_bytes,
+            "used": await asyncio.to_thread(used_bytes, folder, max_entries=MAX_COUNTED_FILES),
+        }
+
+    async def _log(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        level, text = fields.get("level", "info"), _text(fields, "text", MAX_LOG_CHARACTERS)
+        if level not in LOG_LEVELS:
+            raise UserError(f"The level is one of {', '.join(LOG_LEVELS)}.")
+        folder = self.apps.known(instance.app_key).folder
+        try:
+            await asyncio.to_thread(app_log.write, folder.log, level, text)
+        except OSError as e:
+            raise StoreError(f"The app's log could not be written: {e.strerror}.") from e
+        return {}
+
+    async def _open_url(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        url = checked_url(_text(fields, "url", MAX_URL_CHARACTERS))
+        if not await instance.person().ask("open_url", timeout_s=QUESTION_TIMEOUT_S, url=url):
+            raise Denied("The person did not want the page opened.")
+        return {}
+
+    async def _notify(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        self._needs(self.granted(instance).notify, "notify")
+        title = app_log.one_line(_text(fields, "title", MAX_TITLE_CHARACTERS))
+        body = app_log.one_line(_text(fields, "body", MAX_BODY_CHARACTERS))
+        await instance.person().ask("notify", timeout_s=DESKTOP_TIMEOUT_S, title=title, body=body)
+        return {}
+
+    async def _net_open(self, instance: Instance, fields: dict[str, Any]) -> socket.socket:
+        host, port = read_target(fields)
+        return await self.proxy.open(instance, host, port, self.granted(instance))
+
+    def _name(self, instance: Instance) -> str:
+        installed = self.apps.known(instance.app_key).folder.installed
+        return installed.name if installed else ""
+
+
+def _text(fields: dict[str, Any], name: str, limit: int) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise UserError(f"{name} is text.")
+    if len(value) > limit:
+        raise LimitExceeded(f"{name} has {len(value)} characters; at most {limit} are allowed.")
+    return value

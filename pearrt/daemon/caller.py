@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -45,8 +45,24 @@ class Daemon(Client):
         except NoSuchApp:
             return None
 
-    def grant(self, link: Link, permissions: Permissions) -> None:
-        self.call("POST", f"/v1/apps/{link.key_text}/grant", {"digest": permissions.digest().hex()})
+    def grant(self, link: Link, permissions: Permissions, refused: Collection[str] = ()) -> None:
+        """The person's yes to `permissions`, less what they refused by name."""
+        body = {"digest": permissions.digest().hex(), "refused": sorted(refused)}
+        self.call("POST", f"/v1/apps/{link.key_text}/grant", body)
+
+    def decline(self, link: Link, permissions: Permissions) -> None:
+        """The person's no to a release that waits: it is not asked for again."""
+        self.call("POST", f"/v1/apps/{link.key_text}/decline", {"digest": permissions.digest().hex()})
+
+    def permissions(self, link: Link) -> dict[str, Any]:
+        """What an installed app asks for and what it was given."""
+        return dict(self.call("GET", f"/v1/apps/{link.key_text}/permissions"))
+
+    def revoke(self, link: Link, names: Collection[str]) -> list[str]:
+        """Takes permissions back at once, the whole approval where `names` is empty; gives what was taken."""
+        return list(
+            self.call("POST", f"/v1/apps/{link.key_text}/revoke", {"names": sorted(names)})["revoked"]
+        )
 
     @contextlib.contextmanager
     def channel(self, app: Launchable) -> Iterator[int]:
@@ -58,6 +74,17 @@ class Daemon(Client):
             if channel.recv(1) != b"\x01":
                 raise Denied("The daemon refused the app's channel.")
             yield channel.fileno()
+
+    @contextlib.contextmanager
+    def attend(self, app: Launchable) -> Iterator[socket.socket | None]:
+        """The connection on which the daemon asks for what the running app needs of the person; None where it
+        takes none. Its channel has to be open."""
+        from pearrt.daemon.attendant_token import attendant_token
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attendant:
+            attendant.connect(str(app.channel_socket))
+            attendant.sendall(attendant_token(app.channel_token))
+            yield attendant if attendant.recv(1) == b"\x01" else None
 
     def files(self, link: Link, digest: str) -> list[SignedFile]:
         """The signed files of an installed release, by its index digest."""
@@ -136,6 +163,21 @@ class Daemon(Client):
 
     def gc(self, *, fsck: bool = False, dry_run: bool = False) -> dict[str, Any]:
         return dict(self.call("POST", "/v1/gc", {"fsck": fsck, "dry_run": dry_run}))
+
+    def roll_back(self, link: Link) -> dict[str, Any]:
+        """Steps an app back to its release before."""
+        return dict(self.call("POST", f"/v1/apps/{link.key_text}/rollback"))
+
+    def runtime(self) -> dict[str, Any]:
+        """All about pearrt's own versions."""
+        return dict(self.call("GET", "/v1/runtime"))
+
+    def update_runtime(self, report: Report = silent, *, eager: bool = True) -> dict[str, Any]:
+        """Looks for a newer version of pearrt; where one is found, it takes over in a moment."""
+        return dict(self.follow("POST", "/v1/runtime/update", {"eager": eager}, event=_reporter(report)))
+
+    def roll_back_runtime(self) -> dict[str, Any]:
+        return dict(self.call("POST", "/v1/runtime/rollback"))
 
     def status(self) -> dict[str, Any]:
         return dict(self.call("GET", "/v1/status"))

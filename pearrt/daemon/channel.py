@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import secrets
@@ -29,9 +28,10 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from pearrt.app.start import Start
+from pearrt.daemon.attendant_token import attendant_token
 from pearrt.daemon.instance import Attendant, Instance, as_error
 from pearrt.daemon.passing import items_of, start_fields, start_from
 from pearrt.daemon.wire import Wire
@@ -56,17 +56,19 @@ Answered = tuple[Any, socket.socket | None]
 Answer = Callable[[Instance, str, dict[str, Any]], Awaitable[Answered]]
 
 
-def attendant_token(token: bytes) -> bytes:
-    """The half that stays with `pearrt run`: it opens the attendant's connection while the channel is
-    open."""
-    return hashlib.sha256(b"pearrt-attendant-v1\0" + token).digest()
+class Observer(Protocol):
+    """Who hears of an instance's life: `daemon/live.py`."""
+
+    def opened(self, instance: Instance) -> None: ...
+    def attended(self, instance: Instance) -> None: ...
+    def ended(self, instance: Instance) -> None: ...
 
 
 class Channels:
     """All open channels of a daemon; an async context manager that listens while it is open.
 
     `answer(instance, method, fields)` gives the result of an app's call and, where there is one, a socket to
-    pass along; it raises PearrtError. `changed()` hears of every start and end, `ended(instance)` of ends.
+    pass along; it raises PearrtError. `changed()` hears of every start and end, `observer` of whose.
     """
 
     def __init__(
@@ -75,13 +77,13 @@ class Channels:
         *,
         answer: Answer,
         changed: Callable[[], None],
-        ended: Callable[[Instance], None] = lambda _: None,
+        observer: Observer | None = None,
         inherited: Sequence[Item] = (),
     ) -> None:
         self.socket = path
         self.answer = answer
         self.changed = changed
-        self.ended = ended
+        self.observer = observer
         self.open: set[Instance] = set()
         self._tokens: dict[bytes, tuple[Start, float]] = {}
         self._attendable: dict[bytes, Instance] = {}
@@ -261,6 +263,8 @@ class Channels:
             self._attendable[other_half] = instance
         self.changed()
         try:
+            if self.observer is not None:
+                self.observer.opened(instance)
             if greet:
                 await instance.wire.write(b"\x01")
             async with asyncio.TaskGroup() as tasks:
@@ -277,8 +281,8 @@ class Channels:
         finally:
             self.open.discard(instance)
             self._attendable.pop(other_half, None)
-            if not self._passed_on:  # its connections through the proxy last as long as this process
-                self.ended(instance)
+            if self.observer is not None and not self._passed_on:
+                self.observer.ended(instance)  # else its connections through the proxy last a while longer
             self.changed()
 
     async def _call(self, instance: Instance, number: object, message: dict[str, Any]) -> None:
@@ -300,6 +304,8 @@ class Channels:
         wire = attendant.wire
         instance.attendant = attendant
         try:
+            if self.observer is not None:
+                self.observer.attended(instance)
             if greet:
                 await wire.write(b"\x01")
             async with asyncio.TaskGroup() as tasks:

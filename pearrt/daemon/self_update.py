@@ -111,9 +111,9 @@ class SelfUpdate:
     # -- looking
 
     def _policy(self, state: RuntimeState) -> Policy:
-        given = self.daemon.settings
+        settings = self.daemon.settings
         return policy_of(
-            state, pin=given.update_pin, channel=given.update_channel, delay_s=given.update_delay_s
+            state, pin=settings.update_pin, channel=settings.update_channel, delay_s=settings.update_delay_s
         )
 
     async def _fault(self, digest: str) -> str:

@@ -18,6 +18,7 @@ INHERIT = "--inherit"
 READY_TIMEOUT_S = 30.0
 SERVING_TIMEOUT_S = 30.0
 KILL_TIMEOUT_S = 5.0
+ENDING_S = 0.3
 
 
 class Successor:
@@ -69,8 +70,9 @@ class Successor:
 
     def how_it_ended(self) -> str:
         """In words; "" while it runs."""
-        code = self.process.poll()
-        if code is None:
+        try:
+            code = self.process.wait(ENDING_S)  # its line may end a little before it does
+        except subprocess.TimeoutExpired:
             return ""
         return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
 
