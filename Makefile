@@ -1,6 +1,7 @@
 # Two commands are enough: `make demo` shows pearrt at work, `make test` proves it. Each makes .venv by itself.
 PYTHON ?= python3
 VENV ?= .venv
+MINUTES ?= 10
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 WHEELS := $(VENV)/wheels
@@ -11,7 +12,7 @@ SERIAL := lab or e2e or sandbox or interop
 PYTEST := PEARRT_TEST_INSTALLED=1 $(BIN)/pytest --durations=10 --durations-min=2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench fuzz docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 14
@@ -35,6 +36,10 @@ bench: $(VENV)/.dev ## Measure, each figure beside the programs it is compared w
 	@for each in "transfer.py file" peer_throughput.py start.py sandbox_start.py dht.py; do \
 	  echo "== $$each"; $(BIN)/python benchmarks/$$each || failed=1; \
 	done; exit $${failed:-0}
+
+fuzz: $(VENV)/.dev ## Fuzz the parsers: make fuzz MINUTES=10 (one process, lowest priority)
+	@$(PIP) install atheris
+	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES)
 
 docs: $(VENV)/.wheel ## Generate docs/reference and the man page from the code
 	$(BIN)/python docs/generate.py
@@ -61,8 +66,9 @@ $(VENV)/.wheel: $(SOURCES) | $(VENV)/.made
 	@$(PIP) install --force-reinstall --no-deps $(WHEELS)/*.whl
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.wheel
+$(VENV)/.dev: $(VENV)/.wheel tests/support/packages.txt
 	@echo "Installing what the tests need"
 	@$(PIP) install "$$(ls $(WHEELS)/*.whl)[dev]"
 	@$(BIN)/python tests/support/guard.py >/dev/null
+	@$(PIP) download --only-binary=:all: -d $(VENV)/packages -r tests/support/packages.txt
 	@touch $@
