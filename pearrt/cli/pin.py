@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import click
 
-from pearrt.cli.options import DurationType, open_daemon
+from pearrt.cli.options import DurationType
 from pearrt.cli.output import Output, speaking
 from pearrt.cli.versions import own_folder, policy_lines
 from pearrt.errors import UserError
