@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pearrt.app.library import AppFolder
@@ -24,6 +24,7 @@ from pearrt.store.service import Store
 from pearrt.swarm.membership import Membership
 from pearrt.trust.app import TrustedApp, Verdict
 from pearrt.trust.choice import Choice, Machine, choose
+from pearrt.trust.contradiction import Contradiction
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import Release
 
@@ -63,6 +64,7 @@ class FollowedApp:
         self.trusted = self._load()
         self.pending: Pending | None = None
         self.manifests: dict[str, Manifest] = {}
+        self.on_proof: Callable[[], None] = lambda: None
 
     def _load(self) -> TrustedApp | None:
         state = self.folder.trust
@@ -124,8 +126,26 @@ class FollowedApp:
         try:
             yield
         except Equivocation as e:
-            self.folder.keep_equivocation(e.first, e.second)
+            if self.folder.keep_equivocation(Contradiction(e.first, e.second, e.evidence)):
+                self.on_proof()
             raise
+
+    def proof(self) -> bytes | None:
+        """The kept proof that statements of the app contradict each other."""
+        try:
+            found = self.folder.equivocation
+        except StoreError:
+            return None  # damaged: nothing to tell
+        return None if found is None else found.encode()
+
+    def consider_proof(self, raw: bytes) -> bool:
+        """Verifies a proof that a peer told, and keeps it if it is the first. Raises as `Contradiction.check`
+        does."""
+        found = Contradiction.decode(raw)
+        if self.trusted is None:
+            return False
+        found.check(self.trusted)
+        return self.folder.keep_equivocation(found)
 
 
 def read_index(store: Store, digest: bytes, block_ids: tuple[bytes, ...]) -> Index:

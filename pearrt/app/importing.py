@@ -26,7 +26,7 @@ from pearrt.app.record import Wish
 from pearrt.bundle.index import Index
 from pearrt.bundle.pear_file import PearFile
 from pearrt.crypto.hashes import sha256
-from pearrt.errors import DigestMismatch, NoSuchBlock, ProtocolViolation, Rollback, UserError
+from pearrt.errors import DigestMismatch, Equivocation, NoSuchBlock, ProtocolViolation, Rollback, UserError
 from pearrt.link import Link, encode_key
 from pearrt.store.service import Store
 from pearrt.trust.release import Release
@@ -56,9 +56,7 @@ async def import_file(
     file = await asyncio.to_thread(PearFile, path)
     with file:
         links = [Link.parse(text) for text in file.links]
-        carried = [
-            await asyncio.to_thread(_check, apps, file, link, allow_stale=allow_stale) for link in links
-        ]
+        carried = [await _checked(apps, file, link, allow_stale=allow_stale) for link in links]
         for each in carried:
             await asyncio.to_thread(_store_blocks, apps.store, file, each, report)
     first = await _take(apps, carried[0], report, allow_stale=allow_stale, install=True)
@@ -76,6 +74,15 @@ async def import_file(
         "waiting": first.pending.version if first.pending else None,
         "apps": [str(each.link) for each in carried],
     }
+
+
+async def _checked(apps: Apps, file: PearFile, link: Link, *, allow_stale: bool) -> Carried:
+    try:
+        return await asyncio.to_thread(_check, apps, file, link, allow_stale=allow_stale)
+    except Equivocation:
+        if known := apps.followed.get(link.app_key):
+            known.on_proof()  # what the file proves is passed on
+        raise
 
 
 def _check(apps: Apps, file: PearFile, link: Link, *, allow_stale: bool) -> Carried:

@@ -31,6 +31,7 @@ from pearrt.atomic import write_file
 from pearrt.codec import bencode
 from pearrt.errors import BadLink, Corrupt, NoSuchApp, RemoteError
 from pearrt.link import decode_key, encode_key
+from pearrt.trust.contradiction import Contradiction
 
 _FORGOTTEN = (
     "grant.json",
@@ -90,22 +91,27 @@ class AppFolder:
         self._write("skipped", index_digest.encode() + b"\n")
 
     @property
-    def equivocation(self) -> tuple[bytes, bytes] | None:
+    def equivocation(self) -> Contradiction | None:
         """The first pair of signed statements that were found to contradict each other."""
         data = self._read("equivocation.benc")
         if data is None:
             return None
         try:
-            first, second = bencode.decode(data, max_depth=1)
-        except (RemoteError, TypeError, ValueError) as e:
+            match bencode.decode(data, max_depth=1):
+                case [bytes() as first, bytes() as second]:  # as they were kept before there were logs
+                    return Contradiction(first, second)
+            return Contradiction.decode(data)
+        except RemoteError as e:
             raise Corrupt(f"{self.root / 'equivocation.benc'} is damaged.") from e
-        return first, second
 
-    def keep_equivocation(self, first: bytes, second: bytes) -> None:
-        """Keeps the proof, unless there is one: one is enough, and a peer may not write here without end."""
-        if not (self.root / "equivocation.benc").exists():
-            self.create()
-            self._write("equivocation.benc", bencode.encode([first, second]))
+    def keep_equivocation(self, found: Contradiction) -> bool:
+        """Keeps the proof, unless there is one: one is enough, and a peer may not write here without end.
+        Whether it was the first."""
+        if (self.root / "equivocation.benc").exists():
+            return False
+        self.create()
+        self._write("equivocation.benc", found.encode())
+        return True
 
     def switch(self, release: Installed) -> None:
         """Makes `release`, whose tree is whole, the one that `run` starts; keeps the one before it."""

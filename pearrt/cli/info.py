@@ -35,7 +35,7 @@ def _text(info: dict[str, Any]) -> str:
         "before it": info["previous"] or "none kept",
         "waiting": info["pending"] and f"{info['pending']}: asks for more; `pearrt run --update` shows it",
         "freshness": freshness,
-        "warning": "its keys signed two contradicting statements" if info["equivocation"] else "",
+        "warning": info["equivocation"] and f"its keys were misused: {info['contradiction']}",
         "running": str(info["running"]),
         "seeding": "without end" if info["seeding"] else "while the daemon runs",
         "received": size(info["bytes_in"]),

@@ -34,6 +34,7 @@ MAX_AGENT_BYTES = 64
 MAX_PROOFS = 256
 MAX_TIMESTAMP_BYTES = 4096
 MAX_METADATA_BYTES = 1 << 20
+MAX_PROOF_BYTES = (1 << 19) + 4096  # two targets metadata and what shows that they part
 MAX_BITFIELD_BYTES = 1 << 18
 MAX_ORDINALS = 1024
 MAX_REQUEST_IDS = 64
@@ -504,6 +505,24 @@ class Bye:
         return cls(body[0], _printable(bytes(body[1:])))
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Bencoded [first, second, evidence]: signed statements of the app that contradict each other."""
+
+    TYPE: ClassVar[int] = 0x14
+    MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + MAX_PROOF_BYTES
+
+    channel: int
+    proof: bytes
+
+    def body(self) -> bytes:
+        return _U32.pack(self.channel) + self.proof
+
+    @classmethod
+    def parse(cls, body: Buffer) -> Proof:
+        return cls(_channel_of(body), bytes(body[CHANNEL_BYTES:]))
+
+
 Message: TypeAlias = (
     Hello
     | Join
@@ -524,6 +543,7 @@ Message: TypeAlias = (
     | Ping
     | Pong
     | Bye
+    | Proof
 )
 
 MESSAGE_CLASSES: tuple[type[Message], ...] = get_args(Message)

@@ -34,6 +34,8 @@ from pearrt.swarm.exchange import EXCHANGE_EVERY_S, PeerExchange
 from pearrt.swarm.gossip import Gossip, News
 from pearrt.swarm.have import HaveSet
 from pearrt.swarm.member import Member
+from pearrt.swarm.proofs import Heard as Told
+from pearrt.swarm.proofs import Proofs
 from pearrt.swarm.reputation import Offence
 from pearrt.swarm.scope import Address
 from pearrt.swarm.upload import UploadQueue
@@ -66,6 +68,7 @@ class AppSwarm(Generic[P]):
         self._by_ref: dict[int, BundleState[P]] = {}
         self._downloads: Downloads[P] = Downloads(rng, own_id)
         self._gossip: Gossip[P] = Gossip(app.timestamp(), app.consider_timestamp)
+        self._proofs: Proofs[P] = Proofs(app.proof, app.consider_proof)
         self._exchange: PeerExchange[P] = PeerExchange(rng)
         self._effects: list[Effect[P]] = []
 
@@ -90,6 +93,8 @@ class AppSwarm(Generic[P]):
         )
         if (timestamp := self._gossip.joined(peer, now)) is not None:
             self._send(peer, wire.Timestamp(channel, timestamp))
+        if (proof := self._proofs.joined(peer, now)) is not None:
+            self._send(peer, wire.Proof(channel, proof))
         self._tell_peers(peer, member, now)
         for bundle in self.bundles.values():
             self._show(peer, bundle)
@@ -101,6 +106,7 @@ class AppSwarm(Generic[P]):
             return
         self._uploads.forget_scope(peer, self.topic)
         self._gossip.left(peer)
+        self._proofs.left(peer)
         self._exchange.left(peer)
         for bundle in self.bundles.values():
             bundle.left(peer)
@@ -350,6 +356,15 @@ class AppSwarm(Generic[P]):
         elif news is News.REFUSED:
             self._effects.append(Offended(peer, Offence.BAD_TIMESTAMP))
 
+    def _on_proof(self, peer: P, member: Member, message: wire.Proof, now: float) -> None:
+        heard = self._proofs.heard(peer, message.proof, now)
+        if heard is Told.NEW:
+            self.tell_proof()
+        elif heard is Told.FALSE:
+            self._effects.append(Offended(peer, Offence.FALSE_PROOF))
+        elif heard is Told.FLOOD:
+            self._effects.append(Offended(peer, Offence.FLOOD))
+
     def _on_get_metadata(self, peer: P, member: Member, message: wire.GetMetadata, now: float) -> None:
         if member.questions.take(now):
             self._effects.append(ServeMetadata(peer, message.first_root))
@@ -388,6 +403,11 @@ class AppSwarm(Generic[P]):
         if (raw := self.app.timestamp()) is not None:
             self._gossip.ours_changed(raw)
             self._tell_newest()
+
+    def tell_proof(self) -> None:
+        """The app keeps a proof of contradicting statements now: peers are told."""
+        for peer, proof in self._proofs.to_tell():
+            self._send(peer, wire.Proof(self.members[peer].channel, proof))
 
     def _tell_newest(self) -> None:
         for peer in self._gossip.to_tell():
@@ -475,4 +495,5 @@ _HANDLERS: dict[type[wire.Message], _Handler] = {
     wire.GetMetadata: AppSwarm._on_get_metadata,
     wire.Metadata: AppSwarm._on_metadata,
     wire.Peers: AppSwarm._on_peers,
+    wire.Proof: AppSwarm._on_proof,
 }

@@ -89,5 +89,14 @@ class SwarmApp(Protocol):
         Raises TrustError where it does not verify. Nothing is adopted here.
         """
 
+    def proof(self) -> bytes | None:
+        """The proof that is kept here of statements of this app that contradict each other."""
+
+    def consider_proof(self, raw: bytes) -> bool:
+        """Verifies a told proof and keeps it; whether it is the first that is kept.
+
+        Raises ThresholdNotMet where it can't be judged here, TrustError or RemoteError where it is false.
+        """
+
     def metadata_from(self, first_root: int) -> bytes | None:
         """Encoded metadata whose roots begin with version `first_root`; None while there is none."""

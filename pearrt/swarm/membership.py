@@ -164,6 +164,11 @@ class Membership:
         self.swarm.timestamp_changed()
         self.pump_soon()
 
+    def proof_found(self) -> None:
+        """The app keeps a proof of contradicting statements now: tell all peers."""
+        self.swarm.tell_proof()
+        self.pump_soon()
+
     def add_peer(self, address: Address, origin: Origin = Origin.CONFIGURED) -> None:
         """A further address to try."""
         if self.dialer.add(address, origin, time.monotonic()):

@@ -35,6 +35,7 @@ class Offence(Enum):
     USELESS = "delivers nothing"
     FLOOD = "asks or tells too much"
     BAD_TIMESTAMP = "told a timestamp that does not verify"
+    FALSE_PROOF = "told a proof that proves nothing"
 
     @property
     def weight(self) -> int:
@@ -49,6 +50,7 @@ _WEIGHTS = {
     Offence.USELESS: 34,
     Offence.FLOOD: 34,
     Offence.BAD_TIMESTAMP: 20,
+    Offence.FALSE_PROOF: 50,
 }
 
 

@@ -40,6 +40,12 @@ class _App:
     def consider_timestamp(self, raw: bytes) -> bool:
         return False
 
+    def proof(self) -> bytes | None:
+        return None
+
+    def consider_proof(self, raw: bytes) -> bool:
+        return False
+
     def metadata_from(self, first_root: int) -> bytes | None:
         return self.raw
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from pearrt.crypto.hashes import sha256
-from pearrt.errors import BadSignature
+from pearrt.errors import BadSignature, ThresholdNotMet
 from pearrt.peer.service import PeerService
 from pearrt.store.service import Store
 from pearrt.swarm.service import SwarmService
@@ -31,6 +31,18 @@ class FakeApp:
         self.topic = sha256(name.encode())
         self.current = current
         self.metadata = b""
+        self.kept_proof: bytes | None = None
+
+    def proof(self) -> bytes | None:
+        return self.kept_proof
+
+    def consider_proof(self, raw: bytes) -> bool:
+        if raw.startswith(b"false"):
+            raise BadSignature("not signed")
+        if raw.startswith(b"unknown"):
+            raise ThresholdNotMet("other keys")
+        self.kept_proof = raw
+        return True
 
     def timestamp(self) -> bytes | None:
         return self.current

@@ -47,6 +47,12 @@ class SimApp:
             raise BadSignature("not signed by a key of the root")
         return self.current is None or raw > self.current
 
+    def proof(self) -> bytes | None:
+        return None
+
+    def consider_proof(self, raw: bytes) -> bool:
+        return False
+
     def metadata_from(self, first_root: int) -> bytes | None:
         return self.current
 

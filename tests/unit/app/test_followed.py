@@ -11,6 +11,7 @@ from pearrt.app.followed import FollowedApp
 from pearrt.app.library import AppFolder
 from pearrt.errors import Equivocation
 from pearrt.link import Link
+from pearrt.trust.contradiction import Contradiction
 from tests.support.repository import NOW, Repository
 
 
@@ -35,7 +36,7 @@ def test_two_contradicting_timestamps_are_kept_as_proof_and_nothing_changes(
     other = repository.metadata()
     with pytest.raises(Equivocation):
         app.consider_timestamp(other.timestamp)
-    assert app.folder.equivocation == (before, other.timestamp)
+    assert app.folder.equivocation == Contradiction(before or b"", other.timestamp)
     assert app.timestamp() == before
 
 
@@ -46,7 +47,8 @@ def test_two_contradicting_releases_are_kept_as_proof(app: FollowedApp, reposito
     with pytest.raises(Equivocation):
         app.accept(repository.metadata().encode(), allow_stale=True)
     assert app.trusted is not None
-    assert app.folder.equivocation == (app.trusted.metadata.targets, repository.metadata().targets)
+    proof = Contradiction(app.trusted.metadata.targets, repository.metadata().targets)
+    assert app.folder.equivocation == proof
 
 
 def test_gossip_says_what_is_worth_fetching(app: FollowedApp, repository: Repository) -> None:

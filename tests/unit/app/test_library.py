@@ -10,6 +10,7 @@ import pytest
 from pearrt.app.library import AppFolder, Library, remove_tree
 from pearrt.app.record import Grant, Installed, Wish
 from pearrt.errors import Corrupt, NoSuchApp
+from pearrt.trust.contradiction import Contradiction
 
 KEY = bytes(range(32))
 
@@ -31,9 +32,11 @@ def test_what_was_never_written_is_none(folder: AppFolder) -> None:
 
 def test_the_first_proof_of_an_equivocation_is_kept_and_forgotten_with_the_app(folder: AppFolder) -> None:
     assert folder.equivocation is None
-    folder.keep_equivocation(b"one", b"other")
-    folder.keep_equivocation(b"more", b"noise")
-    assert folder.equivocation == (b"one", b"other")
+    assert folder.keep_equivocation(Contradiction(b"one", b"other", b"why"))
+    assert not folder.keep_equivocation(Contradiction(b"more", b"noise"))
+    assert folder.equivocation == Contradiction(b"one", b"other", b"why")
+    (folder.root / "equivocation.benc").write_bytes(b"l3:one5:othere")  # as it was written before
+    assert folder.equivocation == Contradiction(b"one", b"other")
     for damage in (b"", b"le", b"i1e", b"l1:ae", b"{}"):
         (folder.root / "equivocation.benc").write_bytes(damage)
         with pytest.raises(Corrupt):

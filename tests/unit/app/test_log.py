@@ -1,10 +1,12 @@
-"""The log of an app on real machines: kept, fetched from peers, listed; a fork is found and its proof kept."""
+"""The log of an app on real machines: kept, fetched from peers, listed; a fork is found and its proof
+kept."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +14,10 @@ from pearrt.app.log import fetch_log, leaf_ids, pin_name
 from pearrt.app.progress import silent
 from pearrt.errors import Equivocation
 from pearrt.paths import Home
+from pearrt.peer.messages import Proof
 from pearrt.publish.history import leaves
 from pearrt.publish.publication import Publication
+from pearrt.trust.contradiction import Contradiction
 from tests.support.app_here import Team, running_apps
 
 
@@ -107,10 +111,57 @@ async def test_a_secret_release_to_one_person_is_found_and_the_proof_kept(
             app.accept(team.publication.metadata.encode(), allow_stale=True)
         proof = app.folder.equivocation
         assert proof is not None
-        assert proof[:2] == (secret.metadata.targets, team.publication.metadata.targets)
+        assert (proof.first, proof.second) == (secret.metadata.targets, team.publication.metadata.targets)
 
 
 def _copy(publication: Publication, folder: os.PathLike[str]) -> None:
     import shutil
 
     shutil.copytree(publication.folder, folder)
+
+
+async def test_a_proof_reaches_every_peer_and_a_false_one_ends_its_tellers_link(
+    new_home: Callable[[], Home],
+) -> None:
+    home = new_home()
+    team = Team(home)
+    async with (
+        running_apps(home) as publisher,
+        running_apps(new_home()) as first,
+        running_apps(new_home()) as second,
+    ):
+        await team.release(publisher, "1.0")
+        for machine, source in ((first, publisher), (second, first)):
+            await machine.apps.follow(team.link)
+            machine.knows(source, team.link)
+            await machine.apps.install(team.link, silent, update=False, allow_stale=False)
+        apps = [each.apps.followed[team.link.app_key] for each in (publisher, first, second)]
+
+        false = Contradiction(team.publication.metadata.targets, team.publication.metadata.targets)
+        link = next(iter(apps[2].members.swarm.members))
+        apps[2].members._service.send(
+            link, Proof(apps[2].members.swarm.members[link].channel, false.encode())
+        )
+        await _until(lambda: link.closed)
+        assert all(app.folder.equivocation is None for app in apps)
+
+        second.knows(first, team.link)
+        await _until(lambda: len(apps[2].members.swarm.members) > 0)
+        heartbeat = team.heartbeat
+        good = team.publication.metadata
+        one, other = (
+            replace(heartbeat, period_s=period).beat(good.roots, good.targets, 2e9, good)
+            for period in (86400, 86401)
+        )
+        apps[0].accept(one.encode(), allow_stale=True)
+        with pytest.raises(Equivocation):
+            apps[0].accept(other.encode(), allow_stale=True)
+        await _until(lambda: all(app.folder.equivocation for app in apps))
+        info = await second.apps.info(team.link)
+        assert "two different timestamp metadata" in info["contradiction"]
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)

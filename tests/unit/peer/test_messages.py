@@ -50,6 +50,7 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Ping, st.binary(min_size=8, max_size=8)),
     st.builds(m.Pong, st.binary(min_size=8, max_size=8)),
     st.builds(m.Bye, st.integers(0, 255), PRINTABLE),
+    st.builds(m.Proof, U32, st.binary(max_size=5000)),
 )
 
 
@@ -93,6 +94,7 @@ EXAMPLES = [
     (m.Peers(1, (("192.0.2.1", 4711),)), "1000000e 00000001 6c 363a c0000201 1267 65"),
     (m.Ping(b"12345678"), "11000008 3132333435363738"),
     (m.Bye(m.BYE_SHUTDOWN, "so long"), "13000008 01 736f206c6f6e67"),
+    (m.Proof(1, b"l1:a1:b0:e"), "1400000e 00000001 6c313a61313a62303a65"),
 ]
 
 
@@ -108,7 +110,7 @@ def test_a_body_over_its_cap_is_refused_by_its_header(cls: type[m.Message]) -> N
         m.check_header(cls.TYPE << 24 | cls.MAX_BODY_BYTES + 1)
 
 
-@pytest.mark.parametrize("header", [0, 2**32 - 1, 0x00000001, 0x14000000, 0x80000000])
+@pytest.mark.parametrize("header", [0, 2**32 - 1, 0x00000001, 0x15000000, 0x80000000])
 def test_unknown_types_are_violations(header: int) -> None:
     with pytest.raises(ProtocolViolation):
         m.check_header(header)
