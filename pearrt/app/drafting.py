@@ -173,7 +173,7 @@ def _known(trusted: TrustedApp, home: Home) -> Iterable[Release]:
         if release.before is not None:
             yield release.before
     for request in Desk.of(home.ceremonies, trusted.app_key).committed():
-        yield from request.targets.releases
+        yield from request.releases
     names = {release.name for release in trusted.releases}
     folder = home.data / "staged"
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:

@@ -16,7 +16,7 @@ from pearrt.publish.answer import Answer
 from pearrt.publish.draft import Draft, Signature, combine, display_name
 from pearrt.publish.fingerprint import fingerprint
 from pearrt.publish.request import Request
-from pearrt.trust.metadata import Authority, Signer
+from pearrt.trust.authority import Authority, Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +116,15 @@ def collect(request: Request, answers: Iterable[Answer]) -> Request:
 def tally(request: Request) -> Tally:
     """Where a request stands whose answers were checked by `collect`."""
     answered = {answer.public for answer in request.answers}
-    groups: dict[tuple[int, frozenset[str]], Authority] = {}
+    groups: dict[tuple[int, frozenset[str]], tuple[str, Authority]] = {}
     for draft in request.drafts:
         for authority in draft.authorities:
-            groups.setdefault((authority.threshold, frozenset(authority.signers)), authority)
-    names = ("",) if len(groups) == 1 else ("old signers", "new signers")
+            name = _group(draft, authority)
+            groups.setdefault((authority.threshold, frozenset(authority.signers)), (name, authority))
     return Tally(
         tuple(
-            _standing(name, authority, answered)
-            for name, authority in zip(names, groups.values(), strict=True)
+            _standing(name if len(groups) > 1 else "", authority, answered)
+            for name, authority in groups.values()
         )
     )
 
@@ -150,6 +150,12 @@ def signed_blobs(request: Request) -> dict[str, bytes]:
             hint=f"{standing}. `pearrt release combine` takes further answers.",
         )
     return {draft.role: combine(draft, signatures(checked, draft.role)) for draft in checked.drafts}
+
+
+def _group(draft: Draft, authority: Authority) -> str:
+    if draft.role == "root":
+        return "new signers" if authority is draft.authorities[-1] else "old signers"
+    return "the app's signers" if draft.role == "targets" else f"signers of {draft.role}"
 
 
 def _standing(group: str, authority: Authority, answered: set[bytes]) -> Standing:

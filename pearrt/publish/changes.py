@@ -13,7 +13,8 @@ from enum import Enum
 from pearrt.bundle.index import File, Index
 from pearrt.publish.draft import display_name
 from pearrt.publish.request import Request
-from pearrt.trust.metadata import Authority, Root
+from pearrt.trust.authority import Authority
+from pearrt.trust.metadata import Root
 from pearrt.trust.release import Release
 from pearrt.trust.revocation import Revocation
 
@@ -69,7 +70,7 @@ def release_changes(request: Request) -> tuple[ReleaseChange, ...]:
     """Every channel and platform whose release is another than before, by path."""
     base = () if request.base is None else request.base.releases
     before = {release.path: release for release in base}
-    after = {release.path: release for release in request.targets.releases}
+    after = {release.path: release for release in request.releases}
     return tuple(
         ReleaseChange(path, before.get(path), after.get(path))
         for path in sorted(before.keys() | after.keys())
@@ -91,7 +92,7 @@ def lifted_revocations(request: Request) -> tuple[Revocation, ...]:
 
 
 def key_changes(request: Request) -> KeyChanges | None:
-    """What becomes of the signers; None where the request has no root."""
+    """What becomes of the app's signers; None where the request has no root."""
     root = request.root
     if root is None:
         return None
@@ -109,6 +110,19 @@ def key_changes(request: Request) -> KeyChanges | None:
     )
 
 
+def channel_changes(request: Request) -> tuple[str, ...]:
+    """Lines on channels that are given to signers of their own, handed over or taken back."""
+    before = {} if request.base is None else {each.name: each for each in request.base.targets.delegations}
+    after = {each.name: each for each in request.targets.delegations}
+    lines = [f"{name} is signed by the app's signers again" for name in before if name not in after]
+    for name, delegation in after.items():
+        if name not in before or before[name].authority != delegation.authority:
+            team = delegation.authority
+            names = ", ".join(display_name(signer) for signer in team.signers.values())
+            lines.append(f"{name} is signed by {team.threshold} of {len(team.signers)}: {names}")
+    return tuple(lines)
+
+
 def file_changes(old: Index | None, new: Index) -> tuple[FileChange, ...]:
     """Files added, changed and removed, by path."""
     before = {} if old is None else {file.path: file for file in old.files}
@@ -121,13 +135,15 @@ def file_changes(old: Index | None, new: Index) -> tuple[FileChange, ...]:
 
 
 def kind_of(request: Request) -> str:
-    """One word for lists: `app`, `root`, `revoke`, `release`, or `other` where nothing changes but a date."""
+    """One word for lists: `app`, `root`, `release`, `channel`, `revoke`, or `other`: nothing but a date."""
     if request.base is None:
         return "app"
     if request.root is not None:
         return "root"
     if release_changes(request):
         return "release"
+    if channel_changes(request):
+        return "channel"
     return "revoke" if new_revocations(request) or lifted_revocations(request) else "other"
 
 

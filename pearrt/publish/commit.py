@@ -15,7 +15,7 @@ from pearrt.publish.ceremony import signed_blobs
 from pearrt.publish.desk import Desk, names_heartbeat
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import Publication, is_published
-from pearrt.publish.request import Request
+from pearrt.publish.request import Request, current_of
 from pearrt.trust.app import TrustedApp
 
 
@@ -67,8 +67,10 @@ def check_current(request: Request, trusted: TrustedApp | None) -> None:
     base = request.base
     if base is None:
         raise UserError("The app exists already: its first root is signed.")
-    for role in ("root", "targets"):
-        known, followed = getattr(trusted, role), getattr(base, role)
+    for role in {"root": 0, "targets": 0, **{draft.role: 0 for draft in request.drafts}}:
+        known, followed = current_of(trusted, role), current_of(base, role)
+        if known is None or followed is None:
+            continue
         if known.version > followed.version:
             raise UserError(
                 f"The request follows {role} {followed.version}, but {role} {known.version} is out already.",
@@ -83,6 +85,8 @@ def check_current(request: Request, trusted: TrustedApp | None) -> None:
 
 def is_committed(request: Request, trusted: TrustedApp | None) -> bool:
     """Whether what this machine trusts is what the request asked for."""
-    return trusted is not None and all(
-        getattr(trusted, draft.role).envelope.payload == draft.payload for draft in request.drafts
+    found = [current_of(trusted, draft.role) for draft in request.drafts]
+    return all(
+        current is not None and current.envelope.payload == draft.payload
+        for current, draft in zip(found, request.drafts, strict=True)
     )

@@ -47,7 +47,7 @@ class Desk:
 
     def committed(self) -> list[Request]:
         """Those that were published, the newest first; what is damaged is left out."""
-        return sorted(self._read("committed"), key=lambda request: -request.targets.version)
+        return sorted(self._read("committed"), key=lambda request: -request.version)
 
     def _read(self, kind: str) -> list[Request]:
         found = []

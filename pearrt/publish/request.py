@@ -4,8 +4,9 @@
     bencode of {"answers": [bytes, …], "app": 32 bytes, "drafts": [[role, canonical signed bytes], …],
                 "metadata": the encoded metadata set that the drafts follow; empty for a new app}
 
-- `drafts` are `targets` for a release or a revocation, `root` and `targets` for new signers or a new app.
-  Each is the next version of what `metadata` holds, for the same app.
+- `drafts` are `targets` for a release or a revocation, the channel's name for a release in a channel with
+  signers of its own, `targets` and that name to give such a channel, `root` and `targets` for new signers or
+  a new app. Each is the next version of what `metadata` holds, for the same app.
 - `metadata` is verified from root 1 on, which the app's key names: whoever writes a request cannot invent the
   release before it, or signers.
 - `answers` are what was collected so far; they do not change what the request is.
@@ -16,7 +17,7 @@ Nothing in a file is believed before it was checked here; a file of more than MA
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,14 +28,16 @@ from pearrt.link import encode_key
 from pearrt.publish.answer import MAX_ANSWERS, Answer
 from pearrt.publish.draft import Draft
 from pearrt.trust.app import TrustedApp
+from pearrt.trust.authority import Authority
+from pearrt.trust.delegation import is_channel
 from pearrt.trust.envelope import Envelope, seal
-from pearrt.trust.metadata import Authority, Root, Targets
+from pearrt.trust.metadata import Root, Signed, Targets
 from pearrt.trust.metadata_set import MetadataSet
+from pearrt.trust.release import Release
 from pearrt.trust.root_chain import app_key_of
 
 MAGIC = b"pearrt-request-v1 "
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
-ORDERS = (("targets",), ("root", "targets"))
 _TAG = "pearrt-request-v1"
 _HEAD_BYTES = len(MAGIC) + 2 * DIGEST_BYTES + 1
 _FIELDS = {b"answers", b"app", b"drafts", b"metadata"}
@@ -71,19 +74,44 @@ class Request:
     def root(self) -> Root | None:
         """The drafted root, where there is one."""
         raw = self._payload("root")
-        return None if raw is None else Root.read(Envelope.parse("root", seal(raw, {})))
+        return None if raw is None else _read_root(raw)
+
+    @property
+    def statements(self) -> dict[str, Targets]:
+        """What is drafted of targets and channels, by role."""
+        return {
+            draft.role: _read_targets(draft.role, draft.payload)
+            for draft in self.drafts
+            if draft.role != "root"
+        }
 
     @property
     def targets(self) -> Targets:
-        """The drafted releases."""
-        return Targets.read(Envelope.parse("targets", seal(self.draft("targets").payload, {})))
+        """What the app's signers say once the request is published."""
+        drafted = self.statements.get("targets")
+        if drafted is not None:
+            return drafted
+        assert self.base is not None  # a new app drafts its targets
+        return self.base.targets
 
-    def draft(self, role: str) -> Draft:
-        """The draft of a role. Raises KeyError where the request has none."""
-        for draft in self.drafts:
-            if draft.role == role:
-                return draft
-        raise KeyError(role)
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """All releases, of all channels, once the request is published."""
+        drafted, known = self.statements, {} if self.base is None else self.base.channels
+        names = [delegation.name for delegation in self.targets.delegations]
+        channels = [drafted.get(name) or known[name] for name in names if name in drafted or name in known]
+        return tuple(release for said in (self.targets, *channels) for release in said.releases)
+
+    @property
+    def version(self) -> int:
+        """The version of the metadata that names its releases."""
+        return self.drafts[-1].version
+
+    @property
+    def expires(self) -> float:
+        """When the first of the drafts expires, in seconds since 1970."""
+        found = [said.expires for said in self.statements.values()]
+        return min([*found, self.root.expires] if self.root else found)
 
     def _payload(self, role: str) -> bytes | None:
         return next((draft.payload for draft in self.drafts if draft.role == role), None)
@@ -154,33 +182,69 @@ def _checked(
     app_key: bytes, base: TrustedApp | None, drafts: Sequence[tuple[str, bytes]]
 ) -> tuple[Draft, ...]:
     """The drafts with those who may sign them. Raises TrustError or ProtocolViolation."""
-    if tuple(role for role, _ in drafts) not in ORDERS or (base is None and len(drafts) != 2):
+    roles = tuple(role for role, _ in drafts)
+    if not _is_asked_for(roles, base):
         raise ProtocolViolation("The request asks for no signatures that this version of pearrt knows.")
-    envelopes = {role: Envelope.parse(role, seal(raw, {})) for role, raw in drafts}
+    read = {role: _read_root(raw) if role == "root" else _read_targets(role, raw) for role, raw in drafts}
     for role, raw in drafts:
-        if envelopes[role].payload != raw:
+        if read[role].envelope.payload != raw:
             raise ProtocolViolation(f"The {role} draft in the request is not canonical.", hint=HINT)
-    root = Root.read(envelopes["root"]) if "root" in envelopes else None
-    targets = Targets.read(envelopes["targets"])
-    if base is None and root is not None and app_key_of(envelopes["root"].payload) != app_key:
+    if base is None and app_key_of(read["root"].envelope.payload) != app_key:
         raise DigestMismatch(f"The request is for another app than {encode_key(app_key)}.")
-    current = root if base is None else base.root
-    assert current is not None
-    newest = root or current
-    for read in (root, targets):
-        if read is not None:
-            _check_next(read.envelope.role, read.version, read.app_id, base, current.app_id)
-    made = []
-    if root is not None:
-        old: tuple[Authority, ...] = () if base is None else (current.authorities["root"],)
-        made.append(Draft("root", root.version, root.envelope.payload, (*old, newest.authorities["root"])))
-    made.append(Draft("targets", targets.version, targets.envelope.payload, (newest.authorities["targets"],)))
-    return tuple(made)
+    app_id = read["root"].app_id if base is None else base.root.app_id
+    for role, signed in read.items():
+        if signed.app_id != app_id:
+            raise TrustError(f"The {role} draft in the request belongs to another app.")
+        before = current_of(base, role)
+        if signed.version != (before.version if before else 0) + 1 and not (base and before is None):
+            raise TrustError(
+                f"The {role} draft in the request has version {signed.version}, which is not due."
+            )
+    return tuple(
+        Draft(role, signed.version, signed.envelope.payload, _authorities(role, read, base))
+        for role, signed in read.items()
+    )
 
 
-def _check_next(role: str, version: int, app_id: str, base: TrustedApp | None, expected_id: str) -> None:
-    if app_id != expected_id:
-        raise TrustError(f"The {role} draft in the request belongs to another app.")
-    before = 0 if base is None else (base.root if role == "root" else base.targets).version
-    if version != before + 1:
-        raise TrustError(f"The {role} draft in the request has version {version}; {before + 1} is due.")
+def current_of(trusted: TrustedApp | None, role: str) -> Signed | None:
+    """What is trusted of root, targets or a channel; None where there is nothing yet."""
+    if trusted is None:
+        return None
+    named: dict[str, Signed] = {"root": trusted.root, "targets": trusted.targets, **trusted.channels}
+    return named.get(role)
+
+
+def _is_asked_for(roles: tuple[str, ...], base: TrustedApp | None) -> bool:
+    """The few sets of roles that anyone is asked to sign together."""
+    if base is None or roles == ("root", "targets"):
+        return roles == ("root", "targets")
+    if roles[:1] == ("targets",):
+        return len(roles) == 1 or (len(roles) == 2 and is_channel(roles[1]))
+    return len(roles) == 1 and roles[0] in base.channels
+
+
+def _authorities(role: str, read: Mapping[str, Signed], base: TrustedApp | None) -> tuple[Authority, ...]:
+    """Who must sign a draft: a root those before and after it; a channel those to whom targets give it."""
+    newest, targets = (
+        read.get("root", current_of(base, "root")),
+        read.get("targets", current_of(base, "targets")),
+    )
+    assert isinstance(newest, Root)
+    assert isinstance(targets, Targets)
+    if role == "root":
+        old = () if base is None else (base.root.authorities["root"],)
+        return (*old, newest.authorities["root"])
+    if role == "targets":
+        return (newest.authorities["targets"],)
+    for delegation in targets.delegations:
+        if delegation.name == role:
+            return (delegation.authority,)
+    raise TrustError(f"The request drafts the channel {role}, which has no signers of its own.")
+
+
+def _read_root(raw: bytes) -> Root:
+    return Root.read(Envelope.parse("root", seal(raw, {})))
+
+
+def _read_targets(role: str, raw: bytes) -> Targets:
+    return Targets.read(Envelope.parse("targets", seal(raw, {}), name=role))

@@ -80,7 +80,7 @@ def finish(
         daemon.publish(link)
     Desk.of(home.ceremonies, request.app_key).finish(request)
     signed_by = [signer.name for signer in publication.trusted.signed_by]
-    result = fields | {"committed": True, "sequence": request.targets.version, "signed_by": signed_by}
+    result = fields | {"committed": True, "sequence": request.version, "signed_by": signed_by}
     text = f"{fields['title']}: published, signed by {', '.join(signed_by)}. {link}"
     output.result(result, printable(text))
 

@@ -64,7 +64,7 @@ def command(
     result = {
         "link": str(link),
         "version": release.version,
-        "sequence": request.targets.version,
+        "sequence": request.version,
         "signed_by": signed_by,
     }
     text = f"{release.name} {release.version} is out, signed by {', '.join(signed_by)}."

@@ -99,7 +99,7 @@ def describe(request: Request) -> dict[str, Any]:
         "kind": kind_of(request),
         "digest": request.digest.hex(),
         "title": title(request),
-        "targets_version": request.targets.version,
+        "version": request.version,
         "root_version": request.root.version if request.root else None,
         "signatures": str(standing),
         "complete": standing.complete,
@@ -124,6 +124,8 @@ def title(request: Request) -> str:
         return "a new app"
     if kind == "root":
         return "new signers"
+    if kind == "channel":
+        return "signers of a channel"
     if kind == "revoke":
         digests = [each.index_digest for each in (*new_revocations(request), *lifted_revocations(request))]
         return f"revocation of {', '.join(digest.hex()[:8] for digest in digests)}"

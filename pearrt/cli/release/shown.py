@@ -23,13 +23,19 @@ def review_fields(
     request: Request, findings: list[Findings], words: str, texts: dict[str, list[str]]
 ) -> dict[str, Any]:
     """The review for `--json`."""
-    from pearrt.publish.changes import key_changes, lifted_revocations, new_revocations, release_changes
+    from pearrt.publish.changes import (
+        channel_changes,
+        key_changes,
+        lifted_revocations,
+        new_revocations,
+        release_changes,
+    )
 
     keys = key_changes(request)
     found = {each.change.path: each for each in findings}
     return describe(request) | {
         "fingerprint": words,
-        "expires": time_text(request.targets.expires),
+        "expires": time_text(request.expires),
         "releases": [
             {
                 "path": change.path,
@@ -45,6 +51,7 @@ def review_fields(
         "revoked": [_revocation_fields(each) for each in new_revocations(request)],
         "reinstated": [_revocation_fields(each) for each in lifted_revocations(request)],
         "keys": None if keys is None else _key_fields(keys),
+        "channels": list(channel_changes(request)),
         "diffs": texts,
     }
 
@@ -86,7 +93,13 @@ def review_text(
     request: Request, findings: list[Findings], words: str, texts: dict[str, list[str]], now: float
 ) -> str:
     """The review for people; nothing in it can reach the terminal's controls."""
-    from pearrt.publish.changes import key_changes, lifted_revocations, new_revocations, release_changes
+    from pearrt.publish.changes import (
+        channel_changes,
+        key_changes,
+        lifted_revocations,
+        new_revocations,
+        release_changes,
+    )
 
     lines = _head(request, now)
     for change in release_changes(request):
@@ -106,6 +119,7 @@ def review_text(
         for each in new_revocations(request)
     ]
     lines += [f"reinstates {each.index_digest.hex()[:16]}…" for each in lifted_revocations(request)]
+    lines += [f"channel    {line}" for line in channel_changes(request)]
     if (keys := key_changes(request)) is not None:
         lines += ["", *_key_lines(keys)]
     for path, diff in texts.items():
@@ -120,7 +134,7 @@ def _head(request: Request, now: float) -> list[str]:
         f"request    {fields['title']}",
         f"app        {fields['link']}",
         f"signs      {', '.join(f'{draft.role} {draft.version}' for draft in request.drafts)}",
-        f"expires    {time_text(request.targets.expires)}",
+        f"expires    {time_text(request.expires)}",
         f"signatures {fields['signatures']}",
     ]
     if request.base is not None:
