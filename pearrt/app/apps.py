@@ -342,7 +342,7 @@ class Apps:
                 advertise(app, digest, index_blocks, index)
             app.members.timestamp_changed()
             app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
-        if link.app_key == self.own:
+        if link.app_key == self.own or app.folder.installed is not None:
             self._newer(link.app_key)
         return await self.info(link)
 

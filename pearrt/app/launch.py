@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pearrt.app.record import News
 from pearrt.bundle.manifest import Manifest
 from pearrt.link import Link, decode_key
 from pearrt.sandbox.policy import Permissions
@@ -22,7 +23,9 @@ class Launchable:
 
     `pending_…` is a newer release that waits, as it asks for more than was granted. `channel_socket` and
     `channel_token` open the app's one way out: whoever presents the token is this app. `revoked` is why its
-    signers warn of this release, where they do.
+    signers warn of this release, where they do. `refused` is what the person did not give of `permissions`,
+    `pending_declined` that they said no to the waiting release, `news` what changed since the last start;
+    `approved_before`, of the waiting release, is what the installed one asks for.
     """
 
     key_text: str
@@ -42,6 +45,10 @@ class Launchable:
     pending_version: str = ""
     pending_manifest: Manifest | None = None
     revoked: str = ""
+    pending_declined: bool = False
+    refused: tuple[str, ...] = ()
+    news: News | None = None
+    approved_before: Permissions | None = None
 
     @property
     def name(self) -> str:
@@ -58,11 +65,18 @@ class Launchable:
             manifest=self.pending_manifest,
             pending_manifest=None,
             granted=False,
+            approved_before=self.permissions,
         )
 
     @property
     def permissions(self) -> Permissions:
+        """What the release asks for."""
         return Permissions.parse(self.manifest.permissions)
+
+    @property
+    def allowed(self) -> Permissions:
+        """What of it the person gave."""
+        return self.permissions.without(self.refused)
 
     def sandboxed(self, argv: Sequence[str], link: Link, channel_fd: int | None) -> Launch:
         """What the sandbox is asked to start."""
@@ -73,7 +87,7 @@ class Launchable:
             manifest=self.manifest,
             folder=self.folder,
             data=self.data,
-            permissions=self.permissions,
+            permissions=self.allowed,
             argv=tuple(argv),
             env={"PEARRT_APP_LINK_PATH": link.path, "PEARRT_APP_LINK_FRAGMENT": link.fragment},
             channel_fd=channel_fd,
@@ -100,6 +114,9 @@ class Launchable:
             "pending_version": self.pending_version,
             "pending_manifest": _text_of(self.pending_manifest),
             "revoked": self.revoked,
+            "pending_declined": self.pending_declined,
+            "refused": list(self.refused),
+            "news": None if self.news is None else asdict(self.news),
         }
 
     @classmethod
@@ -124,6 +141,9 @@ class Launchable:
             pending_version=fields["pending_version"],
             pending_manifest=pending and Manifest.decode(b64decode(pending)),
             revoked=fields.get("revoked", ""),
+            pending_declined=fields.get("pending_declined", False),
+            refused=tuple(fields.get("refused", ())),
+            news=News(**news) if (news := fields.get("news")) else None,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from pearrt.errors import Corrupt
@@ -31,10 +31,35 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The permissions that the person approved, normalised, and when."""
+    """The permissions that the person approved, as the manifest had them, and when.
+
+    `digest` is of the normalised request as it was approved, in hex; `refused` names what of it the person
+    refused or took back; `declined` is the digest of a wider request that they said no to.
+    """
 
     permissions: dict[str, Any]
     approved_at: int
+    digest: str = ""
+    refused: list[str] = field(default_factory=list)
+    declined: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What changed since the person last started the app.
+
+    `old` ran last, with the index `old_digest` (hex). `changed`, `added`, `removed` count files; `changed` is
+    -1 where that is not known.
+    """
+
+    old: str
+    old_digest: str
+    new: str
+    notes: str = ""
+    security: bool = False
+    changed: int = -1
+    added: int = 0
+    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +72,7 @@ class Wish:
     last_run_at: int = 0
 
 
-def dump(value: Installed | Grant | Wish) -> bytes:
+def dump(value: Installed | Grant | News | Wish) -> bytes:
     """The file that holds `value`."""
     return json.dumps(asdict(value), sort_keys=True, indent=1).encode() + b"\n"
 

@@ -9,11 +9,15 @@ allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import socket
+import time
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from pearrt.app.attend import Attendance
 from pearrt.app.launch import Launchable
 from pearrt.app.progress import Report
 from pearrt.errors import Denied
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
     from pearrt.sandbox.launch import Launch
     from pearrt.web.site import SignedFile
 
-Approve = Callable[[Launchable], bool]
+Approve = Callable[[Launchable], Collection[str] | None]
+MAX_STARTS = 10  # of one app by itself, in STARTS_SPAN_S
+STARTS_SPAN_S = 60.0
 
 
 class Daemon(Protocol):
@@ -32,9 +38,28 @@ class Daemon(Protocol):
 
     def install(self, link: Link, report: Report, *, update: bool, allow_stale: bool) -> object: ...
     def launch(self, link: Link) -> Launchable | None: ...
-    def grant(self, link: Link, permissions: Permissions) -> None: ...
+    def grant(self, link: Link, permissions: Permissions, refused: Collection[str] = ()) -> None: ...
+    def decline(self, link: Link, permissions: Permissions) -> None: ...
     def channel(self, app: Launchable) -> AbstractContextManager[int]: ...
+    def attend(self, app: Launchable) -> AbstractContextManager[socket.socket | None]: ...
     def files(self, link: Link, digest: str) -> list[SignedFile]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The person's side of the line.
+
+    `approve` shows what a release asks for and gives what of it they refuse, None for no; `tell` shows what
+    there is to know before a start; `show` gets the address of the app's page, where it has one;
+    `interactive` says whether they can be asked about a release that waits; `gives` names permissions that
+    they give although they had refused them.
+    """
+
+    approve: Approve
+    tell: Callable[[Launchable], None] = lambda _: None
+    show: Callable[[str], None] = lambda _: None
+    interactive: bool = False
+    gives: Collection[str] = ()
 
 
 def run(
@@ -42,35 +67,81 @@ def run(
     daemon: Daemon,
     argv: Sequence[str],
     *,
-    approve: Approve,
+    person: Person,
     report: Report,
-    warn: Callable[[str], None] = lambda _: None,
     update: bool = False,
     allow_stale: bool = False,
     start: Callable[[Launch], int] | None = None,
-    show: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Runs the app behind `link` with `argv` and gives its exit code. `start` is the sandbox's, or stands in
-    for it. `show` gets the address of the app's page, where it has one.
+    for it.
 
-    An installed app starts at once from disk; `update` waits for the newest release first. Raises Denied when
-    the person says no, Unsupported where the kernel cannot contain the app, and what `install` raises.
+    An installed app starts at once from disk; `update` waits for the newest release first. An app that asked
+    for it is started again when it ends, in the version that is ready by then. Raises Denied when the person
+    says no or the app is ended, Unsupported where the kernel cannot contain it, and what `install` raises.
     """
+    starts: list[float] = []
+    while True:
+        app = _ready(link, daemon, report, update, allow_stale)
+        switch = partial(_install, link, daemon, report, True, allow_stale)
+        app = _approved(app, link, daemon, person, switch=switch, update=update)
+        person.tell(app)
+        _check_starts(app, starts)
+        with daemon.channel(app) as channel_fd, daemon.attend(app) as connection:
+            launch = app.sandboxed(argv, link, channel_fd)
+            with Attendance(connection, app.name) as attendance:
+                code = start(launch) if start is not None else _start(launch, link, daemon, person.show)
+        if attendance.stopped:
+            raise Denied(f"{app.name} {app.version} was ended: {attendance.stopped}")
+        if not attendance.restarting:
+            return code
+        update = False
+
+
+def _ready(link: Link, daemon: Daemon, report: Report, update: bool, allow_stale: bool) -> Launchable:
     app = None if update else daemon.launch(link)
-    if app is None:
-        app = _install(link, daemon, report, update, allow_stale)
-    if update and app.pending is not None and approve(app.pending):
-        daemon.grant(link, app.pending.permissions)
-        app = _install(link, daemon, report, update, allow_stale)
+    return _install(link, daemon, report, update, allow_stale) if app is None else app
+
+
+def _approved(
+    app: Launchable,
+    link: Link,
+    daemon: Daemon,
+    person: Person,
+    *,
+    switch: Callable[[], Launchable],
+    update: bool,
+) -> Launchable:
+    """The release with the person's yes: the one that waits, after which it is `switch`ed to, or this one."""
+    asking = update or (person.interactive and not app.pending_declined)
+    if app.pending is not None and asking:
+        refused = person.approve(app.pending)
+        if refused is not None:
+            daemon.grant(link, app.pending.permissions, refused)
+            return switch()
+        daemon.decline(link, app.pending.permissions)
     if not app.granted:
-        if not approve(app):
+        refused = person.approve(app)
+        if refused is None:
             raise Denied(f"{app.name} was not approved.", hint="Run it again and answer yes, or pass --yes.")
-        daemon.grant(link, app.permissions)
-    if app.revoked:
-        warn(f"{app.name} {app.version} was revoked by its signers: {app.revoked}")
-    with daemon.channel(app) as channel_fd:
-        launch = app.sandboxed(argv, link, channel_fd)
-        return start(launch) if start is not None else _start(launch, link, daemon, show)
+        daemon.grant(link, app.permissions, refused)
+        return replace(app, granted=True, refused=tuple(refused))
+    if given := set(person.gives) & set(app.refused):
+        left = set(app.refused) - given
+        daemon.grant(link, app.permissions, left)
+        return replace(app, refused=tuple(left))
+    return app
+
+
+def _check_starts(app: Launchable, starts: list[float]) -> None:
+    """An app that does nothing but start itself again is not let go on."""
+    now = time.monotonic()
+    starts[:] = [at for at in starts if now - at < STARTS_SPAN_S] + [now]
+    if len(starts) > MAX_STARTS:
+        raise Denied(
+            f"{app.name} started itself again {MAX_STARTS} times in {STARTS_SPAN_S:.0f} s.",
+            hint="`pearrt rollback` brings the release before this one back.",
+        )
 
 
 def _start(launch: Launch, link: Link, daemon: Daemon, show: Callable[[str], None]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,8 +35,14 @@ class FromFile:
     def launch(self, link: Link) -> Launchable | None:
         return self.daemon.launch(link)
 
-    def grant(self, link: Link, permissions: Permissions) -> None:
-        self.daemon.grant(link, permissions)
+    def grant(self, link: Link, permissions: Permissions, refused: Collection[str] = ()) -> None:
+        self.daemon.grant(link, permissions, refused)
+
+    def decline(self, link: Link, permissions: Permissions) -> None:
+        self.daemon.decline(link, permissions)
+
+    def attend(self, app: Launchable) -> AbstractContextManager[socket.socket | None]:
+        return self.daemon.attend(app)
 
     def files(self, link: Link, digest: str) -> list[SignedFile]:
         return self.daemon.files(link, digest)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 
 from pearrt.app.launch import Launchable
+from pearrt.app.news import lines
 from pearrt.app.run import Daemon as RunDaemon
-from pearrt.app.run import run
+from pearrt.app.run import Person, run
 from pearrt.cli.options import LinkOrFileType, network_options, open_daemon, with_nodes
 from pearrt.cli.output import Output, ago, printable, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.errors import Denied, Expired
 from pearrt.link import HostPort, Link
+from pearrt.sandbox.policy import parse_optional
 
 
 @speaking(
@@ -31,6 +34,13 @@ from pearrt.link import HostPort, Link
 @click.option(
     "--allow-stale", is_flag=True, help="Install although the publisher has not confirmed it for long."
 )
+@click.option(
+    "--grant",
+    "grants",
+    multiple=True,
+    metavar="PERMISSION",
+    help="Give this permission, without a question; of the optional ones, only those named so.",
+)
 @network_options
 def command(
     output: Output,
@@ -39,6 +49,7 @@ def command(
     yes: bool,
     update: bool,
     allow_stale: bool,
+    grants: tuple[str, ...],
     bootstrap: tuple[HostPort, ...],
     hosts: tuple[HostPort, ...],
     no_dht: bool,
@@ -58,19 +69,25 @@ def command(
         daemon = FromFile(open_daemon(bootstrap, hosts, no_dht), link)
         link, update = daemon.link, True
     target = with_nodes(link, *bootstrap, *hosts)
+    gives = [parse_optional(name) for name in grants]
     with ProgressBar(shown=not output.as_json) as bar:
+        person = Person(
+            approve=lambda app: _approve(output, app, bar, yes=yes, gives=gives),
+            tell=lambda app: _tell(output, app, bar),
+            show=lambda url: _show(output, url),
+            interactive=sys.stdin.isatty() and not yes and not gives,
+            gives=gives,
+        )
 
         def start(stale: bool) -> int:
             return run(
                 target,
                 daemon,
                 arguments,
-                approve=lambda app: _approve(output, app, yes=yes, bar=bar),
+                person=person,
                 report=bar,
-                warn=lambda text: _warn(output, text, bar),
                 update=update,
                 allow_stale=stale,
-                show=lambda url: _show(output, url),
             )
 
         try:
@@ -83,25 +100,42 @@ def command(
             return start(True)
 
 
-def _warn(output: Output, text: str, bar: ProgressBar) -> None:
+def _tell(output: Output, app: Launchable, bar: ProgressBar) -> None:
+    """What changed since the last start, and what its signers warn of."""
     bar.__exit__(None, None, None)
-    if not output.as_json:
-        click.secho(printable(text), fg="yellow", err=True)
+    if output.as_json:
+        return
+    for line in lines(app.news, app.name) if app.news is not None else ():
+        click.echo(printable(line), err=True)
+    if app.revoked:
+        warning = f"{app.name} {app.version} was revoked by its signers: {app.revoked}"
+        click.secho(printable(warning), fg="yellow", err=True)
 
 
-def _approve(output: Output, app: Launchable, *, yes: bool, bar: ProgressBar) -> bool:
-    """Shows who signed and what is asked for; the person's answer. Without a terminal only --yes is a yes."""
+def _approve(
+    output: Output, app: Launchable, bar: ProgressBar, *, yes: bool, gives: Collection[str]
+) -> Collection[str] | None:
+    """Shows who signed and what is asked for; what the person refuses of it, None for no. Without a terminal
+    only --yes is a yes, and --grant one to just what it names."""
     bar.__exit__(None, None, None)
     if not output.as_json:
         click.echo(_question(app), err=True)
     if yes:
-        return True
+        return ()
+    if gives:
+        return _left(app, gives)
     if not sys.stdin.isatty():
         raise Denied(
             f"{printable(app.name)} needs your approval and there is no terminal to ask on.",
             hint="Run it in a terminal once, or pass --yes.",
         )
-    return click.confirm("Run it?", err=True)
+    return () if click.confirm("Run it?", err=True) else None
+
+
+def _left(app: Launchable, gives: Collection[str]) -> list[str]:
+    """What of the optional permissions --grant does not name."""
+    given = set(app.permissions.optional()) - set(app.permissions.without(gives).optional())
+    return [name for name in app.permissions.optional() if name not in given]
 
 
 def _show(output: Output, url: str) -> None:
@@ -120,11 +154,15 @@ def _has_browser() -> bool:
 
 def _question(app: Launchable) -> str:
     confirmed = f", confirmed {ago(time.time() - app.confirmed_at)} ago" if app.confirmed_at else ""
-    lines = [
+    rows = [
         click.style(f"{printable(app.name)} {printable(app.version)}", bold=True),
+        *(["  an update that asks for more than you approved"] if app.approved_before is not None else []),
         f"  signed by {printable(', '.join(app.signed_by))}; it takes {app.threshold} of {len(app.signers)}",
         f"  {app.freshness}{confirmed}",
         "  It may:",
-        *(f"    - {printable(line)}" for line in app.permissions.describe()),
     ]
-    return "\n".join(lines)
+    before = app.approved_before.describe() if app.approved_before is not None else None
+    for line in app.permissions.describe():
+        new = before is not None and line not in before
+        rows.append(f"    {'+' if new else '-'} {printable(line)}{', which is new' if new else ''}")
+    return "\n".join(rows)

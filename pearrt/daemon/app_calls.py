@@ -47,7 +47,6 @@ REFUSING_RATES = {
     "notify": Rate(per_s=0.2, burst=5),
     "open_url": Rate(per_s=0.1, burst=3),
     "updates.apply": Rate(per_s=0.1, burst=2),
-    "updates.restart": Rate(per_s=0.2, burst=3),
 }  # over these it is told so: a person stands behind them, or other people's machines
 MAX_LOG_CHARACTERS = 4096
 MAX_COUNTED_FILES = 100_000

@@ -7,7 +7,7 @@ import os
 import sys
 
 from pearrt.app.progress import silent
-from pearrt.app.run import run
+from pearrt.app.run import Person, run
 from pearrt.cli.options import open_daemon
 from pearrt.errors import Denied, PearrtError
 from pearrt.link import Link
@@ -23,7 +23,7 @@ def main() -> int:
     try:
         if os.environ.get(ONLY_APP) != str(link):
             raise Denied("Only the demo's own app runs outside the sandbox.")
-        return run(link, open_daemon(), (), approve=lambda _: True, report=silent, start=run_unsandboxed)
+        return run(link, open_daemon(), (), person=Person(approve=lambda _: ()), report=silent, start=run_unsandboxed)
     except PearrtError as e:
         sys.stderr.write(f"error: {e.message}\n")
         return e.exit_code

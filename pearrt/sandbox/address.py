@@ -15,6 +15,7 @@ import re
 from pearrt.errors import UserError
 
 MAX_HOST_CHARACTERS = 253
+MAX_URL_CHARACTERS = 2048
 
 _NOT_PUBLIC_V4 = tuple(
     ipaddress.IPv4Network(text)
@@ -52,6 +53,7 @@ _NOT_PUBLIC_V6 = tuple(
 )
 _NAME = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home", ".home.arpa", ".onion")
+_URL = re.compile(r"http(s?)://([A-Za-z0-9.:\[\]-]+)(?:[/?#][!#-;=?-\[\]_a-z~%&|]*)?")
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -95,3 +97,20 @@ def public_host(text: str, what: str) -> tuple[str, int]:
 def join(host: str, port: int) -> str:
     """`host:port`, with brackets around an IPv6 address: how the permission is written."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def checked_url(text: str) -> str:
+    """A page that a person may be asked to open: http or https, on a public host.
+
+    Raises UserError for anything else: no user names (`https://bank.com@evil.com`), no escapes for a
+    terminal, no names that only look like others (they come as punycode), nothing of the local network.
+    """
+    match = _URL.fullmatch(text) if len(text) <= MAX_URL_CHARACTERS else None
+    if match is None:
+        raise UserError(
+            f"{ascii(text)[:80]} is no page that can be opened.",
+            hint="It is http or https, a host, and at most 2048 printable ASCII characters.",
+        )
+    host = match[2] if ":" in match[2].rpartition("]")[2] else f"{match[2]}:{443 if match[1] else 80}"
+    public_host(host, "The page")
+    return text

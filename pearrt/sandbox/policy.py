@@ -157,6 +157,11 @@ def parse_optional(text: str) -> str:
     )
 
 
+def is_granted(name: str) -> bool:
+    """Whether a yes to this optional permission gives anything in this version."""
+    return ":" in name or name == NET_HOSTS or OPTIONAL.get(name) in _GRANTED
+
+
 def parse_size(text: object, *, what: str = "size") -> int:
     """Bytes of `64 MiB`, `1 GB`, `512` or an int. Raises UserError for anything else."""
     if isinstance(text, int) and not isinstance(text, bool):

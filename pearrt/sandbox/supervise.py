@@ -39,6 +39,20 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+_running: set[Watch] = set()
+_running_lock = threading.Lock()
+
+
+def signal_running(number: int) -> int:
+    """Sends a signal to every app that this process runs now; gives how many those are. For other threads
+    than the one that waits for an app: it never meets another process.
+    """
+    with _running_lock:
+        for watch in _running:
+            watch.signal(number)
+        return len(_running)
+
+
 class Watch:
     """A running app and its bounds. A context manager around a pidfd, so that no signal can meet another
     process.
@@ -54,10 +68,19 @@ class Watch:
         self._app = os.pidfd_open(pid)
 
     def __enter__(self) -> Watch:
+        with _running_lock:
+            _running.add(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        os.close(self._app)
+        with _running_lock:
+            _running.discard(self)
+            os.close(self._app)
+
+    def signal(self, number: int) -> None:
+        """Sends the app's first process a signal, if it is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._app, number)
 
     def wait(self) -> int:
         """The exit status as subprocess gives it. Raises Denied for too much storage, SandboxError for too
@@ -85,8 +108,7 @@ class Watch:
         waited, pause_s = {*PASSED_SIGNALS, signal.SIGCHLD}, self._pause_s()
         info = signal.sigwaitinfo(waited) if pause_s is None else signal.sigtimedwait(waited, pause_s)
         if info is not None and info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._app, info.si_signo)
+            self.signal(info.si_signo)
 
     def _sleep(self) -> None:
         """Elsewhere than in the main thread no signal arrives."""

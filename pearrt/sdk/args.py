@@ -12,7 +12,7 @@ def argv() -> tuple[str, ...]:
 
 
 def path() -> str:
-    """The link's path, `/a/b` of `pearrt://key/a/b`, or ""."""
+    """The link's path, `a/b` of `pearrt://key/a/b`, or ""."""
     return os.environ.get("PEARRT_APP_LINK_PATH", "")
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from pearrt.app.start import Start
 from pearrt.daemon import channel
-from pearrt.daemon.channel import Channels, attendant_token
+from pearrt.daemon.attendant_token import attendant_token
+from pearrt.daemon.channel import Channels
 from pearrt.daemon.instance import Instance
 from pearrt.errors import Denied, UserError
 from pearrt.paths import Home

@@ -1,0 +1,115 @@
+"""What the person gave an app: the approval, and what they refused or took back of it.
+
+Rules: an approval is of one request, by its digest: the app key (the folder it lies in) and the digest of the
+normalised permissions. It covers every narrower request and no wider one; and none at all once the meaning of
+permissions has changed (`policy.DIGEST_TAG`). What was refused stays refused until the person gives it, also
+when a later release asks for it again in the same words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from pearrt.app.library import AppFolder
+from pearrt.app.record import Grant
+from pearrt.bundle.manifest import Manifest
+from pearrt.errors import Denied, UserError
+from pearrt.sandbox.policy import Permissions, is_granted
+
+
+def approval(folder: AppFolder) -> Grant | None:
+    """The person's approval, where it still means what it meant when it was given."""
+    grant = folder.grant
+    if grant is None or not grant.digest:
+        return None
+    return grant if Permissions.parse(grant.permissions).digest().hex() == grant.digest else None
+
+
+def given(folder: AppFolder) -> Permissions:
+    """What the app may have at most, whatever it asks for; the least where nothing is approved."""
+    grant = approval(folder)
+    return Permissions() if grant is None else Permissions.parse(grant.permissions).without(grant.refused)
+
+
+def refused(folder: AppFolder) -> tuple[str, ...]:
+    """What of the approval the person refused or took back."""
+    grant = approval(folder)
+    return () if grant is None else tuple(grant.refused)
+
+
+def covers(folder: AppFolder, manifest: Manifest) -> bool:
+    """Whether the person approved all that the manifest asks for, or more."""
+    grant = approval(folder)
+    return grant is not None and not Permissions.parse(manifest.permissions).widens(
+        Permissions.parse(grant.permissions)
+    )
+
+
+def approve(folder: AppFolder, manifest: Manifest, refused: Collection[str]) -> None:
+    """Records the person's yes to a manifest, less what they refused."""
+    asked = Permissions.parse(manifest.permissions)
+    names = _known(asked, refused)
+    folder.grant = Grant(dict(manifest.permissions), int(time.time()), asked.digest().hex(), names)
+
+
+def decline(folder: AppFolder, digest: bytes) -> None:
+    """Remembers the person's no to a wider request, so that they are not asked at every start."""
+    if (grant := folder.grant) is not None:
+        folder.grant = replace(grant, declined=digest.hex())
+
+
+def declined(folder: AppFolder, manifest: Manifest) -> bool:
+    """Whether the person said no to just this request."""
+    grant = folder.grant
+    return grant is not None and grant.declined == Permissions.parse(manifest.permissions).digest().hex()
+
+
+def take_back(folder: AppFolder, names: Collection[str]) -> list[str]:
+    """Takes single permissions back, or the whole approval where `names` is empty; gives what was taken.
+
+    Raises Denied where nothing is approved, UserError for what was not.
+    """
+    grant = approval(folder)
+    if grant is None:
+        raise Denied("Nothing is approved for this app.", hint="`pearrt permissions list` shows what is.")
+    held = Permissions.parse(grant.permissions)
+    before = held.without(grant.refused).optional()
+    if not names:
+        folder.forget_grant()
+        return before
+    refused = sorted({*grant.refused, *_known(held, names)})
+    folder.grant = replace(grant, refused=refused)
+    after = held.without(refused).optional()
+    return [name for name in before if name not in after]
+
+
+def overview(folder: AppFolder, manifest: Manifest) -> dict[str, Any]:
+    """What `pearrt permissions list` shows: `approved`, and each optional permission that the manifest asks
+    for as `given`, `refused`, or `not granted` by any yes in this version."""
+    asked, grant, has = Permissions.parse(manifest.permissions), approval(folder), given(folder)
+    states = {}
+    for name in asked.optional():
+        if asked.without([name]).within(has) == asked.within(has):
+            states[name] = "refused" if grant is not None else "not approved"
+        else:
+            states[name] = "given" if is_granted(name) else "not granted by this version"
+    return {
+        "approved": covers(folder, manifest),
+        "approved_at": None if grant is None else grant.approved_at,
+        "shares": asked.describe()[:3],
+        "permissions": states,
+    }
+
+
+def _known(asked: Permissions, names: Collection[str]) -> list[str]:
+    """The names, sorted. Raises UserError for one that the request does not have."""
+    for name in names:
+        if asked.without([name]) == asked:
+            raise UserError(
+                f"The app does not ask for {ascii(name)[:80]}.",
+                hint=f"It asks for {', '.join(asked.optional()) or 'nothing that can be refused alone'}.",
+            )
+    return sorted(set(names))

@@ -1,0 +1,97 @@
+"""A question to the person in the middle of an app's run, on the terminal that the app has.
+
+Rules: the app does not see the answer and does not write over the question. Its first process is stopped
+meanwhile; the question is asked by a process of its own, in a process group that the terminal's foreground
+is given to, so that whoever else of the app reads gets no key. What was typed before the question is thrown
+away: an answer comes after it. Whatever happens, the terminal is put back as it was and the app goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import termios
+from collections.abc import Iterator
+
+from pearrt.errors import Denied
+from pearrt.sandbox.host import inspect
+from pearrt.sandbox.supervise import signal_running
+
+NOBODY = "There is no terminal to ask the person on."
+
+# Runs with the terminal as its standard input; says yes by its exit code.
+_ASK = """
+import os, select, signal, sys, termios
+text, timeout_s = sys.argv[1], float(sys.argv[2])
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+os.tcsetpgrp(0, os.getpgrp())
+mode = termios.tcgetattr(0)
+mode[0] |= termios.ICRNL
+mode[1] |= termios.OPOST | termios.ONLCR
+mode[3] |= termios.ICANON | termios.ECHO | termios.ISIG | termios.TOSTOP
+termios.tcsetattr(0, termios.TCSAFLUSH, mode)
+os.write(1, text.encode())
+answer = b""
+try:
+    if select.select([0], [], [], timeout_s)[0]:
+        answer = os.read(0, 64)
+except KeyboardInterrupt:
+    pass
+if not answer.endswith(b"\\n"):
+    os.write(1, b"\\n")
+sys.exit(0 if answer.strip().lower() in (b"y", b"yes") else 10)
+"""
+_NO = 10
+
+
+def ask(question: str, *, timeout_s: float) -> bool:
+    """The person's yes or no; no answer in time is a no. `question` is one line of printable text.
+
+    Call it from a thread that has every signal blocked. Raises Denied where there is no terminal, or the job
+    is in its background.
+    """
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as e:
+        raise Denied(NOBODY, hint="Run the app in a terminal.") from e
+    try:
+        with _taken(terminal):
+            asked = subprocess.run(
+                [inspect().interpreter, "-I", "-S", "-c", _ASK, f"\n{question} [y/N] ", str(timeout_s)],
+                stdin=terminal,
+                stdout=terminal,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+                timeout=timeout_s + 10,
+                check=False,
+            )
+    except (OSError, termios.error, subprocess.TimeoutExpired) as e:
+        raise Denied("The terminal would not take the question.") from e
+    finally:
+        os.close(terminal)
+    if asked.returncode not in (0, _NO):
+        raise Denied("The terminal would not take the question.")
+    return asked.returncode == 0
+
+
+@contextlib.contextmanager
+def _taken(terminal: int) -> Iterator[None]:
+    """The terminal while the app stands still, and back as it was."""
+    group = os.tcgetpgrp(terminal)
+    if group != os.getpgrp():
+        raise Denied("The app is not in the foreground of its terminal.", hint="Bring it there with `fg`.")
+    mode = termios.tcgetattr(terminal)
+    signal_running(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        # Allowed from the background, as this thread blocks SIGTTOU (tcsetpgrp(3), termios(3)).
+        with contextlib.suppress(OSError, termios.error):
+            os.tcsetpgrp(terminal, group)
+            termios.tcsetattr(terminal, termios.TCSADRAIN, mode)
+        signal_running(signal.SIGCONT)
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGCONT)  # those who read or wrote meanwhile were stopped for it

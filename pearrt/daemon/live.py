@@ -1,0 +1,86 @@
+"""What running apps are told, and when they are asked to end: updates, permissions and releases that were
+revoked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from pearrt.app import granting
+from pearrt.app.apps import Apps
+from pearrt.daemon.channel import Channels
+from pearrt.daemon.instance import Instance
+from pearrt.daemon.proxy import cut
+from pearrt.errors import PearrtError
+from pearrt.trust.revocation import Action
+
+log = logging.getLogger(__name__)
+
+
+class Live:
+    """Between what the daemon learns (`apps`) and who runs (`channels`)."""
+
+    def __init__(self, apps: Apps) -> None:
+        self.apps = apps
+        self.channels: Channels | None = None
+        self._warned: dict[Instance, str] = {}
+
+    def _of(self, app_key: bytes) -> list[Instance]:
+        return [] if self.channels is None else list(self.channels.of(app_key))
+
+    def opened(self, instance: Instance) -> None:
+        """An app has started: what changed since the last start was told."""
+        try:
+            folder = self.apps.known(instance.app_key).folder
+            installed = folder.installed
+            if installed is not None and installed.index_digest == instance.start.index_digest:
+                folder.news = None
+        except (PearrtError, OSError) as e:
+            log.warning("news of an app that was started: %s", e)
+        self.trusted(instance.app_key)
+
+    def ended(self, instance: Instance) -> None:
+        cut(instance)
+        self._warned.pop(instance, None)
+
+    def tell(self, app_key: bytes, event: dict[str, Any]) -> None:
+        for instance in self._of(app_key):
+            instance.tell(event)
+
+    def trusted(self, app_key: bytes) -> None:
+        """What is signed of the app may have changed: running releases that were revoked are told, and ended
+        where the signers say so."""
+        for instance in self._of(app_key):
+            trusted = self.apps.known(app_key).trusted
+            digest = instance.start.index_digest
+            revocation = trusted.revoked(bytes.fromhex(digest)) if trusted is not None and digest else None
+            if revocation is None or self._warned.get(instance) == revocation.action.value:
+                continue
+            self._warned[instance] = revocation.action.value
+            told = {"action": revocation.action.value, "reason": revocation.reason}
+            instance.tell({"event": "revoked", "version": instance.start.version, **told})
+            if revocation.action is Action.STOP and instance.attendant is not None:
+                self._stop(instance, revocation.reason)
+
+    def attended(self, instance: Instance) -> None:
+        """Somebody who can end the app has come: what was revoked before is ended now."""
+        self._warned.pop(instance, None)
+        self.trusted(instance.app_key)
+
+    def _stop(self, instance: Instance, reason: str) -> None:
+        assert instance.attendant is not None
+        log.warning("%s is revoked and asked to end: %s", instance.start.version, reason)
+        instance.attendant.tell("stop", reason=f"its signers revoked this release: {reason}")
+
+    def revoke(self, app_key: bytes, names: Collection[str]) -> list[str]:
+        """Takes permissions back, all where `names` is empty, and acts at once; gives what was taken. Raises
+        as `granting.take_back`."""
+        app = self.apps.known(app_key)
+        taken = granting.take_back(app.folder, names)
+        given = granting.given(app.folder)
+        for instance in self._of(app_key):
+            for name in taken:
+                instance.tell({"event": "permission-revoked", "permission": name})
+            cut(instance, given)
+        return taken
