@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 
-from bootstrap.wanted import Wanted
+from bootstrap.wanted import SLOW_S, Wanted
 from pearrt.bundle.index import BlockRef
 from pearrt.errors import DigestMismatch, NetworkError, NoPeers, PearrtError, RemoteError, StoreError
 from pearrt.gateway.http_source import REQUEST_TIMEOUT_S, NotThere
@@ -244,7 +244,7 @@ class Pool:
                 while (block := self._next(candidate)) is None:
                     if self._closed or candidate.refused:
                         return
-                    self._changed.wait()
+                    self._changed.wait(SLOW_S)
                 wanted = self._wanted
             assert wanted is not None
             self._bring(candidate, source, wanted, block)
@@ -252,7 +252,7 @@ class Pool:
     def _next(self, candidate: Candidate) -> BlockRef | None:
         if self._closed or candidate.refused or self._wanted is None:
             return None
-        return self._wanted.take(candidate)
+        return self._wanted.take(candidate, time.monotonic())
 
     def _bring(self, candidate: Candidate, source: Source, wanted: Wanted, block: BlockRef) -> None:
         """One block; gives it back where that fails. The condition is not held."""

@@ -1,7 +1,7 @@
 """Which blocks are still to come and who is fetching them. Pure; the caller keeps threads apart.
 
-Each block is asked of one source. When none is left to ask for, those under way are asked of a second source
-too, so that the slowest one does not decide when all is done.
+Each block is asked of one source. When none is left to ask for, those that have been under way for a while
+are asked of a second source too, so that the slowest one does not decide when all is done.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable
 from pearrt.bundle.index import BlockRef
 
 MAX_ASKED = 2
+SLOW_S = 0.5
 
 
 class Wanted:
@@ -21,6 +22,7 @@ class Wanted:
         self._missing = {block.id: block for block in blocks}
         self._waiting = deque(self._missing.values())
         self._asked: dict[bytes, set[Hashable]] = {}
+        self._asked_at: dict[bytes, float] = {}
         self._lacking: dict[Hashable, set[bytes]] = {}
         self.total_bytes = sum(block.size for block in self._missing.values())
         self.done_bytes = 0
@@ -29,7 +31,7 @@ class Wanted:
     def finished(self) -> bool:
         return not self._missing
 
-    def take(self, source: Hashable) -> BlockRef | None:
+    def take(self, source: Hashable, now: float) -> BlockRef | None:
         """A block to ask this source for; None while there is nothing for it to do."""
         lacking = self._lacking.get(source, set())
         for _ in range(len(self._waiting)):
@@ -38,10 +40,12 @@ class Wanted:
                 continue
             if block.id not in lacking:
                 self._asked.setdefault(block.id, set()).add(source)
+                self._asked_at[block.id] = now
                 return block
             self._waiting.append(block)
         for block_id, askers in self._asked.items():
-            if 0 < len(askers) < MAX_ASKED and source not in askers and block_id not in lacking:
+            slow = now - self._asked_at[block_id] > SLOW_S
+            if slow and len(askers) < MAX_ASKED and source not in askers and block_id not in lacking:
                 askers.add(source)
                 return self._missing[block_id]
         return None

@@ -157,6 +157,7 @@ class HttpSource:
                 raise TimeoutError
         if response.length:  # fewer bytes than the head promised
             raise Unreachable(f"{self.base} broke off.")
+        response.close()  # `read1` does not notice the end; the connection stays
         if response.will_close:
             self.close()
         return bytes(body)
