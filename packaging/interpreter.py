@@ -97,7 +97,7 @@ def _needed(binaries: Iterable[Path]) -> Iterator[Path]:
 
 
 def _copy_licences(files: Iterable[Path], folder: Path) -> None:
-    """What Debian says of the packages that these files are from; other systems' Pythons bring LICENSE.txt."""
+    """What Debian says of the packages that these files are from; other Pythons bring LICENSE.txt along."""
     folder.mkdir()
     for path in files:
         done = subprocess.run(

@@ -29,8 +29,3 @@ def test_the_way_it_was_started(
 ) -> None:
     monkeypatch.setattr(sys, "orig_argv", started_as)
     assert own_command("pearrt.daemon", "a") == [sys.executable, *prefix, "pearrt.daemon", "a"]
-
-
-def test_a_one_file_program_runs_its_own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert own_command("pearrt.daemon") == [sys.executable, "--pearrt-module", "pearrt.daemon"]
