@@ -5,7 +5,7 @@ MINUTES ?= 10
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 WHEELS := $(VENV)/wheels
-SOURCES := pyproject.toml README.md LICENSE packaging/pearrt.1 $(shell find pearrt -type f ! -name '*.pyc')
+SOURCES := pyproject.toml README.md LICENSE packaging/pearrt.1 $(shell find pearrt bootstrap -type f ! -name '*.pyc')
 
 # Tests that share the machine (namespaces, sandboxes, processes, ports of other programs) run one after another.
 SERIAL := lab or e2e or sandbox or interop
@@ -41,6 +41,9 @@ fuzz: $(VENV)/.dev ## Fuzz the parsers: make fuzz MINUTES=10 (one process, lowes
 	@$(PIP) install atheris
 	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES)
 
+dist: $(VENV)/.wheel ## Build what this machine can: wheel, sdist, pyz (RUNTIME_LINK=…), deb, one-file program
+	$(BIN)/python packaging/dist.py
+
 docs: $(VENV)/.wheel ## Generate docs/reference and the man page from the code
 	$(BIN)/python docs/generate.py
 
@@ -70,5 +73,6 @@ $(VENV)/.dev: $(VENV)/.wheel tests/support/packages.txt
 	@echo "Installing what the tests need"
 	@$(PIP) install "$$(ls $(WHEELS)/*.whl)[dev]"
 	@$(BIN)/python tests/support/guard.py >/dev/null
+	@$(BIN)/python packaging/runtime_release.py --fetch-only --variant this
 	@$(PIP) download --only-binary=:all: -d $(VENV)/packages -r tests/support/packages.txt
 	@touch $@

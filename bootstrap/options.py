@@ -52,6 +52,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str], carried: Carried, program: str) -> Options:
     """The options in `argv`. Raises UserError, BadLink. Prints and exits for --help and --version."""
+    argv = list(argv)
     if carried.app is not None and argv[:1] != [PEARRT]:
         argv = ["run", str(carried.app), *argv]
     elif carried.app is not None:
