@@ -103,7 +103,7 @@ def _cgroup_layer() -> Layer:
     return Layer(
         "cgroup",
         False,
-        "no group can be made here: memory is bounded per process",
+        "no group can be made here: memory in total is measured, not bounded by the kernel",
         "On a system with cgroup version 2, start pearrt under `systemd-run --user --scope`.",
     )
 

@@ -35,6 +35,7 @@ from pearrt.sandbox import layout, seccomp
 from pearrt.sandbox.cgroup import Group
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
+from pearrt.sandbox.memory import MemoryMeter
 from pearrt.sandbox.storage import Meter
 from pearrt.sandbox.supervise import PASSED_SIGNALS, Watch, signals_held, terminal_kept
 
@@ -82,33 +83,34 @@ class Sandbox:
             ours.settimeout(START_TIMEOUT_S)
             with theirs:
                 process = self._spawn(theirs)
-            try:
+            with _ended(process):
                 pid = _await_ready(ours)
-                watch = Watch(process, pid, timeout_s=self.timeout_s, meter=self._meter())
-                with watch, self._group(pid), terminal_kept():
-                    ours.send(layout.GO)
-                    code = watch.wait()
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
+                with self._group(pid) as grouped, _ended(process):
+                    meters = self._meters(process.pid, grouped)
+                    watch = Watch(process, pid, timeout_s=self.timeout_s, meters=meters)
+                    with watch, terminal_kept():
+                        ours.send(layout.GO)
+                        code = watch.wait()
         return code if code >= 0 else 128 - code
 
-    def _meter(self) -> Meter | None:
+    def _meters(self, first: int, grouped: bool) -> list[Meter | MemoryMeter]:
+        """What is measured while the app runs: its storage, and its memory where no cgroup bounds it."""
         if self.task is not Task.RUN:
-            return None
-        return Meter(self.launch.data, self.launch.permissions.storage_bytes, time.monotonic())
+            return []
+        permissions, now = self.launch.permissions, time.monotonic()
+        meters: list[Meter | MemoryMeter] = [Meter(self.launch.data, permissions.storage_bytes, now)]
+        extra = layout.WASI_ENGINE_BYTES if self.engine else 0
+        return meters if grouped else [*meters, MemoryMeter(first, permissions.memory_bytes + extra, now)]
 
     @contextlib.contextmanager
-    def _group(self, pid: int) -> Iterator[None]:
-        """The app in a cgroup of its own while it runs, where this process may make one."""
+    def _group(self, pid: int) -> Iterator[bool]:
+        """The app in a cgroup of its own while it runs, where this process may make one: whether it is."""
         group = Group.make(self.launch.permissions) if "cgroup" in self.layers else None
         if group is None:
-            yield
+            yield False
             return
         try:
-            group.add(pid)
-            yield
+            yield group.add(pid)
         finally:
             group.close()
 
@@ -161,6 +163,17 @@ class Sandbox:
             status_fd=status_fd, signals=[int(number) for number in PASSED_SIGNALS], task=self.task,
         )  # fmt: skip
         return settings | {"runner": _code_of(WASI)} if self.engine else settings
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever is raised, the sandbox has ended before it goes further."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def with_compiled(launch: Launch) -> Launch:

@@ -12,6 +12,9 @@ import os
 import time
 from pathlib import Path
 
+from pearrt.errors import Denied
+from pearrt.sandbox.policy import format_size
+
 MAX_ENTRIES = 1_000_000
 UNMEASURABLE = 1 << 62
 FIRST_CHECK_S = 1.0
@@ -49,6 +52,13 @@ class Meter:
         self.folder = folder
         self.limit_bytes = limit_bytes
         self.next_check = now + FIRST_CHECK_S
+
+    def refusal(self) -> Denied:
+        """What the person is told when it was too much."""
+        return Denied(
+            f"The app was stopped: it keeps more than {format_size(self.limit_bytes)}.",
+            hint="Its publisher can ask for more with the permission `storage`.",
+        )
 
     def over(self) -> bool:
         """Measures when it is time to. The more there is to measure, the less often."""

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from pearrt.errors import Denied, SandboxError
-from pearrt.sandbox.policy import format_size
+from pearrt.errors import SandboxError
+from pearrt.sandbox.memory import MemoryMeter
 from pearrt.sandbox.storage import Meter
 
 PASSED_SIGNALS = (
@@ -59,12 +59,17 @@ class Watch:
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], pid: int, *, timeout_s: float | None, meter: Meter | None
+        self,
+        process: subprocess.Popen[bytes],
+        pid: int,
+        *,
+        timeout_s: float | None,
+        meters: Sequence[Meter | MemoryMeter],
     ) -> None:
         self.process = process
         self.timeout_s = timeout_s
         self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self.meter = meter
+        self.meters = meters
         self._app = os.pidfd_open(pid)
 
     def __enter__(self) -> Watch:
@@ -83,24 +88,22 @@ class Watch:
             signal.pidfd_send_signal(self._app, number)
 
     def wait(self) -> int:
-        """The exit status as subprocess gives it. Raises Denied for too much storage, SandboxError for too
-        long.
+        """The exit status as subprocess gives it. Raises Denied for too much storage or memory,
+        SandboxError for too long.
         """
         by_signal = threading.current_thread() is threading.main_thread()
         while self.process.poll() is None:
             (self._pass_signals if by_signal else self._sleep)()
-            if self.meter is not None and self.meter.over():
-                raise Denied(
-                    f"The app was stopped: it keeps more than {format_size(self.meter.limit_bytes)}.",
-                    hint="Its publisher can ask for more with the permission `storage`.",
-                )
+            for meter in self.meters:
+                if meter.over():
+                    raise meter.refusal()
             if self.deadline is not None and time.monotonic() > self.deadline:
                 raise SandboxError(f"The app was stopped: it did not end within {self.timeout_s:.0f} s.")
         return self.process.returncode
 
     def _pause_s(self) -> float | None:
         times = [] if self.deadline is None else [self.deadline]
-        times += [] if self.meter is None else [self.meter.next_check]
+        times += [meter.next_check for meter in self.meters]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _pass_signals(self) -> None:

@@ -24,10 +24,10 @@ def app(request: pytest.FixtureRequest) -> Iterator[sandboxed.AppFolder]:
         yield folder
 
 
-def bomb(app: sandboxed.AppFolder, source: str) -> str:
+def bomb(app: sandboxed.AppFolder, source: str, **permissions: object) -> str:
     """What the app says after its attempt."""
     (app.app / "main.py").write_text(source)
-    done = app.run(permissions=SMALL)
+    done = app.run(permissions=SMALL | permissions)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().strip()
 
@@ -88,6 +88,7 @@ def test_a_memory_file_system_is_no_larger_than_it_says(
         "            for _ in range(4): f.write(bytes(4 << 20)); f.flush(); n += 4\n"
         "except OSError: pass\n"
         "print(n)\n",
+        memory="1 GiB",
     )
     assert int(said) <= most_mib
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pearrt.sandbox import cgroup, storage
+from pearrt.sandbox import cgroup, memory, storage
 from pearrt.sandbox.cgroup import Group
 from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.storage import UNMEASURABLE, Meter, used_bytes
@@ -35,17 +35,18 @@ def make(tree: Path) -> Group | None:
 def test_a_group_is_made_beside_the_launchers_own_with_its_bounds(tree: Path) -> None:
     group = make(tree)
     assert group is not None
-    assert group.folder.parent.name == "app.slice"
-    assert (group.folder / "memory.max").read_text() == str(256 << 20)
-    assert (group.folder / "pids.max").read_text() == "32"
+    (folder,) = group.folders
+    assert folder.parent.name == "app.slice"
+    assert (folder / "memory.max").read_text() == str(256 << 20)
+    assert (folder / "pids.max").read_text() == "32"
     assert group.add(1234)
-    assert (group.folder / "cgroup.procs").read_text() == "1234"
+    assert (folder / "cgroup.procs").read_text() == "1234"
 
 
 def test_only_controls_that_exist_are_set(tree: Path) -> None:
     group = make(tree)
     assert group is not None
-    assert {path.name for path in group.folder.iterdir()} == {"memory.max", "pids.max"}
+    assert {path.name for path in group.folders[0].iterdir()} == {"memory.max", "pids.max"}
 
 
 @pytest.mark.parametrize("handed_down", ["", "cpu io", "memory", "pids cpu"])
@@ -54,11 +55,35 @@ def test_no_group_without_the_controllers(tree: Path, handed_down: str) -> None:
     assert make(tree) is None
 
 
-def test_no_group_under_version_1_or_without_any(tree: Path) -> None:
-    (tree / "own").write_text("4:memory:/x\n3:pids:/x\n")
-    assert make(tree) is None
+def test_no_group_without_any_control_groups(tree: Path) -> None:
     (tree / "own").unlink()
     assert make(tree) is None
+
+
+@pytest.fixture
+def old_tree(tree: Path) -> Path:
+    """Version 1: a hierarchy per controller, with this process in a group of its own in `memory`."""
+    for folder in ("memory/jobs/7", "pids", "cpu"):
+        (tree / "fs" / folder).mkdir(parents=True)
+        (tree / "fs" / folder / "cgroup.procs").write_text("")
+    (tree / "own").write_text("9:name=systemd:/\n4:memory:/jobs/7\n3:pids:/\n2:cpu:/\n0::/\n")
+    return tree
+
+
+def test_under_version_1_a_group_is_made_below_the_launchers_own_of_each_hierarchy(old_tree: Path) -> None:
+    group = make(old_tree)
+    assert group is not None
+    assert (group.folders[0] / "memory.limit_in_bytes").read_text() == str(256 << 20)
+    assert (group.folders[1] / "pids.max").read_text() == "32"
+    places = [folder.parent.relative_to(old_tree / "fs").as_posix() for folder in group.folders]
+    assert places == ["memory/jobs/7", "pids", "cpu"]
+    assert {folder.name for folder in group.folders} == {f"{cgroup.NAME}{os.getpid()}"}
+
+
+@pytest.mark.parametrize("missing", ["memory/jobs/7", "pids"])
+def test_no_group_under_version_1_without_memory_and_processes(old_tree: Path, missing: str) -> None:
+    (old_tree / "fs" / missing / "cgroup.procs").unlink()
+    assert make(old_tree) is None
 
 
 def test_what_a_killed_launcher_left_behind_is_removed(tree: Path) -> None:
@@ -110,3 +135,53 @@ def test_measuring_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: 
     clock[0] = meter.next_check
     assert meter.over()
     assert meter.next_check - clock[0] >= 3.0 / storage.SHARE_OF_TIME
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """Made-up processes: 10 started 11 and 12, 12 started 13; 20 is another's. 100 pages each, 60 of them
+    shared."""
+    parents = {1: 0, 10: 1, 11: 10, 12: 10, 13: 12, 20: 1}
+    for pid, parent in parents.items():
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a) b (c) S {parent} 1 1 0")
+        (tmp_path / str(pid) / "statm").write_text("900 100 60 1 0 1 0\n")
+        (tmp_path / str(pid) / "smaps_rollup").write_text("Rss: 9999 kB\nPss_Anon:  40 kB\nPss_Shmem: 2 kB\n")
+    (tmp_path / "14").mkdir()  # gone since it was listed
+    (tmp_path / "meminfo").write_text("")
+    return tmp_path
+
+
+def test_a_family_is_all_that_one_process_started(proc: Path) -> None:
+    assert sorted(memory.family(10, proc)) == [10, 11, 12, 13]
+    assert memory.family(99, proc) == [99]
+
+
+def test_a_process_name_cannot_forge_its_parent(proc: Path) -> None:
+    (proc / "20" / "stat").write_text("20 (x) S 10 1) R 1 1 1 0")
+    assert 20 not in memory.family(10, proc)
+
+
+def test_memory_is_what_lies_in_all_processes_shared_parts_once(proc: Path) -> None:
+    page = os.sysconf("SC_PAGE_SIZE")
+    assert memory.at_most_bytes([10, 11, 99], proc) == 200 * page
+    assert memory.taken_bytes([10, 11, 99], proc) == 2 * 42 * 1024
+    (proc / "10" / "smaps_rollup").write_text("Pss_Anon: rubbish")
+    assert memory.taken_bytes([10], proc) == 100 * page
+
+
+def test_memory_is_looked_at_sooner_the_less_room_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, used = [100.0], [0]
+    monkeypatch.setattr(memory.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(memory, "family", lambda _: [1])
+    monkeypatch.setattr(memory, "at_most_bytes", lambda _: used[0])
+    monkeypatch.setattr(memory, "taken_bytes", lambda _: used[0])
+    meter = memory.MemoryMeter(1, 2 << 30, clock[0])
+    pauses = []
+    for taken in (0, 1 << 30, (2 << 30) - 1):
+        used[0], clock[0] = taken, meter.next_check
+        assert not meter.over()
+        pauses.append(meter.next_check - clock[0])
+    assert pauses == pytest.approx([0.5, 0.25, memory.LEAST_PAUSE_S])
+    used[0], clock[0] = (2 << 30) + 1, meter.next_check
+    assert meter.over()
