@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pearrt.web.site import SignedFile
 
 Approve = Callable[[Launchable], Collection[str] | None]
-MAX_STARTS = 10  # of one app by itself, in STARTS_SPAN_S
-STARTS_SPAN_S = 60.0
+MAX_STARTS = 5  # of one app by itself, in STARTS_SPAN_S
+STARTS_SPAN_S = 30.0
 
 
 class Daemon(Protocol):
@@ -139,7 +139,7 @@ def _check_starts(app: Launchable, starts: list[float]) -> None:
     starts[:] = [at for at in starts if now - at < STARTS_SPAN_S] + [now]
     if len(starts) > MAX_STARTS:
         raise Denied(
-            f"{app.name} started itself again {MAX_STARTS} times in {STARTS_SPAN_S:.0f} s.",
+            f"{app.name} started itself {MAX_STARTS} times in {STARTS_SPAN_S:.0f} s.",
             hint="`pearrt rollback` brings the release before this one back.",
         )
 

@@ -3,6 +3,7 @@ revoked."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
 from typing import Any
@@ -17,6 +18,8 @@ from pearrt.trust.revocation import Action
 
 log = logging.getLogger(__name__)
 
+STOP_AFTER_S = 3.0  # what an app that is told of its end has before it is asked to go
+
 
 class Live:
     """Between what the daemon learns (`apps`) and who runs (`channels`)."""
@@ -25,6 +28,7 @@ class Live:
         self.apps = apps
         self.channels: Channels | None = None
         self._warned: dict[Instance, str] = {}
+        self._stopping: dict[Instance, asyncio.TimerHandle] = {}
 
     def _of(self, app_key: bytes) -> list[Instance]:
         return [] if self.channels is None else list(self.channels.of(app_key))
@@ -43,6 +47,8 @@ class Live:
     def ended(self, instance: Instance) -> None:
         cut(instance)
         self._warned.pop(instance, None)
+        if (stop := self._stopping.pop(instance, None)) is not None:
+            stop.cancel()
 
     def tell(self, app_key: bytes, event: dict[str, Any]) -> None:
         for instance in self._of(app_key):
@@ -61,7 +67,10 @@ class Live:
             told = {"action": revocation.action.value, "reason": revocation.reason}
             instance.tell({"event": "revoked", "version": instance.start.version, **told})
             if revocation.action is Action.STOP and instance.attendant is not None:
-                self._stop(instance, revocation.reason)
+                later = asyncio.get_running_loop().call_later(
+                    STOP_AFTER_S, self._stop, instance, revocation.reason
+                )
+                self._stopping[instance] = later
 
     def attended(self, instance: Instance) -> None:
         """Somebody who can end the app has come: what was revoked before is ended now."""
@@ -69,7 +78,8 @@ class Live:
         self.trusted(instance.app_key)
 
     def _stop(self, instance: Instance, reason: str) -> None:
-        assert instance.attendant is not None
+        if instance.attendant is None:
+            return
         log.warning("%s is revoked and asked to end: %s", instance.start.version, reason)
         instance.attendant.tell("stop", reason=f"its signers revoked this release: {reason}")
 
