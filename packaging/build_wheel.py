@@ -10,21 +10,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from source import Source
+from source import LOCK, Source
 
 from pearrt.publish.runtime_lock import BUILD, RuntimeLock
 from pearrt.publish.runtime_tree import unpack_wheel
 from pearrt.publish.runtime_wheels import fetch_wheels
 
 _RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from hatchling.cli import hatchling; hatchling()"
-_LOCK = "packaging/runtime.lock"
 
 
 def build_wheel_and_sdist(source: Source, wheels: Path, scratch: Path, out: Path) -> tuple[Path, Path]:
     """Both, in `out`. `wheels` is where the locked tools lie or are fetched to. Raises PearrtError for the
     tools, CalledProcessError."""
     tools = scratch / "hatchling"
-    lock = RuntimeLock.parse((source.folder / _LOCK).read_text("utf-8"))
+    lock = RuntimeLock.parse((source.folder / LOCK).read_text("utf-8"))
     if not tools.exists():
         fetch_wheels(lock, BUILD, wheels)
         for wheel in lock.wheels_of(BUILD):

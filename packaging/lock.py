@@ -25,11 +25,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
+from source import LOCK as LOCK_NAME
+from source import ROOT
 
 from pearrt.publish.runtime_lock import BUILD, MATRIX, LockedWheel, RuntimeLock, Variant
 
-ROOT = Path(__file__).resolve().parents[1]
-LOCK = ROOT / "packaging" / "runtime.lock"
+LOCK = ROOT / LOCK_NAME
 ROUNDS = 8  # a marker's package may bring another one in; no real tree is deeper
 _SYSTEM = {
     "linux": {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"},

@@ -3,7 +3,7 @@
     python packaging/runtime_release.py --home HOME --listing runtime.json [--variant TAG …]
     python packaging/runtime_release.py --fetch-only --variant this
 
-Built from the commit, the lock and the locked wheels, which pip fetches by name and SHA-256 into --wheels
+Made from the commit, the lock and the locked wheels, which pip fetches by name and SHA-256 into --wheels
 unless they lie there already. The bundles go into the store of HOME (PEARRT_HOME; its daemon must not run),
 and the listing names their digests: what `pearrt release` signs. A variant whose wheels cannot be had is
 skipped, named at the end and in the listing, and makes the exit code 1.
@@ -20,20 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from source import ROOT, exported, is_dirty
+from source import LOCK, ROOT, exported, is_dirty
 
 from pearrt.app.stage import keep
 from pearrt.bundle.stage import Staged
 from pearrt.errors import PearrtError, UserError
 from pearrt.paths import Home
 from pearrt.platform_tag import platform_tag
-from pearrt.publish.runtime_lock import RuntimeLock, Variant
+from pearrt.publish.runtime_lock import BUILD, RuntimeLock, Variant
 from pearrt.publish.runtime_stage import stage_variant, temporary_tree
 from pearrt.publish.runtime_tree import read_version
 from pearrt.publish.runtime_wheels import fetch_wheels
 from pearrt.store.service import Store
-
-LOCK = "packaging/runtime.lock"
 
 
 @dataclass(slots=True)
@@ -72,7 +70,9 @@ def _build(arguments: argparse.Namespace) -> int:
         lock = RuntimeLock.parse((arguments.lock or source.folder / LOCK).read_text("utf-8"))
         matrix = Matrix()
         had = _fetch(lock, _wanted(lock, arguments.variant), arguments.wheels, matrix)
-        if not arguments.fetch_only:
+        if arguments.fetch_only:
+            fetch_wheels(lock, BUILD, arguments.wheels)
+        else:
             home = Home.at(arguments.home) if arguments.home else Home.from_environment()
             _stage(had, matrix, lock=lock, source=source.folder, wheels=arguments.wheels, home=home)
             _report(matrix)
@@ -167,7 +167,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--wheels", type=Path, default=ROOT / "build" / "wheels", help="where wheels lie")
     parser.add_argument("--source", type=Path, default=ROOT, help="checkout or source tree to build")
     parser.add_argument("--lock", type=Path, help="another lock file than the source's")
-    parser.add_argument("--fetch-only", action="store_true", help="fetch and check the wheels, build nothing")
+    parser.add_argument(
+        "--fetch-only", action="store_true", help="fetch the wheels and the build tools, build nothing"
+    )
     return parser.parse_args(argv)
 
 

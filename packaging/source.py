@@ -4,6 +4,9 @@ The files of the commit go to a private folder, with the modes that git knows (0
 umask, and `epoch`, the commit's time, stands in for the present in every archive. A source tree without git
 (an unpacked sdist) is copied as it is; its time comes from SOURCE_DATE_EPOCH, else it is that of its
 PKG-INFO.
+
+Importing this module puts the tree it lies in first on `sys.path`: what builds is that tree's pearrt, not one
+that happens to be installed.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+LOCK = "packaging/runtime.lock"
+_NO_DATE = 1_580_601_600  # 2020-02-02, what hatchling takes where nothing says otherwise
 _NOT_SOURCE = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "dist", "build", ".venv", ".*_cache", ".hypothesis"
 )
@@ -46,7 +53,7 @@ def exported(root: Path = ROOT, commit: str = "HEAD") -> Iterator[Source]:
             shutil.copytree(root, folder, ignore=_NOT_SOURCE)
             stamp = root / "PKG-INFO"
             given = os.environ.get("SOURCE_DATE_EPOCH")
-            source = Source(folder, int(given or (stamp.stat().st_mtime if stamp.exists() else 0)), "")
+            source = Source(folder, int(given or (stamp.stat().st_mtime if stamp.exists() else _NO_DATE)), "")
         _settle(source)
         yield source
 
