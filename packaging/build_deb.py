@@ -8,11 +8,15 @@
 Dependencies are carried, not taken from python3-*: Debian 12 has PyNaCl 1.5, aiohttp 3.8 and zeroconf 0.47,
 all older than pearrt needs. Compiled modules bear their Python's name, so that one package serves every
 Python of the lock side by side. The same source gives the same bytes.
+
+    python packaging/build_deb.py --out DIR [--python 311 …] [--fast]
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
+import hashlib
 import os
 import shutil
 import subprocess
@@ -21,9 +25,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from source import Source
+from source import LOCK, ROOT, Source, exported
 
-from pearrt.errors import UserError
+from pearrt.errors import PearrtError, UserError
+from pearrt.platform_tag import platform_tag
 from pearrt.publish.runtime_lock import RuntimeLock, Variant
 from pearrt.publish.runtime_tree import build_tree, read_version
 from pearrt.publish.runtime_wheels import fetch_wheels
@@ -153,8 +158,6 @@ def _control(source: Source, variants: Sequence[Variant], architecture: str, roo
 
 def _md5(path: Path) -> str:
     """What dpkg -V compares with; no protection is meant."""
-    import hashlib
-
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
@@ -174,3 +177,42 @@ def _dpkg_deb(root: Path, target: Path, epoch: int, *, fast: bool) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+
+
+def main() -> int:
+    assert __doc__
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    parser.add_argument("--wheels", type=Path, default=ROOT / "build" / "wheels", help="where wheels lie")
+    parser.add_argument("--python", action="append", metavar="311", help="only for this; repeatable")
+    parser.add_argument("--fast", action="store_true", help="hardly compressed, to try it out")
+    given = parser.parse_args()
+    try:
+        with exported() as source:
+            lock = RuntimeLock.parse((source.folder / LOCK).read_text("utf-8"))
+            variants = variants_here(lock, given.python)
+            print(build_deb(source, lock, variants, given.wheels, given.out, fast=given.fast))
+    except PearrtError as e:
+        sys.stderr.write(f"error: {e.message} {e.hint}\n")
+        return e.exit_code
+    return 0
+
+
+def variants_here(lock: RuntimeLock, pythons: Sequence[str] | None = None) -> list[Variant]:
+    """The lock's variants for this machine, of the Pythons named (311) or all. Raises UserError for none."""
+    found = [
+        variant
+        for variant in lock.variants
+        if variant.system == platform_tag()
+        and variant.system in ARCHITECTURES
+        and (not pythons or variant.python.replace(".", "") in pythons)
+    ]
+    if not found:
+        raise UserError(f"The lock has nothing for a Debian package on {platform_tag()}.")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,13 +22,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from build_deb import ARCHITECTURES, LIBRARY, build_deb
+from build_deb import LIBRARY, build_deb, variants_here
 from build_onefile import build_onefile
 from build_wheel import build_wheel_and_sdist
 from source import LOCK, ROOT, Source, exported, is_dirty
 
 from pearrt.errors import PearrtError, UserError
-from pearrt.platform_tag import platform_tag
 from pearrt.publish.runtime_lock import RuntimeLock
 
 KINDS = ("wheel", "pyz", "deb", "onefile")
@@ -97,10 +96,7 @@ def _pyz(bench: Bench) -> Iterable[Path]:
 
 
 def _deb(bench: Bench) -> Iterable[Path]:
-    system = platform_tag()
-    if system not in ARCHITECTURES:
-        raise UserError(f"There is no Debian package for {system}.")
-    variants = [variant for variant in bench.lock.variants if variant.system == system]
+    variants = variants_here(bench.lock)
     target = build_deb(bench.source, bench.lock, variants, bench.wheels, bench.out)
     root = bench.scratch / "deb"
     subprocess.run(["dpkg-deb", "-x", str(target), str(root)], check=True)
