@@ -8,6 +8,7 @@ than what the person approved: it is then installed at the next start, after the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -28,6 +29,7 @@ from pearrt.app.followed import (
     installed_index,
     installed_manifest,
 )
+from pearrt.app.freshness import LOOK_EVERY_S, LOOK_SOON_S, look, look_is_due, put_hint, standing
 from pearrt.app.install import catch_up, fetch_index, install, install_release, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
@@ -42,7 +44,7 @@ from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
 from pearrt.bundle.verify import verify_tree
 from pearrt.dht.service import DhtService
-from pearrt.errors import Denied, NoSuchApp, PearrtError, UserError
+from pearrt.errors import Denied, NoSuchApp, PearrtError, StoreError, UserError
 from pearrt.lan.hosts import HostsFinder
 from pearrt.link import Link, encode_key
 from pearrt.paths import Home
@@ -52,6 +54,7 @@ from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
 from pearrt.swarm.service import SwarmService
+from pearrt.trust.app import Verdict
 from pearrt.trust.release import Release
 
 log = logging.getLogger(__name__)
@@ -87,6 +90,7 @@ class Apps:
         self.own = b""  # the app key of pearrt's own releases, where this process runs one of them
         self.own_update: Callable[[], Awaitable[None]] = _nothing
         self.running: Callable[[bytes], int] = lambda _: 0
+        self.hinted: dict[bytes, bytes] = {}  # the timestamps that lie in the DHT
         self.on_event: Callable[[bytes, dict[str, Any]], None] = lambda *_: None
         self.on_trust: Callable[[bytes], None] = lambda _: None
 
@@ -120,6 +124,7 @@ class Apps:
         app.members = await self.swarm.join(app)
         app.members.on_newer = lambda _: self._newer(link.app_key)
         app.on_proof = app.members.proof_found
+        app.members.on_confirmed = app.confirm
         self.followed[link.app_key] = app
         self.locks[link.app_key] = asyncio.Lock()
         for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
@@ -164,6 +169,7 @@ class Apps:
         except Exception:
             log.exception("our own bug in an update of %s", encode_key(app_key)[:8])
         finally:
+            self._look(app, LOOK_SOON_S)
             self.updating.discard(app_key)
             if app_key in self.look_again:
                 self.look_again.discard(app_key)
@@ -256,7 +262,7 @@ class Apps:
         installed = app.folder.installed or installed
         manifest = await asyncio.to_thread(installed_manifest, app, installed, self.store)
         channel = app.link.channel
-        freshness = trusted.freshness(time.time(), channel)
+        now_is = standing(app, trusted, time.time())
         self._newer(link.app_key)
         return Launchable(
             key_text=link.key_text,
@@ -269,8 +275,8 @@ class Apps:
             signers=tuple(signer.name for signer in trusted.signers_of(channel)),
             signed_by=tuple(signer.name for signer in trusted.signed_by_of(channel)),
             threshold=trusted.authority_of(channel).threshold,
-            freshness=freshness.state.value,
-            confirmed_at=int(freshness.confirmed_at),
+            freshness=now_is["freshness"],
+            confirmed_at=now_is["confirmed_at"],
             channel_socket=channel_socket,
             channel_token=issue(
                 Start(
@@ -280,6 +286,8 @@ class Apps:
                     Permissions.parse(manifest.permissions),
                 )
             ),
+            confirmed_by=now_is["confirmed_by"],
+            newer_at=now_is["newer_at"],
             pending_version=app.pending.version if app.pending else "",
             pending_manifest=app.pending.manifest if app.pending else None,
             pending_declined=app.pending is not None and granting.declined(app.folder, app.pending.manifest),
@@ -382,8 +390,30 @@ class Apps:
                     publication = await asyncio.to_thread(publication.refresh, time.time())
                 if publication.trusted.releases and not self._knows(publication):
                     await self.publish(Link(publication.app_key))
+                await self._put_hint(publication)
             except PearrtError as e:
                 log.warning("heartbeat of %s: %s", folder.name[:8], e)
+        for app in list(self.followed.values()):
+            with contextlib.suppress(StoreError):
+                app.save_confirmations()
+            self._look(app, LOOK_EVERY_S)
+
+    async def _put_hint(self, publication: Publication) -> None:
+        """Stores the newest timestamp in the DHT, unless it lies there: the DHT's service keeps it alive."""
+        app, raw = self.followed.get(publication.app_key), publication.metadata.timestamp
+        if self.dht is None or app is None or self.hinted.get(publication.app_key) == raw:
+            return
+        if await put_hint(app, self.dht, publication.heartbeat.seed):
+            self.hinted[publication.app_key] = raw
+
+    def _look(self, app: FollowedApp, every_s: float) -> None:
+        """Asks the DHT, in the background, what the publisher said last, where no peer confirmed the app."""
+        if self.dht is not None and look_is_due(app, time.time(), every_s):
+            self._in_background(self._look_in(app, self.dht))
+
+    async def _look_in(self, app: FollowedApp, dht: DhtService) -> None:
+        if await look(app, dht) in (Verdict.NEWER, Verdict.LATER_ROOT):
+            self._newer(app.link.app_key)
 
     def _knows(self, publication: Publication) -> bool:
         app = self.followed.get(publication.app_key)

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from pearrt.app.followed import FollowedApp, current_choice, current_release
+from pearrt.app.freshness import standing
 from pearrt.app.revoked import revocation_of
 from pearrt.link import Link
 from pearrt.trust.app import TrustedApp
@@ -20,10 +21,21 @@ def summary(app: FollowedApp, running: int) -> dict[str, Any]:
         "name": name,
         "version": installed.version if installed else None,
         "newest": release.version if release else None,
-        "freshness": _freshness(app),
         "running": running,
         "seeding": app.seeding,
-    }
+    } | _standing(app)
+
+
+def _standing(app: FollowedApp) -> dict[str, Any]:
+    if app.trusted is None:
+        return {
+            "freshness": "unknown",
+            "confirmed_at": 0,
+            "confirmed_by": 0,
+            "in_dht": False,
+            "newer_at": None,
+        }
+    return standing(app, app.trusted, time.time())
 
 
 def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, Any]:
@@ -47,7 +59,6 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
         "pending": app.pending.version if app.pending else None,
         "equivocation": proof is not None,
         "contradiction": proof.describe() if proof else "",
-        "confirmed_at": int(trusted.freshness(time.time()).confirmed_at),
         "sources": {peer_id.hex(): count for peer_id, count in app.members.bytes_from.items()},
         "bytes_in": sum(app.members.bytes_from.values()),
         "bytes_out": sum(app.members.bytes_to.values()),
@@ -61,12 +72,6 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
             for peer in peers
         ],
     }
-
-
-def _freshness(app: FollowedApp) -> str:
-    if app.trusted is None:
-        return "unknown"
-    return app.trusted.freshness(time.time(), app.link.channel).state.value
 
 
 def _revoked(app: FollowedApp) -> dict[str, str] | None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pearrt.app.freshness import FIRST_LOOK_S, LOOK_EVERY_S, Confirmations, Newer
 from pearrt.app.library import AppFolder
 from pearrt.app.machine import this_machine
 from pearrt.app.record import Installed
@@ -25,6 +26,8 @@ from pearrt.swarm.membership import Membership
 from pearrt.trust.app import TrustedApp, Verdict
 from pearrt.trust.choice import Choice, Machine, choose
 from pearrt.trust.contradiction import Contradiction
+from pearrt.trust.envelope import Envelope
+from pearrt.trust.metadata import Timestamp
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import Release
 
@@ -65,6 +68,10 @@ class FollowedApp:
         self.pending: Pending | None = None
         self.manifests: dict[str, Manifest] = {}
         self.on_proof: Callable[[], None] = lambda: None
+        self.confirmations = Confirmations.load(folder.confirmed)
+        self.confirmations_saved = True
+        self.newer: Newer | None = None
+        self.looked_at = time.time() - LOOK_EVERY_S + FIRST_LOOK_S  # in the DHT
 
     def _load(self) -> TrustedApp | None:
         state = self.folder.trust
@@ -117,8 +124,34 @@ class FollowedApp:
         """Whether a gossiped timestamp is signed and newer than ours. Raises TrustError for a bad one."""
         if self.trusted is None:
             return True
+        verdict = self.verdict_on(raw)
+        if verdict is Verdict.NEWER:
+            self.heard_of(raw, time.time())
+        return verdict in (Verdict.NEWER, Verdict.LATER_ROOT)
+
+    def verdict_on(self, raw: bytes) -> Verdict:
+        """What a timestamp from anywhere means. Raises TrustError for a bad one, RemoteError."""
+        assert self.trusted is not None
         with self._keeping_proof():
-            return self.trusted.check_timestamp(raw, time.time()) in (Verdict.NEWER, Verdict.LATER_ROOT)
+            return self.trusted.check_timestamp(raw, time.time())
+
+    def heard_of(self, raw: bytes, now: float) -> None:
+        """A verified timestamp is newer than the trusted one, and the metadata behind it is not here yet."""
+        timestamp = Timestamp.read(Envelope.parse("timestamp", raw))
+        if self.newer is None or timestamp.version > self.newer.version:
+            self.newer = Newer(timestamp.version, timestamp.signed_at, now)
+
+    def confirm(self, source: str, origin: str) -> None:
+        """Somebody showed the trusted timestamp. Kept on disk before long."""
+        if self.trusted is not None:
+            self.confirmations.add(self.trusted.metadata.timestamp, source, origin, time.time())
+            self.confirmations_saved = False
+
+    def save_confirmations(self) -> None:
+        """Writes who confirmed the app, if that changed. Raises StoreError."""
+        if not self.confirmations_saved and self.folder.known:
+            self.folder.confirmed = self.confirmations.dump()
+            self.confirmations_saved = True
 
     @contextlib.contextmanager
     def _keeping_proof(self) -> Iterator[None]:

@@ -42,6 +42,8 @@ class Launchable:
     confirmed_at: int
     channel_socket: Path
     channel_token: bytes
+    confirmed_by: int = 0
+    newer_at: int | None = None
     pending_version: str = ""
     pending_manifest: Manifest | None = None
     revoked: str = ""
@@ -109,6 +111,8 @@ class Launchable:
             "threshold": self.threshold,
             "freshness": self.freshness,
             "confirmed_at": self.confirmed_at,
+            "confirmed_by": self.confirmed_by,
+            "newer_at": self.newer_at,
             "channel_socket": str(self.channel_socket),
             "channel_token": self.channel_token.hex(),
             "pending_version": self.pending_version,
@@ -136,6 +140,8 @@ class Launchable:
             threshold=fields["threshold"],
             freshness=fields["freshness"],
             confirmed_at=fields["confirmed_at"],
+            confirmed_by=fields["confirmed_by"],
+            newer_at=fields["newer_at"],
             channel_socket=Path(fields["channel_socket"]),
             channel_token=bytes.fromhex(fields["channel_token"]),
             pending_version=fields["pending_version"],

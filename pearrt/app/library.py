@@ -10,6 +10,7 @@
                          skipped           the release that the person stepped back from
                          wish.json         the link's hints; whether to seed without end
                          equivocation.benc two contradicting signed statements, kept as proof
+                         confirmed.json    who showed that the trusted metadata is current; only informs
                          releases/<index digest>/   unpacked trees
                          bytecode/<index digest>/   their compiled modules; only saves time
                          data/             the app's private storage, kept by updates
@@ -21,6 +22,7 @@ new.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -40,8 +42,12 @@ _FORGOTTEN = (
     "app.log.1",
     "wish.json",
     "equivocation.benc",
+    "confirmed.json",
     "trust.benc",
 )
+
+
+REMOVE_TRIES = 10
 
 
 class AppFolder:
@@ -89,6 +95,15 @@ class AppFolder:
     @skipped.setter
     def skipped(self, index_digest: str) -> None:
         self._write("skipped", index_digest.encode() + b"\n")
+
+    @property
+    def confirmed(self) -> bytes | None:
+        """Who showed the trusted timestamp, as `freshness.Confirmations` writes it."""
+        return self._read("confirmed.json")
+
+    @confirmed.setter
+    def confirmed(self, data: bytes) -> None:
+        self._write("confirmed.json", data)
 
     @property
     def equivocation(self) -> Contradiction | None:
@@ -245,6 +260,12 @@ def remove_tree(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             folder.unlink()
         return
-    for _, _, _, folder_fd in os.fwalk(folder):
-        os.fchmod(folder_fd, 0o700)
-    shutil.rmtree(folder)
+    for tries_left in reversed(range(REMOVE_TRIES)):
+        for _, _, _, folder_fd in os.fwalk(folder):
+            os.fchmod(folder_fd, 0o700)
+        try:
+            shutil.rmtree(folder)
+            return
+        except OSError as e:  # a thread that still compiles its modules puts a file into it
+            if e.errno != errno.ENOTEMPTY or not tries_left:
+                raise

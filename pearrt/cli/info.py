@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from pearrt.cli.freshness import freshness_text
 from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
-from pearrt.cli.output import Output, ago, printable, size, speaking
+from pearrt.cli.output import Output, printable, size, speaking
 from pearrt.link import HostPort, Link
 
 
@@ -22,9 +22,13 @@ def command(
 
 
 def _text(info: dict[str, Any]) -> str:
-    freshness = info["freshness"]
-    if info["confirmed_at"]:
-        freshness += f", last confirmed {ago(time.time() - info['confirmed_at'])} ago"
+    freshness = freshness_text(
+        info["freshness"],
+        info["confirmed_at"],
+        info["confirmed_by"],
+        info["newer_at"],
+        in_dht=info["in_dht"],
+    )
     rows = {
         "link": info["link"],
         "name": info["name"],

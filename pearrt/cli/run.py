@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from pearrt.app.launch import Launchable
 from pearrt.app.news import lines
 from pearrt.app.run import Daemon as RunDaemon
 from pearrt.app.run import Person, run
+from pearrt.cli.freshness import freshness_text
 from pearrt.cli.options import LinkOrFileType, network_options, open_daemon, with_nodes
-from pearrt.cli.output import Output, ago, printable, speaking
+from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.errors import Denied, Expired
 from pearrt.link import HostPort, Link
@@ -153,12 +153,12 @@ def _has_browser() -> bool:
 
 
 def _question(app: Launchable) -> str:
-    confirmed = f", confirmed {ago(time.time() - app.confirmed_at)} ago" if app.confirmed_at else ""
+    freshness = freshness_text(app.freshness, app.confirmed_at, app.confirmed_by, app.newer_at)
     rows = [
         click.style(f"{printable(app.name)} {printable(app.version)}", bold=True),
         *(["  an update that asks for more than you approved"] if app.approved_before is not None else []),
         f"  signed by {printable(', '.join(app.signed_by))}; it takes {app.threshold} of {len(app.signers)}",
-        f"  {app.freshness}{confirmed}",
+        f"  {freshness}",
         "  It may:",
     ]
     before = app.approved_before.describe() if app.approved_before is not None else None

@@ -18,8 +18,10 @@ from pearrt.errors import ProtocolViolation
 from pearrt.peer import messages as wire
 from pearrt.swarm.actions import Action, Arrival, Ask, Cancel, Condemn
 from pearrt.swarm.bundle_state import BundleState
+from pearrt.swarm.diverse import diverse
 from pearrt.swarm.download import Download, Downloads, Job
 from pearrt.swarm.effects import (
+    Confirmed,
     Effect,
     Heard,
     Keep,
@@ -37,12 +39,13 @@ from pearrt.swarm.member import Member
 from pearrt.swarm.proofs import Heard as Told
 from pearrt.swarm.proofs import Proofs
 from pearrt.swarm.reputation import Offence
-from pearrt.swarm.scope import Address
+from pearrt.swarm.scope import Address, source_of
 from pearrt.swarm.upload import UploadQueue
 
 P = TypeVar("P", bound=Hashable)
 
 MAX_BUNDLES = 16
+MOST_NEWER = 2  # of those who claim to know more, before others are asked
 _OFFENCES = {
     "sends blocks nobody asked for": Offence.UNASKED,
     "sent a block with a wrong digest": Offence.BAD_BLOCK,
@@ -84,12 +87,13 @@ class AppSwarm(Generic[P]):
         listen: Address | None,
         near: bool,
         now: float,
+        origin: str = "",
     ) -> None:
-        """A peer proved the topic, and we did."""
+        """A peer proved the topic, and we did. `origin`: how it was found."""
         if peer in self.members:
             return
         member = self.members[peer] = Member(
-            peer_id=peer_id, channel=channel, host=host, listen=listen, near=near, now=now
+            peer_id=peer_id, channel=channel, host=host, listen=listen, near=near, now=now, origin=origin
         )
         if (timestamp := self._gossip.joined(peer, now)) is not None:
             self._send(peer, wire.Timestamp(channel, timestamp))
@@ -351,6 +355,8 @@ class AppSwarm(Generic[P]):
         news = self._gossip.heard(peer, message.metadata, now)
         if news is News.NEWER:
             self._effects.append(Newer(peer, message.metadata))
+        elif news is News.SAME:
+            self._effects.append(Confirmed(peer))
         elif news is News.OLDER and (ours := self._gossip.answer(peer)) is not None:
             self._send(peer, wire.Timestamp(member.channel, ours))
         elif news is News.REFUSED:
@@ -393,15 +399,23 @@ class AppSwarm(Generic[P]):
         self._send(peer, wire.GetMetadata(member.channel, first_root))
 
     def best_informed(self) -> list[P]:
-        """The peers to ask for metadata: those that told of a newer timestamp first, the rest at random."""
+        """The peers to ask for metadata: two that told of a newer timestamp, then those that were found in
+        different ways and sit in different networks, so that no crowd in one place is all that is asked."""
         peers = list(self.members)
         self._rng.shuffle(peers)
-        return sorted(peers, key=lambda peer: not self._gossip.knows_newer(peer))
+        newer = diverse([peer for peer in peers if self._gossip.knows_newer(peer)], self._marks)
+        first = newer[:MOST_NEWER]
+        return first + diverse([peer for peer in peers if peer not in first], self._marks)
+
+    def _marks(self, peer: P) -> tuple[Hashable, ...]:
+        member = self.members[peer]
+        return source_of(member.host), member.origin
 
     def timestamp_changed(self) -> None:
         """The app trusts a newer timestamp now: peers are told."""
         if (raw := self.app.timestamp()) is not None:
             self._gossip.ours_changed(raw)
+            self._effects += map(Confirmed, self._gossip.confirmers())
             self._tell_newest()
 
     def tell_proof(self) -> None:

@@ -128,6 +128,11 @@ class Dialer:
         wait = min(FIRST_RETRY_S * 2 ** (candidate.failures - 1), MAX_RETRY_S)
         candidate.due = now + wait * (0.75 + self._rng.random() / 2)
 
+    def origin_of(self, address: Address) -> Origin | None:
+        """How an address came to be known."""
+        candidate = self._known.get(address)
+        return None if candidate is None else candidate.origin
+
     def forget(self, address: Address) -> None:
         """Never again: ourselves, or banned."""
         self._known.pop(address, None)

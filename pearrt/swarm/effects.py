@@ -55,6 +55,13 @@ class Newer(Generic[P]):
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed(Generic[P]):
+    """A peer showed, by itself, the timestamp that is trusted here."""
+
+    peer: P
+
+
+@dataclass(frozen=True, slots=True)
 class Offended(Generic[P]):
     """A peer broke a rule."""
 
@@ -69,7 +76,9 @@ class Heard:
     addresses: tuple[Address, ...]
 
 
-Effect = Send[P] | Keep[P] | ServeMetadata[P] | MetadataCame[P] | Newer[P] | Offended[P] | Heard
+Effect = (
+    Send[P] | Keep[P] | ServeMetadata[P] | MetadataCame[P] | Newer[P] | Confirmed[P] | Offended[P] | Heard
+)
 
 
 class SwarmApp(Protocol):

@@ -44,11 +44,12 @@ class News(Enum):
 
 
 class _Partner:
-    __slots__ = ("allowance", "newer", "newer_at", "told")
+    __slots__ = ("allowance", "newer", "newer_at", "shown", "told")
 
     def __init__(self, now: float) -> None:
         self.allowance = Allowance(burst=BURST, per_s=PER_S, now=now)
         self.told: set[bytes] = set()  # digests of what it knows
+        self.shown: bytes | None = None  # digest of what it told last
         self.newer: bytes | None = None  # digest of what it told and we have not adopted
         self.newer_at = 0.0
 
@@ -77,6 +78,7 @@ class Gossip(Generic[P]):
             return News.IGNORED
         digest = sha256(raw)
         _note(partner, digest)
+        partner.shown = digest
         if raw == self.newest:
             return News.SAME
         news = self._judged.get(digest) or self._judge(raw)
@@ -91,6 +93,11 @@ class Gossip(Generic[P]):
         """Whether the peer told of something newer than what is trusted here: the one to ask for metadata."""
         partner = self._partners.get(peer)
         return partner is not None and partner.newer is not None
+
+    def confirmers(self) -> list[P]:
+        """The peers whose own last word is what is trusted here; not those that only heard it from us."""
+        newest = sha256(self.newest) if self.newest is not None else None
+        return [peer for peer, partner in self._partners.items() if newest and partner.shown == newest]
 
     def ours_changed(self, raw: bytes) -> None:
         """The app trusts this one now: published here, or verified with its metadata."""

@@ -8,7 +8,7 @@ from pearrt.swarm.scope import Address
 
 
 class Member:
-    """A peer of this app. `listen` is where others can reach it, as far as known.
+    """A peer of this app. `listen` is where others can reach it, as far as known; `origin` how it was found.
 
     Allowances: `strays` are blocks that no download expects, `questions` GET_METADATA, `surplus` what is
     refused or no news, `shows` BITFIELD and HAVE_ALL.
@@ -24,6 +24,7 @@ class Member:
         "listen",
         "metadata_asked",
         "near",
+        "origin",
         "peer_id",
         "questions",
         "shows",
@@ -32,13 +33,22 @@ class Member:
     )
 
     def __init__(
-        self, *, peer_id: bytes, channel: int, host: str, listen: Address | None, near: bool, now: float
+        self,
+        *,
+        peer_id: bytes,
+        channel: int,
+        host: str,
+        listen: Address | None,
+        near: bool,
+        now: float,
+        origin: str = "",
     ) -> None:
         self.peer_id = peer_id
         self.channel = channel
         self.host = host
         self.listen = listen
         self.near = near
+        self.origin = origin
         self.claims = UnknownClaims()
         self.metadata_asked = 0
         self.exchanged_at = float("-inf")

@@ -17,8 +17,18 @@ from pearrt.errors import DigestMismatch, NoPeers, PearrtError, PeerTimeout
 from pearrt.swarm.app_swarm import AppSwarm
 from pearrt.swarm.dialer import Dialer, Origin
 from pearrt.swarm.download import Job
-from pearrt.swarm.effects import Heard, Keep, MetadataCame, Newer, Offended, Send, ServeMetadata, SwarmApp
-from pearrt.swarm.scope import Address
+from pearrt.swarm.effects import (
+    Confirmed,
+    Heard,
+    Keep,
+    MetadataCame,
+    Newer,
+    Offended,
+    Send,
+    ServeMetadata,
+    SwarmApp,
+)
+from pearrt.swarm.scope import Address, source_of
 
 if TYPE_CHECKING:
     from pearrt.peer.link import PeerLink
@@ -32,6 +42,7 @@ PATIENCE_S = 60.0
 ALONE_PATIENCE_S = 10.0  # with no peer at all
 PATIENCE_CHECK_S = 1.0
 PROGRESS_EVERY_S = 0.05
+INCOMING = "incoming"
 
 
 class BlockRef(Protocol):
@@ -118,6 +129,7 @@ class Membership:
         self.swarm: AppSwarm[PeerLink] = AppSwarm(app, rng, service.uploads, own_id=service.peer_id)
         self.dialer = Dialer(rng, wanted_peers=service.wanted_peers)
         self.on_newer: Callable[[Newer[PeerLink]], Awaitable[None] | None] | None = None
+        self.on_confirmed: Callable[[str, str], None] | None = None  # (source, how it was found)
         self.bytes_from: Counter[bytes] = Counter()
         self.bytes_to: Counter[bytes] = Counter()
         self.dial_soon = asyncio.Event()
@@ -290,9 +302,15 @@ class Membership:
             listen=link.listen_address,
             near=near,
             now=time.monotonic(),
+            origin=self._origin_of(link),
         )
         self._changed.set()
         self.pump_soon()
+
+    def _origin_of(self, link: PeerLink) -> str:
+        """How we found a peer that we dialled; one that dialled us came by itself."""
+        origin = self.dialer.origin_of(link.address) if link.initiator else None
+        return INCOMING if origin is None else origin.name.lower()
 
     def peer_left(self, link: PeerLink) -> None:
         self.swarm.left(link, time.monotonic())
@@ -322,10 +340,17 @@ class Membership:
                 self._metadata_came(effect)
             elif isinstance(effect, Newer):
                 self._tell_newer(effect)
+            elif isinstance(effect, Confirmed):
+                self._confirmed(effect.peer)
             elif isinstance(effect, Heard):
                 for address in effect.addresses:
                     self.add_peer(address, Origin.EXCHANGE)
         self._service.serve_uploads()
+
+    def _confirmed(self, link: PeerLink) -> None:
+        member = self.swarm.members.get(link)
+        if member is not None and self.on_confirmed is not None:
+            self.on_confirmed(source_of(member.host), member.origin)
 
     def close(self) -> None:
         """The service ends, or the app left."""

@@ -10,6 +10,7 @@ Address = tuple[str, int]
 _SHARED = IPv4Network("100.64.0.0/10")  # RFC 6598: behind a carrier's NAT, of use to neighbours only
 NEAR_V4_PREFIX = 24
 NEAR_V6_PREFIX = 64
+SOURCE_V6_PREFIX = 48
 
 
 class Scope(IntEnum):
@@ -52,6 +53,21 @@ def near(ours: str, theirs: str) -> bool:
         return False
     prefix = NEAR_V4_PREFIX if a.version == 4 else NEAR_V6_PREFIX
     return b in ip_network(f"{a}/{prefix}", strict=False)
+
+
+def source_of(host: str) -> str:
+    """What counts as one source: a host of this site, a network of /24 or /48 of the world. Whoever has many
+    addresses in one place is one voice."""
+    try:
+        ip = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if scope_of(str(ip)) is not Scope.WORLD:
+        return str(ip)
+    prefix = NEAR_V4_PREFIX if ip.version == 4 else SOURCE_V6_PREFIX
+    return str(ip_network(f"{ip}/{prefix}", strict=False))
 
 
 def may_be_told(source: str, told: str) -> bool:
