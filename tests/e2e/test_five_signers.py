@@ -6,11 +6,11 @@ all along, and the users see the right thing at every step. Real commands and re
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,15 @@ import pytest
 
 from pearrt.link import Link
 from pearrt.paths import Home
-from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import METADATA, Publication
-from pearrt.trust.envelope import Envelope
-from pearrt.trust.metadata import Timestamp
 from tests.support.machine import Machine, wait_for
 from tests.support.network import TestnetThread
 from tests.support.require import require
 from tests.support.signer import SignerMachine
+from tests.support.stolen_heartbeat import HIGHEST, run_forward
 from tests.support.team import write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-HIGHEST = 2**53 - 1
 
 
 @pytest.fixture
@@ -208,8 +204,10 @@ def revoke_a_release(story: Story) -> None:
 def recover_from_a_stolen_heartbeat_key(story: Story) -> None:
     """The thief signs the highest version there is: users hear of nothing newer, until one ceremony."""
     thief = steal(story)
-    for user in story.users:
-        wait_for(lambda user=user: timestamp_of(user, story.link) == HIGHEST, "the thief's timestamp")
+    wait_for(
+        lambda: all(timestamp_of(user, story.link) == HIGHEST for user in story.users),
+        "the thief's timestamp",
+    )
     path, _ = story.request("release", "request", story.link, story.stage("three", "3.0"))
     story.commit(path, *story.signed_by(path, "alice", "bob", "frank"))
     story.users_see(newest="1.0")  # frozen: what is installed still runs
@@ -228,38 +226,12 @@ def steal(story: Story) -> Machine:
     home = Home.at(story.publisher.home.data.with_name("thief"))
     shutil.copytree(story.publisher.home.publishing, home.publishing)
     stolen = Publication.open(home.publishing / key)
-    now = time.time()
-    before = Timestamp.read(Envelope.parse("timestamp", stolen.metadata.timestamp))
-    high = replace(before, version=HIGHEST - 1)
-    metadata = beat_after(stolen.heartbeat, stolen, high, now)
+    metadata = run_forward(stolen.heartbeat, stolen.trusted, time.time()).encode()
     (home.publishing / key / METADATA).write_bytes(metadata)
     thief = Machine(home, story.publisher.environ["PEARRT_BOOTSTRAP"])
     thief.daemon.publish(Link.parse(story.link))
     return thief
 
 
-def beat_after(heartbeat: Heartbeat, stolen: Publication, high: Timestamp, now: float) -> bytes:
-    """The stolen key's metadata with the timestamp after `high`."""
-    from pearrt.publish.draft import payload
-    from pearrt.publish.heartbeat import NEVER, _meta
-    from pearrt.trust.envelope import seal
-    from pearrt.trust.shape import time_text
-
-    metadata = stolen.metadata
-    signed = payload(
-        "timestamp",
-        stolen.trusted.root.app_id,
-        high.version + 1,
-        NEVER,
-        meta={"snapshot.json": _meta(stolen.trusted.snapshot.version, metadata.snapshot)},
-        x_pearrt_signed=time_text(now),
-        x_pearrt_period=86_400,
-        x_pearrt_root=stolen.trusted.root.version,
-    )
-    return replace(metadata, timestamp=heartbeat._seal(signed)).encode()
-
-
 def timestamp_of(user: Machine, link: str) -> int:
-    import json
-
     return int(json.loads(user.daemon.metadata(Link.parse(link))["timestamp.json"])["signed"]["version"])
