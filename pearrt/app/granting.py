@@ -2,8 +2,8 @@
 
 Rules: an approval is of one request, by its digest: the app key (the folder it lies in) and the digest of the
 normalised permissions. It covers every narrower request and no wider one; and none at all once the meaning of
-permissions has changed (`policy.DIGEST_TAG`). What was refused stays refused until the person gives it, also
-when a later release asks for it again in the same words.
+permissions has changed (`policy.DIGEST_TAG`). Nor does it cover another kind of app. What was refused stays
+refused until the person gives it, also when a later release asks for it again in the same words.
 """
 
 from __future__ import annotations
@@ -43,16 +43,18 @@ def refused(folder: AppFolder) -> tuple[str, ...]:
 def covers(folder: AppFolder, manifest: Manifest) -> bool:
     """Whether the person approved all that the manifest asks for, or more."""
     grant = approval(folder)
-    return grant is not None and not Permissions.parse(manifest.permissions).widens(
-        Permissions.parse(grant.permissions)
-    )
+    if grant is None or grant.kind != manifest.kind:
+        return False
+    return not Permissions.parse(manifest.permissions).widens(Permissions.parse(grant.permissions))
 
 
 def approve(folder: AppFolder, manifest: Manifest, refused: Collection[str]) -> None:
     """Records the person's yes to a manifest, less what they refused."""
     asked = Permissions.parse(manifest.permissions)
     names = _known(asked, refused)
-    folder.grant = Grant(dict(manifest.permissions), int(time.time()), asked.digest().hex(), names)
+    folder.grant = Grant(
+        dict(manifest.permissions), int(time.time()), asked.digest().hex(), names, kind=manifest.kind
+    )
 
 
 def decline(folder: AppFolder, digest: bytes) -> None:

@@ -34,7 +34,8 @@ class Grant:
     """The permissions that the person approved, as the manifest had them, and when.
 
     `digest` is of the normalised request as it was approved, in hex; `refused` names what of it the person
-    refused or took back; `declined` is the digest of a wider request that they said no to.
+    refused or took back; `declined` is the digest of a wider request that they said no to. `kind` is the
+    app's.
     """
 
     permissions: dict[str, Any]
@@ -42,6 +43,7 @@ class Grant:
     digest: str = ""
     refused: list[str] = field(default_factory=list)
     declined: str = ""
+    kind: str = "python"
 
 
 @dataclass(frozen=True, slots=True)

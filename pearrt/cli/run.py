@@ -129,6 +129,11 @@ def _approve(
             f"{printable(app.name)} needs your approval and there is no terminal to ask on.",
             hint="Run it in a terminal once, or pass --yes.",
         )
+    if app.manifest.kind == "exec":  # the strongest question: a yes by habit does not answer it
+        name = printable(app.name)
+        click.echo(f"  {name} is a native program. Run it only if you trust who signed it.", err=True)
+        said = click.prompt(f"Type its name ({name}) to run it", default="", show_default=False, err=True)
+        return () if said.strip() == name.strip() else None
     return () if click.confirm("Run it?", err=True) else None
 
 
