@@ -127,7 +127,8 @@ def _python_of_the_system() -> str:
 def _starts(command: list[str]) -> None:
     """Raises UserError unless the command ends well in an empty home."""
     with tempfile.TemporaryDirectory(prefix="prt") as home:
-        environ = {"PATH": os.defpath, "HOME": home, "PEARRT_HOME": home, "LC_ALL": "C.UTF-8"}
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PEARRT_")}
+        environ |= {"HOME": home, "PEARRT_HOME": home}
         done = subprocess.run(command, env=environ, cwd=home, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"It was built and does not start: {done.stderr.strip()[-300:]}")
