@@ -8,27 +8,60 @@ import pytest
 
 from pearrt.errors import PearrtError, RemoteError, TrustError
 from pearrt.trust import TrustedApp
-from tests.support import metadata_broken, metadata_broken_updates, metadata_either, metadata_valid
+from tests.support import (
+    metadata_broken,
+    metadata_broken_updates,
+    metadata_channels,
+    metadata_channels_broken,
+    metadata_either,
+    metadata_valid,
+)
 from tests.support.metadata_cases import BROKEN, EITHER, VALID, Case, cases
 from tests.support.require import require_module
 
-CORPUS = (metadata_valid, metadata_broken, metadata_broken_updates, metadata_either)  # fill the registries
-EACH_VALID = 12
-EACH_BROKEN = 9
+CORPUS = (  # they fill the registries
+    metadata_valid,
+    metadata_broken,
+    metadata_broken_updates,
+    metadata_channels,
+    metadata_channels_broken,
+    metadata_either,
+)
+EACH_VALID = 10
+EACH_BROKEN = 7
 EACH_EITHER = 40
 
 
 def ours(case: Case) -> PearrtError | None:
     """What our verifier says: None where it accepts."""
     try:
-        if case.old is None:
-            TrustedApp.first(case.app_key, case.new, case.now)
-        else:
-            # The old set was trusted while it was fresh, so its floor of time is older than the case's `now`.
-            TrustedApp.first(case.app_key, case.old, 0.0).update(case.new, case.now)
+        trusted = judged(case)
+        for channel in trusted.channels:  # what an installation from the channel asks for, too
+            trusted.check_expiry(case.now, channel)
     except (TrustError, RemoteError) as e:
         return e
     return None
+
+
+def judged(case: Case) -> TrustedApp:
+    if case.old is None:
+        return TrustedApp.first(case.app_key, case.new, case.now)
+    # The old set was trusted while it was fresh, so its floor of time is older than the case's `now`.
+    return TrustedApp.first(case.app_key, case.old, 0.0).update(case.new, case.now)
+
+
+def check_same_releases(name: str, case: Case) -> None:
+    """Both find the same index under every path, whoever is asked first."""
+    from tests.support import tuf_oracle
+
+    trusted = judged(case)
+    for release in trusted.releases:
+        found = tuf_oracle.found_index(trusted.metadata, case.now, release.path)
+        assert found == release.index_digest.hex(), (
+            f"{name}: python-tuf finds another index for {release.path}"
+        )
+        ours = trusted.release(release.channel, (release.platform,))
+        assert ours == release, f"{name}: {release.path} is not what is offered for it"
 
 
 def theirs(case: Case) -> bool:
@@ -58,6 +91,8 @@ def test_we_never_accept_what_python_tuf_rejects_and_both_accept_all_that_is_val
                 assert accepted, f"{name}: python-tuf refuses a set meant to be valid"
             if kind == "broken":
                 assert verdict is not None, f"{name}: we accept a broken set"
+            if verdict is None:
+                check_same_releases(name, case)
             rows[kind, name, accepted, said] += 1
     total = rows.total()
     with capsys.disabled():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.support.metadata_cases import NAMES, Case, either, fresh, released
+from tests.support.metadata_channels import with_channel
 from tests.support.repository import APP_ID, DAY, NOW, ROLES, Document, Repository, plain, text_of
 
 Place = tuple[Any, Any]  # a container and a key or position in it
@@ -95,9 +96,17 @@ def one_change_anywhere_after_signing(rng: random.Random) -> Case:
 
 
 @either
+def one_change_anywhere_with_a_channel_and_rightly_signed(rng: random.Random) -> Case:
+    repository = with_channel(rng)
+    role = rng.choice(["targets", "beta", "beta", "snapshot"])
+    repository.signed_edits[role] = lambda document: bend(rng, document)
+    return fresh(repository)
+
+
+@either
 def two_random_histories_of_one_app(rng: random.Random) -> Case:
     """A client that followed one of them is offered the other, or a state of its own past or future."""
-    base = released(rng)
+    base = rng.choice([released, with_channel])(rng)
     for _ in range(rng.randint(0, 2)):
         live(rng, base)
     old, new = base.copy(), base.copy()
@@ -112,7 +121,7 @@ def two_random_histories_of_one_app(rng: random.Random) -> Case:
 
 def live(rng: random.Random, repository: Repository) -> None:
     """One step in an app's life, honest or not."""
-    step = rng.randrange(6)
+    step = rng.randrange(9 if repository.channels else 7)
     if step == 0:
         repository.beat()
     elif step <= 2:
@@ -121,6 +130,12 @@ def live(rng: random.Random, repository: Repository) -> None:
         repository.rotate(tuple(rng.sample(NAMES, 3)), rng.randint(1, 3), repository.names["timestamp"][0])
     elif step == 4:
         repository.rotate(repository.team, repository.threshold, rng.choice(["hb", "hb2"]))
-    else:
-        role = rng.choice(ROLES[1:])
+    elif step == 5:
+        role = rng.choice([*ROLES[1:], *repository.channels])
         repository[role]["version"] = max(1, repository[role]["version"] + rng.randint(-2, 3))
+    elif step == 6:
+        repository.delegate("beta", tuple(rng.sample(NAMES, 2)), rng.randint(1, 2))
+    elif step == 7:
+        repository.release(f"{rng.randrange(100)}", f"{repository.channels[0]}/any")
+    else:
+        repository.take_back(repository.channels[0])

@@ -177,11 +177,52 @@ class Repository:
         self.commit_root(*names)
 
     def release(self, version: str, path: str = "stable/any") -> Repository:
-        """A new release: targets, snapshot and timestamp go one version up."""
-        self["targets"]["targets"][path] = index_target(version)
-        for role in ("targets", "snapshot", "timestamp"):
+        """A new release: the targets, or the channel it is in, snapshot and timestamp go one version up."""
+        channel, _, _ = path.partition("/")
+        speaker = channel if channel in self.channels else "targets"
+        self[speaker]["targets"][path] = index_target(version)
+        return self.bump(speaker)
+
+    def bump(self, *roles: str) -> Repository:
+        """These roles, snapshot and timestamp go one version up."""
+        for role in (*roles, "snapshot", "timestamp"):
             self[role]["version"] += 1
         return self
+
+    @property
+    def channels(self) -> list[str]:
+        """Those with signers of their own."""
+        return [role["name"] for role in self["targets"].get("delegations", {}).get("roles", [])]
+
+    def delegate(
+        self, channel: str, signers: tuple[str, ...] = ("dan", "eve"), threshold: int = 1, *, since: int = 1
+    ) -> Repository:
+        """Gives a channel to signers of its own, or hands it over: targets go one version up."""
+        delegations = self["targets"].setdefault("delegations", {"keys": {}, "roles": []})
+        publics = [public_hex(name) for name in signers]
+        delegations["keys"] |= {key_id(public): key_object(public) for public in publics}
+        role = {
+            "name": channel,
+            "keyids": [key_id(public) for public in publics],
+            "threshold": threshold,
+            "terminating": True,
+            "paths": [f"{channel}/*"],
+            "x-pearrt-since": since,
+        }
+        delegations["roles"] = [each for each in delegations["roles"] if each["name"] != channel] + [role]
+        if channel not in self.documents:
+            self[channel] = self._common("targets", 1, NOW + 900 * DAY) | {"targets": {}}
+        self.names[channel] = list(signers[:threshold])
+        return self.bump("targets")
+
+    def take_back(self, channel: str) -> Repository:
+        """The channel has no signers of its own any more; the snapshot remembers its version."""
+        roles = self["targets"]["delegations"]["roles"]
+        self["targets"]["delegations"]["roles"] = [each for each in roles if each["name"] != channel]
+        if not self.channels:
+            del self["targets"]["delegations"]
+        self["snapshot"]["meta"][f"{channel}.json"] = meta_of(self[channel]["version"], b"")
+        return self.bump("targets")
 
     def beat(self, now: float = NOW) -> Repository:
         """A new timestamp, nothing else."""
@@ -195,22 +236,23 @@ class Repository:
     def metadata(self) -> MetadataSet:
         """The signed set, every hash fitting the blob that it names."""
         blobs: dict[str, bytes] = {}
-        below = ""  # the role that this one names
-        version: Any = 1
-        for role in ("targets", "snapshot", "timestamp"):
+        versions: dict[str, Any] = {}
+        channels = self.channels
+        named = {"snapshot": ["targets", *channels], "timestamp": ["snapshot"]}
+        for role in ("targets", *channels, "snapshot", "timestamp"):
             document = copy.deepcopy(self[role])
-            if below:
-                entry = meta_of(version, blobs[below])
+            for below in named.get(role, ()):
+                entry = meta_of(versions[below], blobs[below])
                 if edit := self.link_edits.get(below):
                     edit(entry)
                 document["meta"][f"{below}.json"] = entry
             if edit := self.signed_edits.get(role):
                 edit(document)
             raw = blob_of(document, self.names[role])
-            blobs[role] = self.blob_edits.get(role, bytes)(raw)
-            below, version = role, document.get("version")
+            blobs[role], versions[role] = self.blob_edits.get(role, bytes)(raw), document.get("version")
         roots = (*self.roots[:-1], self.blob_edits.get("root", bytes)(self.roots[-1]))
-        return MetadataSet(roots, blobs["timestamp"], blobs["snapshot"], blobs["targets"])
+        top = (blobs[role] for role in ("timestamp", "snapshot", "targets"))
+        return MetadataSet(roots, *top, {channel: blobs[channel] for channel in channels})
 
     def copy(self) -> Repository:
         return copy.deepcopy(self)
@@ -225,4 +267,6 @@ def with_blob(metadata: MetadataSet, role: str, raw: bytes) -> MetadataSet:
     """The set with one blob replaced and no hash adjusted; `root` stands for the last one."""
     if role == "root":
         return replace(metadata, roots=(*metadata.roots[:-1], raw))
+    if role in metadata.delegated:
+        return replace(metadata, delegated={**metadata.delegated, role: raw})
     return replace(metadata, **{role: raw})

@@ -40,9 +40,45 @@ def accepts(metadata: MetadataSet, now: float) -> bool:
         trusted.update_timestamp(metadata.timestamp)
         trusted.update_snapshot(metadata.snapshot)
         trusted.update_targets(metadata.targets)
-    except (RepositoryError, ValueError):
+        _update_channels(trusted, metadata)
+    except (RepositoryError, ValueError, KeyError):
         return False
     return True
+
+
+def _update_channels(trusted: TrustedMetadataSet, metadata: MetadataSet) -> None:
+    """Loads every delegated role, as a client does that looks for a target in each. Raises KeyError where the
+    set lacks one."""
+    for name in _delegated(trusted):
+        if trusted.get(name) is None:
+            trusted.update_delegated_targets(metadata.delegated[name], name, "targets")
+
+
+def _delegated(trusted: TrustedMetadataSet) -> list[str]:
+    delegations = trusted.targets.delegations
+    return list(delegations.roles) if delegations and delegations.roles else []
+
+
+def found_index(metadata: MetadataSet, now: float, path: str) -> str | None:
+    """The SHA-256 of the target that a client finds under `path` of an accepted set, as in TUF 5.6.7."""
+    trusted = _loaded(metadata, now)
+    to_visit, seen = ["targets"], set()
+    while to_visit:
+        name = to_visit.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        role = trusted[name]
+        if path in role.targets:
+            return role.targets[path].hashes["sha256"]
+        children = []
+        for child, terminating in role.delegations.get_roles_for_target(path) if role.delegations else ():
+            children.append(child)
+            if terminating:
+                to_visit = []
+                break
+        to_visit += reversed(children)
+    return None
 
 
 def accepts_update(old: MetadataSet, new: MetadataSet, now: float) -> bool:
@@ -64,7 +100,14 @@ def accepts_update(old: MetadataSet, new: MetadataSet, now: float) -> bool:
         _ignoring(trusted.update_targets, old.targets)
         if trusted.get("targets") is None:
             trusted.update_targets(new.targets)
-    except (RepositoryError, ValueError, RuntimeError):
+        for name in _delegated(trusted):
+            if name in old.delegated:
+                load = functools.partial(
+                    trusted.update_delegated_targets, role_name=name, delegator_name="targets"
+                )
+                _ignoring(load, old.delegated[name])
+        _update_channels(trusted, new)
+    except (RepositoryError, ValueError, RuntimeError, KeyError):
         return False
     return accepts(new, now) and _versions(trusted) == _versions(_loaded(new, now))
 
@@ -78,11 +121,13 @@ def _loaded(metadata: MetadataSet, now: float) -> TrustedMetadataSet:
     trusted.update_timestamp(metadata.timestamp)
     trusted.update_snapshot(metadata.snapshot)
     trusted.update_targets(metadata.targets)
+    _update_channels(trusted, metadata)
     return trusted
 
 
 def _versions(trusted: TrustedMetadataSet) -> list[dict[str, object]]:
-    return [trusted[role].to_dict() for role in ("root", "timestamp", "snapshot", "targets")]
+    roles = ("root", "timestamp", "snapshot", "targets", *_delegated(trusted))
+    return [trusted[role].to_dict() for role in roles]
 
 
 def _ignoring(step: object, raw: bytes, *, only_equal: bool = False) -> None:
