@@ -5,7 +5,7 @@ MINUTES ?= 10
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 WHEELS := $(VENV)/wheels
-SOURCES := pyproject.toml README.md LICENSE packaging/pearrt.1 $(shell find pearrt bootstrap -type f ! -name '*.pyc')
+SOURCES := pyproject.toml README.md LICENSE packaging/pearrt.1 packaging/desktop/pearrt.desktop $(shell find pearrt bootstrap -type f ! -name '*.pyc')
 
 # Tests that share the machine (namespaces, sandboxes, processes, ports of other programs) run one after another.
 SERIAL := lab or e2e or sandbox or interop
