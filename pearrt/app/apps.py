@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pearrt.app import granting, updates
-from pearrt.app.candidates import bring_candidate, offer_candidates
+from pearrt.app.candidates import acquaint, bring_candidate, offer_candidates
 from pearrt.app.describe import details, summary
 from pearrt.app.durable import make_durable, recover
 from pearrt.app.followed import (
@@ -40,9 +40,9 @@ from pearrt.app.record import Installed, Wish
 from pearrt.app.revoked import heed_revocation, revocation_of
 from pearrt.app.rollback import roll_back
 from pearrt.app.start import Start
+from pearrt.app.verify import verify_folder, verify_installed
 from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
-from pearrt.bundle.verify import verify_tree
 from pearrt.dht.service import DhtService
 from pearrt.errors import Denied, NoSuchApp, PearrtError, StoreError, UserError
 from pearrt.lan.hosts import HostsFinder
@@ -372,11 +372,13 @@ class Apps:
         """Serves, to those who review them, the bundles that requests on the desk name; gives their
         digests."""
         app = await self.follow(link)
+        await acquaint(app, self.home)
         return [digest.hex() for digest in await offer_candidates(app, self.store, self.home)]
 
     async def bring(self, link: Link, release: Release, report: Report, *, whole: bool) -> dict[str, Any]:
         """Fetches a bundle by its digest, released or not, into the store; or its index alone."""
         app = await self.follow(link)
+        await acquaint(app, self.home)
         index = await bring_candidate(app, self.store, self.home, release, report, whole=whole)
         return {"blocks": len(index.blocks), "stored_bytes": index.stored_bytes}
 
@@ -431,21 +433,12 @@ class Apps:
                     self.store.unpin(name)
             await asyncio.to_thread(app.folder.remove, keep_data=keep_data)
 
-    async def verify(self, app_key: bytes) -> dict[str, Any]:
-        """Checks what is installed against the signed index and that against the metadata, all offline."""
+    async def verify(self, app_key: bytes, folder: Path | None = None) -> dict[str, Any]:
+        """Checks what is installed, or a folder, against what was signed, all offline; see app/verify.py."""
         app = self._known(app_key)
-        installed = app.folder.installed
-        if installed is None:
-            raise NoSuchApp(f"{encode_key(app_key)} is not installed.")
-        index = await asyncio.to_thread(installed_index, installed, self.store)
-        tree = app.folder.tree(installed.index_digest)
-        differences = await asyncio.to_thread(verify_tree, index, tree)
-        return {
-            "name": installed.name,
-            "version": installed.version,
-            "files": len(index.files),
-            "differences": [f"{difference.path}: {difference.change}" for difference in differences],
-        }
+        if folder is None:
+            return await asyncio.to_thread(verify_installed, app, self.store)
+        return await asyncio.to_thread(verify_folder, app, self.store, folder)
 
     async def files(self, app_key: bytes, digest: str) -> list[list[Any]]:
         """Path, size and SHA-256 (hex) of every file of an installed release, from its signed index."""

@@ -105,6 +105,8 @@ class FollowedApp:
         """Makes a verified state the current one, on disk first."""
         self.folder.create()
         self.folder.trust = trusted.state()
+        if self.trusted is not None and trusted.root_version != self.trusted.root_version:
+            self.newer = None  # what an earlier root's heartbeat signed binds nobody any more
         self.trusted = trusted
 
     @property

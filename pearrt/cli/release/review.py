@@ -66,13 +66,13 @@ def command(
     request = collect(request.with_answers(()), request.answers)
     check_current(request, trusted_here(home, request.app_key))
     link = with_nodes(Link(request.app_key), *bootstrap, *hosts)
+    desk = Desk.of(home.ceremonies, request.app_key)
+    desk.keep(request)
     with ProgressBar(shown=not output.as_json) as bar, Workshop.open(home, paths) as workshop:
         workshop.daemon, workshop.link, workshop.report = open_daemon(bootstrap, hosts, no_dht), link, bar
         findings = workshop.look(request)
         texts = {path: _diff(findings, path) for path in diffs}
     words = fingerprint(request.digest)
-    desk = Desk.of(home.ceremonies, request.app_key)
-    desk.keep(request)
     desk.reviewed(request, words, time.time())
     fields = review_fields(request, findings, words, texts)
     output.result(fields, lambda: review_text(request, findings, words, texts, time.time()))
