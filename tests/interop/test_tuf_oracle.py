@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support import (
     metadata_channels_broken,
     metadata_either,
     metadata_valid,
+    trust_vectors,
 )
 from tests.support.metadata_cases import BROKEN, EITHER, VALID, Case, cases
 from tests.support.require import require_module
@@ -70,6 +72,26 @@ def theirs(case: Case) -> bool:
     if case.old is None:
         return tuf_oracle.accepts(case.new, case.now)
     return tuf_oracle.accepts_update(case.old, case.new, case.now)
+
+
+def test_no_vector_that_we_accept_is_refused_by_python_tuf() -> None:
+    require_module("tuf")
+    for name in trust_vectors.STORIES:
+        story = json.loads((trust_vectors.FOLDER / f"{name}.json").read_text())
+        key, old = bytes.fromhex(story["app_key"]), None
+        for step in story["steps"]:
+            case = Case(trust_vectors.metadata_of(step), key, old, float(step["now"]))
+            assert ("error" in step["expect"]) == (ours(case) is not None), f"{name}: {step['expect']}"
+            if "error" not in step["expect"]:
+                assert theirs(case), f"{name}: python-tuf refuses what is expected to be accepted"
+                check_same_releases(name, case)
+                old = case.new
+    for case in json.loads((trust_vectors.FOLDER / "bad.json").read_text())["cases"]:
+        trusted = trust_vectors.metadata_of(case["old"]) if "old" in case else None
+        offered = trust_vectors.metadata_of(case["new"])
+        bad = Case(offered, bytes.fromhex(case["app_key"]), trusted, float(case["now"]))
+        theirs(bad)  # whatever it says: where it accepts, we are stricter
+        assert ours(bad) is not None, case["name"]
 
 
 def test_we_never_accept_what_python_tuf_rejects_and_both_accept_all_that_is_valid(

@@ -176,9 +176,7 @@ def delegation_under_another_name(rng: random.Random) -> Case:
     )
     repository = with_channel(rng)
     repository["targets"]["delegations"]["roles"][0] |= {"name": name, "paths": [f"{name}/*"]}
-    repository.documents.setdefault(name, repository["beta"])
-    repository.names.setdefault(name, repository.names["beta"])
-    return fresh(repository)
+    return fresh_as(repository)
 
 
 @broken

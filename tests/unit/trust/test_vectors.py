@@ -12,19 +12,16 @@ import pytest
 
 from pearrt.errors import PearrtError
 from pearrt.link import Link
-from pearrt.trust import MetadataSet, TrustedApp
+from pearrt.trust import TrustedApp
+from pearrt.trust.choice import Machine, choose
 from tests.support import trust_vectors
+from tests.support.metadata_cases import Case
 
 ROOT = Path(__file__).parents[3]
 stories = pytest.mark.parametrize("name", sorted(trust_vectors.STORIES))
 
 
-def metadata_of(step: dict[str, Any]) -> MetadataSet:
-    roots = tuple(root.encode() for root in step["roots"])
-    return MetadataSet(roots, *(step[role].encode() for role in ("timestamp", "snapshot", "targets")))
-
-
-@stories
+@pytest.mark.parametrize("name", sorted(trust_vectors.ALL))
 def test_the_files_are_what_the_generator_makes(name: str) -> None:
     path = trust_vectors.FOLDER / f"{name}.json"
     assert path.read_text() == trust_vectors.text(name), "run python -m tests.support.trust_vectors"
@@ -36,7 +33,7 @@ def test_the_verifier_takes_every_step_as_expected(name: str) -> None:
     assert Link.parse(story["link"]).app_key.hex() == story["app_key"]
     trusted: TrustedApp | None = None
     for step in story["steps"]:
-        metadata, now, expect = metadata_of(step), float(step["now"]), step["expect"]
+        metadata, now, expect = trust_vectors.metadata_of(step), float(step["now"]), step["expect"]
         if "error" in expect:
             assert trusted is not None
             with pytest.raises(PearrtError) as caught:
@@ -47,7 +44,35 @@ def test_the_verifier_takes_every_step_as_expected(name: str) -> None:
         trusted = trusted.update(metadata, now) if trusted else TrustedApp.first(key, metadata, now)
         release = trusted.release()
         assert release is not None
-        assert {"release": release.version, "freshness": trusted.freshness(now).state.value} == expect
+        assert release.version == expect["release"]
+        assert trusted.freshness(now).state.value == expect["freshness"]
+        check_more(trusted, expect)
+
+
+def check_more(trusted: TrustedApp, expect: dict[str, Any]) -> None:
+    """What the later stories expect besides."""
+    for channel, version in expect.get("channels", {}).items():
+        release = trusted.release(channel)
+        assert release is not None
+        assert release.version == version
+    for each in expect.get("takes", ()):
+        machine = Machine(tuple(each["platforms"]), each["runtime"], bytes.fromhex(each["seed"]))
+        chosen = choose(trusted, "stable", machine, each["now"]).release
+        assert (chosen and chosen.version) == each["version"]
+    for digest, action in expect.get("revoked", {}).items():
+        revocation = trusted.revoked(bytes.fromhex(digest))
+        assert revocation is not None
+        assert revocation.action.value == action
+
+
+def test_every_bad_vector_is_refused_for_its_own_reason() -> None:
+    found = json.loads((trust_vectors.FOLDER / "bad.json").read_text())["cases"]
+    assert len(found) >= 60
+    for case in found:
+        old = trust_vectors.metadata_of(case["old"]) if "old" in case else None
+        new, key = trust_vectors.metadata_of(case["new"]), bytes.fromhex(case["app_key"])
+        error = trust_vectors.error_of(Case(new, key, old, case["now"]))
+        assert error == case["error"] != "", case["name"]
 
 
 IN_A_BARE_PYTHON = """
