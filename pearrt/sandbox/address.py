@@ -53,7 +53,8 @@ _NOT_PUBLIC_V6 = tuple(
 )
 _NAME = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home", ".home.arpa", ".onion")
-_URL = re.compile(r"http(s?)://([A-Za-z0-9.:\[\]-]+)(?:[/?#][!#-;=?-\[\]_a-z~%&|]*)?")
+# RFC 3986 without `$'()`, which a page can do without and a program that starts browsers may trip over.
+_URL = re.compile(r"http(s?)://([A-Za-z0-9.:\[\]-]+)(?:[/?#][A-Za-z0-9._~:/?#\[\]@!&*+,;=%-]*)?")
 _PORT = re.compile(r"[0-9]{1,5}")
 
 

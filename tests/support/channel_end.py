@@ -33,7 +33,7 @@ class End:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.writer.close()
+        self.writer.transport.abort()  # what the daemon does not read is not waited for
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
 
