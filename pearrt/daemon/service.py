@@ -35,6 +35,7 @@ from pearrt.gateway.service import view_factory
 from pearrt.lan.hosts import HostsFinder
 from pearrt.lan.service import LanService
 from pearrt.paths import Home
+from pearrt.peer.listener import stop_accepting
 from pearrt.peer.service import PeerService
 from pearrt.runtime.handover import Item, of_kind
 from pearrt.settings import Settings
@@ -110,6 +111,7 @@ class Daemon:
         self.apps = Apps(self.home, self.store, self.swarm, tasks, dht=self.dht, psk=psk)
         self._parts.callback(self.apps.close)
         await self.apps.restore()
+        await self.peers.take_over()
         self._heartbeat = tasks.create_task(self._beat(), name="heartbeat")
         self._parts.callback(self._heartbeat.cancel)
         self.self_update = SelfUpdate(self, tasks)
@@ -215,6 +217,7 @@ class Daemon:
     async def pass_on(self) -> list[Item]:
         """Everything another process needs to go on where this one stops: see `runtime/handover.py`."""
         api = Item("api", {}, os.dup(self._api_socket.fileno()))
+        await stop_accepting([self._api_socket])
         await self._api_site.stop()
         self.apps.close()
         self._heartbeat.cancel()
@@ -229,7 +232,7 @@ class Daemon:
 
     async def let_go(self) -> None:
         """Listens nowhere any more; open links stay."""
-        self.peers.stop_listening()
+        await self.peers.stop_listening()
         if self.dht is not None:
             await self.dht.__aexit__(None, None, None)
         await self.lan.__aexit__(None, None, None)

@@ -12,6 +12,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pearrt.errors import Unreachable
 from pearrt.peer.admission import Admission
@@ -20,8 +21,12 @@ from pearrt.peer.limits import PeerLimits
 from pearrt.peer.link import PeerLink
 from pearrt.peer.messages import Address
 
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
 BACKLOG = 256
 SAME_PORT_TRIES = 8
+ACCEPTING_STEPS = 8  # turns of the loop that an accepted connection needs to get its transport, and more
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +77,9 @@ class Listener:
         Raises Unreachable.
         """
         for sock in self._inherited:
+            loop = asyncio.get_running_loop()
             self._servers.append(
-                await asyncio.get_running_loop().create_server(self._doorway, sock=sock, backlog=BACKLOG)
+                await loop.create_server(self._doorway, sock=sock, backlog=BACKLOG, start_serving=False)
             )
         if self._servers:
             return
@@ -106,15 +112,24 @@ class Listener:
         """Duplicates of the listening sockets, for a process that is to listen on."""
         return [server.sockets[0].dup() for server in self._servers if server.sockets]
 
-    def stop_listening(self) -> None:
-        """Takes nobody in any more; who is in stays."""
+    async def take_over(self) -> None:
+        """Accepts on inherited sockets, which `start` only opens: meanwhile the process that passed them on
+        does, and knows what it serves."""
         for server in self._servers:
+            await server.start_serving()
+
+    async def stop_listening(self) -> None:
+        """Takes nobody in any more; who is in stays, and so does who was accepted a moment ago."""
+        for server in self._servers:
+            await stop_accepting(server.sockets)
             server.close()
         self._servers.clear()
 
     def stop(self) -> None:
         """Stops listening and drops who has not become a link."""
-        self.stop_listening()
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
         for doorway in list(self._doorways):
             doorway.abort()
 
@@ -157,3 +172,13 @@ class Listener:
                 del self._strangers[stranger]
                 stranger.abort()
                 return
+
+
+async def stop_accepting(sockets: Sequence[FileDescriptorLike]) -> None:
+    """Before an asyncio server is closed whose sockets somebody else listens on too: a connection that it
+    has just accepted would be left hanging, as a closed server gives it no transport."""
+    loop = asyncio.get_running_loop()
+    for sock in sockets:
+        loop.remove_reader(sock)
+    for _ in range(ACCEPTING_STEPS):
+        await asyncio.sleep(0)

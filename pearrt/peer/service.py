@@ -116,9 +116,13 @@ class PeerService:
         """Duplicates of the listening sockets, for a process that is to listen on."""
         return self._listener.sockets()
 
-    def stop_listening(self) -> None:
+    async def take_over(self) -> None:
+        """Accepts connections on inherited sockets: to be called once there is something to serve."""
+        await self._listener.take_over()
+
+    async def stop_listening(self) -> None:
         """Takes no new connections; open links and HTTP connections stay."""
-        self._listener.stop_listening()
+        await self._listener.stop_listening()
 
     @property
     def open_doorways(self) -> int:

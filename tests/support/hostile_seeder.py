@@ -28,7 +28,9 @@ class TamperingStore(Store):
         return self.tamper(block_id, super().get(block_id))
 
 
-class _App:
+class StandingApp:
+    """An app whose metadata never changes, whatever it hears."""
+
     def __init__(self, link: Link, metadata: bytes) -> None:
         self.topic = topic_of(link.app_key)
         self.raw = metadata
@@ -63,7 +65,7 @@ class HostileSeeder(InThread):
         tamper: Callable[[bytes, bytes], bytes] = lambda _, data: data,
     ) -> None:
         super().__init__()
-        self.app = _App(Link.parse(link), metadata)
+        self.app = StandingApp(Link.parse(link), metadata)
         self.store = TamperingStore(store, tamper)
         self.bundles = bundles
         self.host = ""
