@@ -19,6 +19,7 @@ from tests.support.team import Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 
+ROOT = Path(__file__).parents[2]
 HEAD = """from pearrt import sdk
 from pearrt.sdk.channel import channel
 import json, os, queue, sys, time
@@ -255,3 +256,14 @@ def test_an_app_that_only_starts_itself_again_is_stopped(machine: Machine, team:
     error = machine.refused("run", "--yes", team.link)
     assert "started itself" in error["message"]
     assert Link.parse(team.link)
+
+
+def test_the_example_app_keeps_notes_and_says_what_it_may(machine: Machine, team: Team) -> None:
+    digest = team.stage(ROOT / "examples" / "notes")
+    team.machine.ok("release", "publish", team.link, digest, *team.keys("alice"))
+    assert machine.run(team.link, "add", "buy", "milk") == "1. buy milk\n"
+    assert machine.run(team.link) == "1. buy milk\n"
+    said = machine.run(team.link, "about").splitlines()
+    assert said[0] == "notes 1.0, may notify"
+    assert said[1].endswith(f"of {16 << 20} bytes")
+    assert said[2] == "newer: nothing"
