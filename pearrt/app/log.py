@@ -19,13 +19,13 @@ from pearrt.crypto.hashes import sha256
 from pearrt.errors import NetworkError, StoreError
 from pearrt.link import encode_key
 from pearrt.store.service import Store
-from pearrt.trust.history import Past, read_history
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.history import TARGETS, Past, read_history
 from pearrt.trust.log import split
 from pearrt.trust.merkle import LEAF
 from pearrt.trust.release import Release
 
 PATIENCE_S = 5.0
-TARGETS = "targets"
 
 
 def leaf_ids(app: FollowedApp) -> list[bytes]:
@@ -77,7 +77,7 @@ def read_log(app: FollowedApp, store: Store) -> dict[str, Any]:
     """
     trusted = app.trusted
     assert trusted is not None
-    past = read_history(trusted, TARGETS, lambda leaf: _leaf(store, leaf))
+    past = history(trusted, TARGETS, store)
     head = past[-1].head
     return {
         "link": str(app.link),
@@ -85,8 +85,18 @@ def read_log(app: FollowedApp, store: Store) -> dict[str, Any]:
         "root": head.root.hex() if head else None,
         "complete": past[0].version == 1 and all(each.targets for each in past),
         "equivocation": app.folder.equivocation is not None,
-        "entries": [_entry(each, before) for before, each in zip([None, *past[:-1]], past, strict=True)],
+        "entries": _entries(past),
+        "channels": {role: _entries(history(trusted, role, store)) for role in sorted(trusted.channels)},
     }
+
+
+def _entries(past: list[Past]) -> list[dict[str, Any]]:
+    return [_entry(each, before) for before, each in zip([None, *past[:-1]], past, strict=True)]
+
+
+def history(trusted: TrustedApp, role: str, store: Store) -> list[Past]:
+    """The past of a role, as far as the store holds it. Raises as `read_history`."""
+    return read_history(trusted, role, lambda leaf: _leaf(store, leaf))
 
 
 def _leaf(store: Store, leaf_id: bytes) -> bytes | None:

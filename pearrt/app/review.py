@@ -65,6 +65,7 @@ class Findings:
     permissions: list[str]
     wider: list[str]
     warnings: list[str] = field(default_factory=list)
+    attested: list[str] = field(default_factory=list)  # who rebuilt it from the sources, and what came of it
 
 
 def open_index(release: Release, get_block: GetBlock) -> Index:

@@ -29,6 +29,8 @@ def command(
 
 def _text(found: dict[str, Any]) -> str:
     lines = [line for entry in found["entries"] for line in _lines(entry)]
+    for channel, entries in found["channels"].items():
+        lines += [f"channel {channel}:", *(line for entry in entries for line in _lines(entry))]
     if found["missing"]:
         lines.append(f"{found['missing']} earlier releases are known by their hashes only: no peer had them.")
     if found["root"] is None:

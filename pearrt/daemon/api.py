@@ -16,7 +16,7 @@ events. Each connection's peer credentials are checked before anything is read f
     POST   /v1/apps/{key}/publish        {link}
     POST   /v1/apps/{key}/offer          {link}
     POST   /v1/apps/{key}/bring          {link, digest, size, index_blocks, whole}   streams
-    POST   /v1/apps/{key}/verify
+    POST   /v1/apps/{key}/verify         {folder}: what is installed, where absent
     GET    /v1/apps/{key}/log?link=…     every release with who signed it, verified
     GET    /v1/apps/{key}/metadata       the signed metadata, by file name
     GET    /v1/apps/{key}/files?digest=… the signed files of an installed release: [path, size, sha256]
@@ -211,7 +211,9 @@ class Api:
         return _ok(await self.apps.log(_queried(request)))
 
     async def verify(self, request: web.Request) -> web.Response:
-        return _ok(await self.apps.verify(_key(request)))
+        body = await _body(request)
+        folder = Path(_text(body, "folder")) if "folder" in body else None
+        return _ok(await self.apps.verify(_key(request), folder))
 
     async def stage(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request)

@@ -139,8 +139,10 @@ class Daemon(Client):
         """Every release of an app with who signed it, verified; one that is not here is looked for."""
         return dict(self.call("GET", f"/v1/apps/{link.key_text}/log?{urlencode({'link': str(link)})}"))
 
-    def verify(self, link: Link) -> dict[str, Any]:
-        return dict(self.call("POST", f"/v1/apps/{link.key_text}/verify"))
+    def verify(self, link: Link, folder: Path | None = None) -> dict[str, Any]:
+        """Checks what is installed, or a folder (an absolute path), against what was signed."""
+        body = {} if folder is None else {"folder": str(folder)}
+        return dict(self.call("POST", f"/v1/apps/{link.key_text}/verify", body))
 
     def stage(self, folder: Path, manifest: bytes, report: Report = silent, **options: Any) -> dict[str, Any]:
         """Cuts a prepared folder into blocks of the store; gives its digest and sizes."""

@@ -20,13 +20,15 @@ from pearrt.trust.merkle import LEAF, leaf_hash
 from pearrt.trust.metadata import Root, Targets
 from pearrt.trust.threshold import is_met, valid_keys
 
+TARGETS = "targets"
+
 Fetch = Callable[[bytes], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One version. `targets` is None where only its hash is known; `signed_by` are those of `root_version`
-    whose signature is valid."""
+    """One version. `targets` is None where only its hash is known; `signed_by` are those whose signature is
+    valid, of the signers that root `root_version` names (of a channel: targets of that version)."""
 
     version: int
     leaf: bytes
@@ -41,37 +43,47 @@ class Past:
 
 
 def read_history(trusted: TrustedApp, role: str, leaf: Fetch) -> list[Past]:
-    """All versions in the log of the targets role, oldest first, and then the current one.
+    """All versions in the log of the targets role, or of a channel with signers of its own, oldest first, and
+    then the current one.
 
     `leaf(hash)` gives a leaf's bytes, None where they are not at hand. Raises DigestMismatch for other bytes,
     ThresholdNotMet for a version that not enough signers of its time signed, RemoteError for malformed ones.
     """
-    current = trusted.targets.envelope
-    hashes = [*split(trusted.metadata.logs.get(role, b"")), leaf_hash(current.payload)]
-    blobs = [_payload(each, leaf) for each in hashes[:-1]] + [current.payload]
-    first = trusted.targets.version - len(hashes) + 1
-    roots = [Root.read(Envelope.parse("root", raw)) for raw in trusted.metadata.roots]
+    newest = trusted.targets if role == TARGETS else trusted.channels[role]
+    hashes = [*split(trusted.metadata.logs.get(role, b"")), leaf_hash(newest.envelope.payload)]
+    blobs = [_payload(each, leaf) for each in hashes[:-1]] + [newest.envelope.payload]
+    first = newest.version - len(hashes) + 1
+    powers = _powers(trusted, role, leaf)
     found: list[Past] = []
-    for position, (payload, signatures) in enumerate(_signed(blobs, current)):
+    for position, (payload, signatures) in enumerate(_signed(blobs, newest.envelope, role)):
         version, hash_ = first + position, hashes[position]
         if payload is None:
             found.append(Past(version, hash_))
             continue
-        targets = Targets.read(Envelope.parse("targets", seal(payload, signatures)))
+        targets = Targets.read(_envelope(role, seal(payload, signatures)))
         if targets.version != version or targets.app_id != trusted.root.app_id:
             raise DigestMismatch(f"Version {version} of the log is another, or another app's.")
-        while len(roots) > 1 and not _vouches(roots[0], targets.envelope):
-            roots.pop(0)
-        found.append(_past(targets, hash_, roots[0]))
+        while len(powers) > 1 and not is_met(targets.envelope, powers[0][0]):
+            powers.pop(0)
+        found.append(_past(targets, hash_, *powers[0]))
     return found
 
 
-def _vouches(root: Root, envelope: Envelope) -> bool:
-    return is_met(envelope, root.authorities["targets"])
+def _powers(trusted: TrustedApp, role: str, leaf: Fetch) -> list[tuple[Authority, int]]:
+    """Who could sign the role, oldest first, with the root (or the targets) version that says so."""
+    if role == TARGETS:
+        roots = [Root.read(Envelope.parse("root", raw)) for raw in trusted.metadata.roots]
+        return [(root.authorities[TARGETS], root.version) for root in roots]
+    past = [each.targets for each in read_history(trusted, TARGETS, leaf) if each.targets is not None]
+    return [
+        (delegation.authority, targets.version)
+        for targets in past
+        for delegation in targets.delegations
+        if delegation.name == role
+    ]
 
 
-def _past(targets: Targets, hash_: bytes, root: Root) -> Past:
-    authority: Authority = root.authorities["targets"]
+def _past(targets: Targets, hash_: bytes, authority: Authority, said_by: int) -> Past:
     valid = valid_keys(targets.envelope, authority)
     if len(valid) < authority.threshold:
         raise ThresholdNotMet(
@@ -79,7 +91,11 @@ def _past(targets: Targets, hash_: bytes, root: Root) -> Past:
             " those who could sign it then."
         )
     signers = tuple(signer for signer in authority.signers.values() if signer.public in valid)
-    return Past(targets.version, hash_, targets, signers, authority.threshold, root.version)
+    return Past(targets.version, hash_, targets, signers, authority.threshold, said_by)
+
+
+def _envelope(role: str, raw: bytes) -> Envelope:
+    return Envelope.parse(TARGETS, raw, name=role)
 
 
 def _payload(hash_: bytes, leaf: Fetch) -> bytes | None:
@@ -91,7 +107,9 @@ def _payload(hash_: bytes, leaf: Fetch) -> bytes | None:
     return data[1:]
 
 
-def _signed(blobs: list[bytes | None], current: Envelope) -> Iterator[tuple[bytes | None, dict[str, bytes]]]:
+def _signed(
+    blobs: list[bytes | None], current: Envelope, role: str
+) -> Iterator[tuple[bytes | None, dict[str, bytes]]]:
     """Each payload with its signatures, which the next one holds. One whose next is not at hand is left
     out."""
     for payload, following in pairwise([*blobs, None]):
@@ -100,10 +118,9 @@ def _signed(blobs: list[bytes | None], current: Envelope) -> Iterator[tuple[byte
         elif payload is None or following is None:
             yield None, {}
         else:
-            yield payload, _signatures_before(following)
+            yield payload, _signatures_before(following, role)
 
 
-def _signatures_before(payload: bytes) -> dict[str, bytes]:
-    envelope = Envelope.parse("targets", seal(payload, {}))
-    head = statement_of(envelope).head
+def _signatures_before(payload: bytes, role: str) -> dict[str, bytes]:
+    head = statement_of(_envelope(role, seal(payload, {}))).head
     return dict(head.signatures) if head else {}

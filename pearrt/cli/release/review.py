@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def command(
     check_current(request, trusted_here(home, request.app_key))
     link = with_nodes(Link(request.app_key), *bootstrap, *hosts)
     desk = Desk.of(home.ceremonies, request.app_key)
-    desk.keep(request)
+    if not desk.knows(request):
+        desk.keep(request)
     with ProgressBar(shown=not output.as_json) as bar, Workshop.open(home, paths) as workshop:
         workshop.daemon, workshop.link, workshop.report = open_daemon(bootstrap, hosts, no_dht), link, bar
         findings = workshop.look(request)
@@ -131,7 +133,18 @@ class Workshop:
         assert change.bundle is not None
         name, get_block = self._source_of(change.bundle)
         after = recompute(change.bundle, get_block, self.folder)
-        return examine(change, name, after, self._before(change))
+        findings = examine(change, name, after, self._before(change))
+        return replace(findings, attested=self._attested(change.bundle))
+
+    def _attested(self, release: Release) -> list[str]:
+        """What those say who rebuilt the bundle from its sources, as far as their word is kept here."""
+        from pearrt.app.drafting import trusted_here
+        from pearrt.publish.attest import attestations, folder_of
+
+        home = Home.from_environment()
+        trusted = trusted_here(home, self.link.app_key)
+        found = attestations(folder_of(home.data, self.link.app_key), trusted.signers if trusted else ())
+        return [each.title for each in found if each.index_digest == release.index_digest]
 
     def _source_of(self, release: Release) -> tuple[str, Any]:
         """A name, and where the blocks are: sources or files that were given, else this store or peers."""

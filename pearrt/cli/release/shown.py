@@ -86,6 +86,7 @@ def _bundle_fields(findings: Findings) -> dict[str, Any]:
         "permissions": findings.permissions,
         "wider": findings.wider,
         "warnings": findings.warnings,
+        "attested": findings.attested,
     }
 
 
@@ -173,6 +174,7 @@ def _bundle_lines(findings: Findings) -> list[str]:
         lines.append(f"    … and {more} more; --json lists all")
     lines += [f"  WIDER      {line}" for line in findings.wider]
     lines += [f"  may        {line}" for line in findings.permissions if line not in findings.wider]
+    lines += [f"  attested   {line}" for line in findings.attested]
     return [*lines, *(f"  LOOK       {line}" for line in findings.warnings)]
 
 
