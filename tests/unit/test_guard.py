@@ -150,18 +150,25 @@ def test_a_network_namespace_of_the_test_frees_private_addresses_only(tmp_path: 
         pytest.skip("not applicable: no unshare command")
     code = """
 import socket
-for host in ("10.0.0.1", "8.8.8.8"):
+for host in ("10.0.0.1", "8.8.8.8", "9.9.9.9"):
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect((host, 9))
     except OSError as e:
         print(host, type(e).__name__)
 """
-    environ = guard.environ_for_children(os.environ, str(tmp_path / "log"))
+    environ = guard.environ_for_children(os.environ | {guard.PLAYED: "9.9.9.9"}, str(tmp_path / "log"))
     done = subprocess.run(
         [unshare, "--net", sys.executable, "-c", code],
         env=environ, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert done.stdout.split("\n")[:2] == ["10.0.0.1 OSError", "8.8.8.8 OutsideTraffic"]
+    said = done.stdout.split("\n")[:3]
+    assert said == ["10.0.0.1 OSError", "8.8.8.8 OutsideTraffic", "9.9.9.9 OSError"]
+
+
+def test_a_host_that_a_test_plays_is_free_in_its_namespace_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(guard.PLAYED, "9.9.9.9")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        assert guard.judge_address("socket.connect", sock, ("9.9.9.9", 443))
 
 
 def _session(folder: Path, test: str, conftest: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
