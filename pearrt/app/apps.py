@@ -160,6 +160,8 @@ class Apps:
                     await self._install(app, silent, foreground=False)
                 elif app.seeding and not app.published:
                     await obtain(app, self.store, silent, foreground=False)
+                elif app.trusted is not None and not app.published:
+                    await catch_up(app)  # looked at or reviewed here: what others are told is current
             await fetch_log(app, self.store)
             if app_key == self.own:
                 await self.own_update()

@@ -37,14 +37,14 @@ def candidates(home: Home, app_key: bytes) -> dict[bytes, Release]:
 
 
 async def acquaint(app: FollowedApp, home: Home) -> None:
-    """Trusts what a request on the desk follows, where nothing is trusted yet: it was verified from root 1 on.
+    """Trusts what a request on the desk follows, where nothing is trusted yet: that was verified from root 1.
 
     A peer that follows an app and has nothing to say of it would keep others waiting for its answer.
     """
     desk = Desk.of(home.ceremonies, app.link.app_key)
-    bases = [request.base for request in await asyncio.to_thread(desk.requests) if request.base is not None]
-    if app.trusted is None and bases:
-        app.accept(bases[0].metadata.encode(), allow_stale=True)
+    for request in await asyncio.to_thread(desk.requests):
+        if app.trusted is None and request.base is not None:
+            app.accept(request.base.metadata.encode(), allow_stale=True)
 
 
 async def offer_candidates(app: FollowedApp, store: Store, home: Home) -> list[bytes]:

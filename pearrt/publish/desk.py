@@ -41,6 +41,10 @@ class Desk:
         """Remembers a request with its answers."""
         write_file(self._file(request, "request"), request.encode())
 
+    def knows(self, request: Request) -> bool:
+        """Whether this request is under way here; maybe with more answers."""
+        return (self.folder / f"{request.digest.hex()}.request").exists()
+
     def requests(self) -> list[Request]:
         """Those that are under way, in order of their digests; what is damaged is left out."""
         return self._read("request")
