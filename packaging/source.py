@@ -2,8 +2,8 @@
 
 The files of the commit go to a private folder, with the modes that git knows (0644, 0755) whatever the
 umask, and `epoch`, the commit's time, stands in for the present in every archive. A source tree without git
-(an unpacked sdist) is copied as it is; its time comes from SOURCE_DATE_EPOCH, else it is that of its
-PKG-INFO.
+(an unpacked sdist) is copied as it is, and so is a checkout with BUILD_WORKING_TREE=1, to try out what is
+not committed; its time comes from SOURCE_DATE_EPOCH, else it is that of its PKG-INFO.
 
 Importing this module puts the tree it lies in first on `sys.path`: what builds is that tree's pearrt, not one
 that happens to be installed.
@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 LOCK = "packaging/runtime.lock"
 _NO_DATE = 1_580_601_600  # 2020-02-02, what hatchling takes where nothing says otherwise
 _NOT_SOURCE = shutil.ignore_patterns(
-    "__pycache__", "*.pyc", "dist", "build", ".venv", ".*_cache", ".hypothesis"
+    "__pycache__", "*.pyc", "dist", "build", ".git", ".venv", ".*_cache", ".hypothesis"
 )
 
 
@@ -47,7 +47,7 @@ def exported(root: Path = ROOT, commit: str = "HEAD") -> Iterator[Source]:
     CalledProcessError."""
     with tempfile.TemporaryDirectory(prefix="pearrt-source-") as temporary:
         folder = Path(temporary) / "pearrt"
-        if (root / ".git").exists():
+        if (root / ".git").exists() and not os.environ.get("BUILD_WORKING_TREE"):
             source = _from_git(root, commit, folder)
         else:
             shutil.copytree(root, folder, ignore=_NOT_SOURCE)

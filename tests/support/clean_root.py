@@ -31,6 +31,8 @@ class CleanRoot:
     def __init__(self, folder: Path, *packages: str) -> None:
         self.folder = folder
         self.packages = closure(packages) if packages else []
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # for other users inside
         for name in ("dev", "etc", "proc", "root", "run", "tmp", "usr/bin", "var/lib/dpkg/info", "var/log"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         for name in _MERGED:
@@ -53,7 +55,19 @@ class CleanRoot:
             [
                 *("bwrap", "--die-with-parent", "--unshare-net", "--unshare-pid", "--unshare-ipc"),
                 *("--cap-add", "ALL", "--clearenv", "--bind", str(self.folder), "/"),
-                *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", *binds, "--chdir", "/"),
+                *(
+                    "--dev",
+                    "/dev",
+                    "--proc",
+                    "/proc",
+                    "--perms",
+                    "1777",
+                    "--tmpfs",
+                    "/tmp",
+                    *binds,
+                    "--chdir",
+                    "/",
+                ),
                 *(part for pair in {**ENVIRON, **(environ or {})}.items() for part in ("--setenv", *pair)),
                 *command,
             ],
@@ -66,6 +80,13 @@ class CleanRoot:
         if check and done.returncode:
             raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
+
+    def copy(self, folder: Path) -> CleanRoot:
+        """Another root, as this one is now."""
+        made = CleanRoot.__new__(CleanRoot)
+        made.folder, made.packages = folder, self.packages
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
+        return made
 
     def _copy_packages(self) -> None:
         if not self.packages:
