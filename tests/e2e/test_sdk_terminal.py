@@ -1,0 +1,178 @@
+"""Questions in the middle of a run, on the terminal that the app has: a pseudo-terminal and a person."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pearrt.paths import Home
+from tests.support.machine import PEARRT, Machine, wait_for
+from tests.support.team import Team
+
+pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
+
+APP = """
+import sys, threading, time
+from pearrt import sdk
+
+
+def main():
+    answers = []
+
+    def read():
+        for line in sys.stdin:
+            answers.append(line)
+            print("app read", line.strip(), flush=True)
+
+    threading.Thread(target=read, daemon=True).start()
+    def make_noise():
+        for _ in range(50):
+            print("NOISE", flush=True)
+            time.sleep(0.01)
+
+    noisy = threading.Thread(target=make_noise)
+    noisy.start()
+    for url in ("https://example.com/one", "https://example.com/two"):
+        try:
+            sdk.open_url(url)
+            print("opened", flush=True)
+        except sdk.Error as e:
+            print("error:", e, flush=True)
+    noisy.join()
+    print("type", flush=True)
+    while not answers:
+        time.sleep(0.01)
+    print("bye", flush=True)
+"""
+
+
+class Terminal:
+    """A person at a pseudo-terminal."""
+
+    def __init__(self, process: subprocess.Popen[bytes], fd: int) -> None:
+        self.process, self.fd, self.seen = process, fd, ""
+
+    def until(self, text: str, timeout_s: float = 30) -> str:
+        """What was shown up to `text`, since the last time."""
+        deadline = time.monotonic() + timeout_s
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    self.seen += os.read(self.fd, 4096).decode(errors="replace")
+                except OSError:
+                    break
+        before, found, self.seen = self.seen.partition(text)
+        assert found, before
+        return before
+
+    def shown_for(self, seconds: float) -> str:
+        """What comes within that time, after what was asked for last."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([self.fd], [], [], left)[0]:
+                self.seen += os.read(self.fd, 4096).decode(errors="replace")
+        return self.seen
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+
+@pytest.fixture
+def machine(new_home: Callable[[], Home], tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(new_home(), PEARRT_DHT="0")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "xdg-open").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/opened\n')
+    (tools / "xdg-open").chmod(0o755)
+    machine.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+    yield machine
+    machine.stop()
+
+
+def publish(team: Team, body: str, version: str, permissions: str) -> None:
+    """A release of an app whose main() is in `body`, or is it."""
+    folder = team.work / "app"
+    folder.mkdir(exist_ok=True)
+    (folder / "asks.py").write_text(body if "def main" in body else f"def main():\n    {body}\n")
+    (folder / "pyproject.toml").write_text(
+        f'[project]\nname = "asks"\nversion = "{version}"\n[tool.pearrt]\nentry = "asks:main"\n'
+        f"[tool.pearrt.permissions]\n{permissions}\n"
+    )
+    team.machine.ok("release", "publish", team.link, team.stage(folder), *team.keys("alice"))
+
+
+@contextlib.contextmanager
+def at_terminal(machine: Machine, *arguments: str) -> Iterator[Terminal]:
+    """`pearrt run` with a terminal of its own."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *PEARRT, "run", *arguments],
+        env=machine.environ, stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_page_is_opened_after_a_yes_alone_and_the_app_neither_answers_nor_interrupts(
+    machine: Machine, tmp_path: Path
+) -> None:
+    team = Team(machine, tmp_path, threshold=1)
+    publish(team, APP, "1.0", "")
+    with at_terminal(machine, team.link) as terminal:
+        _talk(terminal)
+    assert (tmp_path / "opened").read_text() == "https://example.com/one\n"
+
+
+def _talk(terminal: Terminal) -> None:
+    terminal.until("Run it? [y/N]:")
+    terminal.type("y\n")
+    terminal.until("asks asks to open https://example.com/one in your browser. Open it? [y/N] ")
+    assert terminal.shown_for(0.3) == ""
+    terminal.type("y\n")
+    terminal.until("opened")
+    terminal.until("asks asks to open https://example.com/two in your browser. Open it? [y/N] ")
+    terminal.type("no thanks\n")
+    terminal.until("error: The person did not want the page opened.")
+    before = terminal.until("type")
+    assert "app read" not in before
+    terminal.type("for the app\n")
+    terminal.until("app read for the app")
+    terminal.until("bye")
+    assert terminal.process.wait(10) == 0
+
+
+def test_a_wider_update_is_asked_about_once_and_the_old_version_runs_on_after_a_no(
+    machine: Machine, tmp_path: Path
+) -> None:
+    team = Team(machine, tmp_path, threshold=1)
+    publish(team, "print('one')", "1.0", "")
+    assert machine.run(team.link) == "one\n"
+    publish(team, "print('two')", "2.0", "notify = true")
+    wait_for(lambda: machine.info(team.link)["pending"] == "2.0", "the update to wait")
+    with at_terminal(machine, team.link) as terminal:
+        shown = terminal.until("Run it? [y/N]:")
+        assert "an update that asks for more than you approved" in shown
+        assert "+ show notifications on your desktop, which is new" in shown
+        assert "which is new" not in shown.replace("desktop, which is new", "")
+        terminal.type("n\n")
+        terminal.until("one")
+    with at_terminal(machine, team.link) as terminal:
+        assert "Run it?" not in terminal.until("one")
+    with at_terminal(machine, "--update", team.link) as terminal:
+        terminal.until("Run it? [y/N]:")
+        terminal.type("y\n")
+        assert "asks was updated: 1.0 -> 2.0" in terminal.until("two")
