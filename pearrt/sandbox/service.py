@@ -14,7 +14,7 @@ from pearrt.sandbox.probe import forget, probe
 from pearrt.sandbox.process import Sandbox, with_compiled
 from pearrt.sandbox.report import Report, Tier
 
-__all__ = ["Launch", "Report", "Tier", "prepare", "probe", "refusal", "run", "run_unsandboxed"]
+__all__ = ["Launch", "Report", "Tier", "examined", "prepare", "probe", "refusal", "run", "run_unsandboxed"]
 
 
 def run(launch: Launch, *, runtime: Path | None = None) -> int:
@@ -45,6 +45,13 @@ def prepare(launch: Launch, *, runtime: Path | None = None) -> bool:
 
     report = probe(runtime=runtime)
     return report.tier.contains and compile_release(launch, report.held)
+
+
+def examined(*, runtime: Path | None = None) -> Report:
+    """What a person is told who asks: probed anew, and challenged by a hostile app."""
+    from pearrt.sandbox.challenge import challenge
+
+    return challenge(probe(runtime=runtime, fresh=True))
 
 
 def refusal(report: Report) -> Unsupported:
