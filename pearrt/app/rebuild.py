@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pearrt import __version__
 from pearrt.app.progress import Progress, Report, Stage
+from pearrt.app.reproduce_runtime import reproduce_runtime
 from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
 from pearrt.bundle.stage import stage_tree
@@ -24,11 +25,14 @@ from pearrt.publish.stage import Prepared, from_folder, from_project, from_pypi
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Exactly one of the two: a folder, or a pinned package. `pure`: only wheels that run on every
-    platform."""
+    platform. `runtime`: the folder is pearrt's own source tree, and `wheels` holds what its lock names, or
+    gets it."""
 
     folder: Path | None = None
     pypi: str = ""
     pure: bool = False
+    runtime: bool = False
+    wheels: Path | None = None
 
     def __str__(self) -> str:
         return self.pypi or str(self.folder)
@@ -48,6 +52,8 @@ def reproduce(released: Index, sources: Sources, report: Report) -> Reproduction
     def staged(done: int, total: int) -> None:
         report(Progress(Stage.STAGING, done, total, released.manifest.name))
 
+    if sources.runtime and sources.folder:
+        return reproduce_runtime(released, sources.folder, sources.wheels, report)
     with _prepared(sources, released.manifest) as prepared:
         made = stage_tree(
             prepared.folder, prepared.manifest, lambda *_: None, codec=released.codec, progress=staged

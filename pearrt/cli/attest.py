@@ -44,6 +44,8 @@ def command(
     folder: Path | None,
     pypi: str,
     pure: bool,
+    runtime: bool,
+    wheels: Path | None,
     digest: str,
     keys: tuple[str, ...],
     password_files: tuple[Path, ...],
@@ -64,7 +66,7 @@ def command(
     if add is not None or listing:
         _add_or_list(output, home, link, add)
         return
-    sources = sources_of(folder, pypi, pure)
+    sources = sources_of(folder, pypi, pure, runtime, wheels)
     if len(keys) != 1:
         raise UserError("One --key signs an attestation.")
     from pearrt.app.rebuild import builder, reproduce

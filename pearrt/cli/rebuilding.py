@@ -34,6 +34,14 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--pypi", metavar="NAME==VERSION", default="", help="The PyPI package, instead."),
         click.option("--pure", is_flag=True, help="With --pypi: only wheels that run on every platform."),
         click.option(
+            "--runtime", is_flag=True, help="The sources are pearrt's own; its lock names the rest."
+        ),
+        click.option(
+            "--wheels",
+            type=click.Path(path_type=Path),
+            help="With --runtime: the folder of the locked wheels; those missing are fetched by pip.",
+        ),
+        click.option(
             "--digest", default="", help="The bundle, by the start of its digest; by default the newest one."
         ),
     )
@@ -51,12 +59,16 @@ class Subject:
     index: Index
 
 
-def sources_of(folder: Path | None, pypi: str, pure: bool) -> Sources:
+def sources_of(
+    folder: Path | None, pypi: str, pure: bool, runtime: bool = False, wheels: Path | None = None
+) -> Sources:
     from pearrt.app.rebuild import Sources
 
     if (folder is None) == (not pypi):
         raise UserError("Name the sources: --from FOLDER, or --pypi NAME==VERSION.")
-    return Sources(folder, pypi, pure)
+    if (runtime and folder is None) or (wheels and not runtime):
+        raise UserError("--runtime goes with --from, and --wheels with --runtime.")
+    return Sources(folder, pypi, pure, runtime, wheels)
 
 
 def find_subject(daemon: Daemon, link: Link, digest: str, report: Report) -> Subject:

@@ -28,6 +28,8 @@ def command(
     folder: Path | None,
     pypi: str,
     pure: bool,
+    runtime: bool,
+    wheels: Path | None,
     digest: str,
     bootstrap: tuple[HostPort, ...],
     hosts: tuple[HostPort, ...],
@@ -36,12 +38,13 @@ def command(
     """Rebuild a release from its sources and say whether it is the same.
 
     The sources are staged as for `pearrt stage`: a project by its own [tool.pearrt] table, any other folder
-    or package with what the release's manifest says of entry and permissions. Ends with 0 where files and
+    or package with what the release's manifest says of entry and permissions; pearrt itself, with --runtime,
+    from its source tree and the wheels that its lock file names. Ends with 0 where files and
     manifest are the same, else with 4 and every difference.
     """
     from pearrt.app.rebuild import reproduce
 
-    sources = sources_of(folder, pypi, pure)
+    sources = sources_of(folder, pypi, pure, runtime, wheels)
     daemon = open_daemon(bootstrap, hosts, no_dht)
     with ProgressBar(shown=not output.as_json) as bar:
         subject = find_subject(daemon, with_nodes(link, *bootstrap, *hosts), digest, bar)

@@ -16,6 +16,7 @@ from pearrt.bundle.framing import spans_of
 from pearrt.bundle.stage import Staged
 from pearrt.errors import DigestMismatch, LimitExceeded, ProtocolViolation, UserError
 from pearrt.publish import runtime_tree
+from pearrt.publish.reproduce import Outcome
 from pearrt.publish.runtime_lock import MATRIX, RuntimeLock, Variant
 from pearrt.publish.runtime_stage import stage_variant, temporary_tree
 from pearrt.publish.runtime_tree import build_tree, unpack_wheel
@@ -229,14 +230,11 @@ def test_a_lock_that_breaks_a_rule_is_refused(source: RuntimeSource, old: str, n
 # Reproducing
 
 
-def test_a_release_is_reproduced_from_its_source_bit_for_bit(source: RuntimeSource, tmp_path: Path) -> None:
+def test_a_release_is_reproduced_from_its_source_byte_for_byte(source: RuntimeSource, tmp_path: Path) -> None:
     release = staged(source)
     shutil.copytree(source.folder, tmp_path / "elsewhere")
-    found = reproduce_runtime(release.index_bytes, tmp_path / "elsewhere", source.wheels)
-    assert found.same
-    assert found.same_tree
-    assert found.differences == ()
-    assert "bit for bit" in found.sentence
+    found = reproduce_runtime(release.index, tmp_path / "elsewhere", source.wheels)
+    assert found.outcome is Outcome.IDENTICAL
 
 
 def test_a_line_that_is_not_in_the_source_is_found_by_name(source: RuntimeSource) -> None:
@@ -247,13 +245,9 @@ def test_a_line_that_is_not_in_the_source_is_found_by_name(source: RuntimeSource
     release = staged(source)
     core.write_text(honest)
     (source.folder / "pearrt/evil.py").unlink()
-    found = reproduce_runtime(release.index_bytes, source.folder, source.wheels)
+    found = reproduce_runtime(release.index, source.folder, source.wheels)
     assert not found.same
-    assert [(each.path, each.rebuilt is None) for each in found.differences] == [
-        ("pearrt/core.py", False),
-        ("pearrt/evil.py", True),
-    ]
-    assert "not this source: 2 files differ" in found.sentence
+    assert [change.path for change in found.files] == ["pearrt/core.py", "pearrt/evil.py"]
 
 
 def test_the_same_files_packed_otherwise_are_told_apart(
@@ -261,9 +255,8 @@ def test_the_same_files_packed_otherwise_are_told_apart(
 ) -> None:
     release = staged(source)
     monkeypatch.setattr("pearrt.publish.runtime_stage.CODEC", "zlib")
-    found = reproduce_runtime(release.index_bytes, source.folder, source.wheels)
-    assert (found.same, found.same_tree, found.differences) == (False, True, ())
-    assert "another compression library" in found.sentence
+    found = reproduce_runtime(release.index, source.folder, source.wheels)
+    assert found.outcome is Outcome.SAME_TREE
 
 
 def test_a_bundle_of_another_app_is_no_runtime(
@@ -272,4 +265,9 @@ def test_a_bundle_of_another_app_is_no_runtime(
     monkeypatch.setattr("pearrt.publish.runtime_stage.NAME", "guestbook")
     release = staged(source)
     with pytest.raises(UserError, match="not the runtime"):
-        reproduce_runtime(release.index_bytes, source.folder, source.wheels)
+        reproduce_runtime(release.index, source.folder, source.wheels)
+
+
+def test_a_folder_without_a_lock_is_not_the_source(source: RuntimeSource, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no packaging/runtime\.lock"):
+        reproduce_runtime(staged(source).index, tmp_path, source.wheels)
