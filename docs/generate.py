@@ -29,12 +29,14 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     "Metadata": [
         ("Bytes of each role's file", "pearrt.trust.envelope", "MAX_BYTES"),
         ("Signatures on one file", "pearrt.trust.envelope", "MAX_SIGNATURES"),
-        ("Keys in a root", "pearrt.trust.metadata", "MAX_KEYS"),
+        ("Keys in a root", "pearrt.trust.authority", "MAX_KEYS"),
         ("New roots in one update", "pearrt.trust.metadata_set", "MAX_ROOT_STEPS"),
         ("Releases in a targets file", "pearrt.trust.release", "MAX_TARGETS"),
         ("Bytes of an index that a release may name", "pearrt.trust.release", "MAX_INDEX_BYTES"),
         ("Blocks of an index", "pearrt.trust.release", "MAX_INDEX_BLOCKS"),
         ("Characters of release notes", "pearrt.trust.release", "MAX_NOTES_CHARS"),
+        ("Releases in a log", "pearrt.trust.log", "MAX_LEAVES"),
+        ("Bytes of a proof of contradicting statements", "pearrt.trust.contradiction", "MAX_PROOF_BYTES"),
     ],
     "Bundles": [
         ("Bytes of a block", "pearrt.bundle.index", "BLOCK_BYTES"),
@@ -58,6 +60,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("Blocks in a CANCEL", "pearrt.peer.messages", "MAX_CANCEL_IDS"),
         ("Bytes of a BLOCK", "pearrt.peer.messages", "MAX_BLOCK_BYTES"),
         ("Addresses in a PEERS", "pearrt.peer.messages", "MAX_ADDRESSES"),
+        ("Bytes of a PROOF", "pearrt.peer.messages", "MAX_PROOF_BYTES"),
     ],
     "DHT": [
         ("Bytes of a datagram", "pearrt.dht.krpc", "MAX_DATAGRAM_BYTES"),

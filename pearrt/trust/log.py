@@ -39,7 +39,7 @@ from pearrt.trust.merkle import inclusion_proof, leaf_hash, root_by_inclusion, r
 from pearrt.trust.shape import HEX_32, Shape
 
 FIELD = "x-pearrt-log"
-MAX_LEAVES = 16_384
+MAX_LEAVES = 8192
 MAX_LOG_BYTES = MAX_LEAVES * DIGEST_BYTES
 MAX_SIGNATURES = 16
 MAX_PROOF_HASHES = MAX_LEAVES.bit_length()
@@ -139,6 +139,8 @@ def check_logs(statements: Iterable[Envelope], logs: Mapping[str, bytes]) -> Non
 
     Raises DigestMismatch where one is another, is missing, or belongs to nothing; RemoteError.
     """
+    if (size := sum(map(len, logs.values()))) > MAX_LOG_BYTES:
+        raise LimitExceeded(f"logs of {size} bytes, at most {MAX_LOG_BYTES} are allowed")
     left = dict(logs)
     for envelope in statements:
         check_log(statement_of(envelope), left.pop(envelope.name, b""))
