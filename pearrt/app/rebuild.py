@@ -104,6 +104,8 @@ def _prepared(sources: Sources, manifest: Manifest) -> Iterator[Prepared]:
 
 
 def _is_project(folder: Path) -> bool:
+    if (folder / "pearrt.toml").exists():
+        return True
     try:
         table = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -18,18 +18,20 @@ from pearrt.bundle.manifest import Manifest
 from pearrt.bundle.stage import Staged, stage_tree
 from pearrt.errors import UserError
 from pearrt.paths import Home
+from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
 
 
 async def stage(folder: Path, manifest: bytes, store: Store, home: Home, report: Report) -> dict[str, Any]:
-    """Cuts `folder` into the store and records the result; gives the record. Raises UserError for a bad
-    tree."""
+    """Cuts `folder` into the store and records the result; gives the record. Raises UserError for a bad tree
+    and for permissions that do not exist."""
     return await asyncio.to_thread(_stage, folder, Manifest.decode(manifest), store, home, report)
 
 
 def _stage(folder: Path, manifest: Manifest, store: Store, home: Home, report: Report) -> dict[str, Any]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder.")
+    Permissions.parse(manifest.permissions)  # better refused here than on everybody's machine
 
     def staged_bytes(done: int, total: int) -> None:
         report(Progress(Stage.STAGING, done, total, manifest.name))

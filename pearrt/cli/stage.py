@@ -39,9 +39,9 @@ def command(
 ) -> None:
     """Turn a folder, project or PyPI package into a bundle.
 
-    A project is a FOLDER whose pyproject.toml has a [tool.pearrt] table. Any other FOLDER needs --name,
-    --version and --entry. Prints the digest that `pearrt release` wants; the same files give the same digest
-    on any machine.
+    A project is a FOLDER with a pearrt.toml, or whose pyproject.toml has a [tool.pearrt] table. Any other
+    FOLDER needs --name, --version and --entry. Prints the digest that `pearrt release` wants; the same files
+    give the same digest on any machine.
     """
     table = _read_permissions(permissions) if permissions else None
     with (

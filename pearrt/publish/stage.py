@@ -27,7 +27,7 @@ from pearrt.bundle.stage import walk
 from pearrt.errors import LimitExceeded, ProtocolViolation, UserError
 from pearrt.publish.stage_globs import Globs
 from pearrt.publish.stage_pip import Installed, install, normal_name, parse_pin
-from pearrt.publish.stage_project import Project, read_project
+from pearrt.publish.stage_project import Project, read_pearrt_toml, read_project
 from pearrt.publish.stage_tags import Support, join
 
 LEFT_OUT = (
@@ -85,11 +85,16 @@ def from_folder(
 
 @contextlib.contextmanager
 def from_project(folder: Path) -> Iterator[Prepared]:
-    """A folder whose `pyproject.toml` has a `[tool.pearrt]` table; its dependencies are vendored by pip.
+    """A folder with a `pearrt.toml`, or whose `pyproject.toml` has a `[tool.pearrt]` table; its dependencies
+    are vendored by pip.
 
     Raises UserError for a table that is wrong and for what pip cannot install.
     """
-    project = read_project(_read_text(folder / "pyproject.toml"))
+    own = folder / "pearrt.toml"
+    if own.exists():
+        project = read_pearrt_toml(_read_text(own))
+    else:
+        project = read_project(_read_text(folder / "pyproject.toml"))
     globs = Globs(include=project.include, exclude=(*LEFT_OUT, *project.exclude))
     with _selected(folder, globs, copy=bool(project.dependencies)) as clean:
         support = Support()

@@ -1,4 +1,4 @@
-"""The `[tool.pearrt]` table of a `pyproject.toml`.
+"""The `[tool.pearrt]` table of a `pyproject.toml`, or a `pearrt.toml`, which is that table alone.
 
     [tool.pearrt]
     entry = "package.module:function"    # or a file: "main.py"
@@ -57,12 +57,14 @@ class Project:
     backend: str = ""
 
 
+def read_pearrt_toml(text: str) -> Project:
+    """The project that a `pearrt.toml` describes: `[tool.pearrt]`'s keys at its top. Raises UserError."""
+    return _read({}, _parse(text, "pearrt.toml"))
+
+
 def read_project(text: str) -> Project:
     """The project that a `pyproject.toml` describes. Raises UserError, naming the key that is wrong."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
-        raise UserError(f"pyproject.toml: {e}.") from e
+    document = _parse(text, "pyproject.toml")
     project = _table(document, "project")
     table = _table(_table(document, "tool"), "pearrt", "tool.pearrt")
     if not table:
@@ -70,6 +72,17 @@ def read_project(text: str) -> Project:
             "pyproject.toml has no [tool.pearrt] table.",
             hint="Add one, with an entry such as package.main:main.",
         )
+    return _read(project, table)
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise UserError(f"{name}: {e}.") from e
+
+
+def _read(project: Mapping[str, Any], table: Mapping[str, Any]) -> Project:
     _check_keys(table)
     return Project(
         name=_text(table, "name") or _text(project, "name") or _missing("name"),

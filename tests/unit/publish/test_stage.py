@@ -285,3 +285,15 @@ def test_examples_are_projects(name: str, entry: str) -> None:
     with from_project(EXAMPLES / name) as prepared:
         assert str(prepared.manifest.entry) == entry
         assert bundle(prepared.folder, manifest=prepared.manifest).index.manifest.name == name
+
+
+def test_a_pearrt_toml_is_the_table_alone_and_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "pearrt.toml").write_text(
+        'name = "app"\nversion = "1"\nentry = "main.py"\n[permissions]\nnotify = true\n'
+    )
+    (tmp_path / "main.py").write_text("")
+    with from_project(tmp_path) as prepared:
+        assert (prepared.manifest.name, prepared.manifest.permissions) == ("app", {"notify": True})
+    (tmp_path / "pearrt.toml").write_text('name = "app"\nversion = "1"\nentry = "main.py"\npermission = 1\n')
+    with pytest.raises(UserError, match="permission"), from_project(tmp_path):
+        pass
