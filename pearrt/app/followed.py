@@ -229,11 +229,18 @@ def _bundles(app: FollowedApp) -> dict[bytes, tuple[bytes, ...]]:
     for installed in (app.folder.previous, app.folder.installed):
         if installed is not None:
             found[bytes.fromhex(installed.index_digest)] = tuple(map(bytes.fromhex, installed.index_blocks))
-    choice = current_choice(app)
-    for release in () if choice is None else (choice.release, choice.newest):
-        if release is not None:
-            found[release.index_digest] = release.index_blocks
+    for release in _wanted(app):
+        found[release.index_digest] = release.index_blocks
     return found
+
+
+def _wanted(app: FollowedApp) -> Iterator[Release]:
+    """The releases to have at hand: the chosen and the newest; where they are published, all there are."""
+    choice = current_choice(app)
+    if choice is not None:
+        yield from (release for release in (choice.release, choice.newest) if release is not None)
+    for release in app.trusted.releases if app.published and app.trusted else ():
+        yield from (each for each in (release, release.before) if each is not None)
 
 
 def current_release(app: FollowedApp) -> Release | None:
