@@ -61,6 +61,7 @@ class Story:
         self.folder = folder
         self.publisher = new_machine()
         self.users = [new_machine() for _ in range(3)]
+        self.thief = new_machine()
         self.people = {
             name: SignerMachine(name, new_machine(), folder / name)
             for name in ("alice", "bob", "carol", "dana", "erin", "frank", "grace")
@@ -203,7 +204,7 @@ def revoke_a_release(story: Story) -> None:
 
 def recover_from_a_stolen_heartbeat_key(story: Story) -> None:
     """The thief signs the highest version there is: users hear of nothing newer, until one ceremony."""
-    thief = steal(story)
+    steal(story)
     wait_for(
         lambda: all(timestamp_of(user, story.link) == HIGHEST for user in story.users),
         "the thief's timestamp",
@@ -217,20 +218,17 @@ def recover_from_a_stolen_heartbeat_key(story: Story) -> None:
     story.users_run("three")
     story.users_see(newest="3.0", root_version=3, freshness="fresh")
     assert all(timestamp_of(user, story.link) < HIGHEST for user in story.users)
-    thief.stop()
 
 
-def steal(story: Story) -> Machine:
-    """Another machine with a copy of the publication, whose heartbeat it raises as far as that goes."""
-    key = Link.parse(story.link).key_text
-    home = Home.at(story.publisher.home.data.with_name("thief"))
+def steal(story: Story) -> None:
+    """A machine with a copy of the publication, whose heartbeat it runs forward as far as that goes."""
+    key, home = Link.parse(story.link).key_text, story.thief.home
     shutil.copytree(story.publisher.home.publishing, home.publishing)
     stolen = Publication.open(home.publishing / key)
     metadata = run_forward(stolen.heartbeat, stolen.trusted, time.time()).encode()
     (home.publishing / key / METADATA).write_bytes(metadata)
-    thief = Machine(home, story.publisher.environ["PEARRT_BOOTSTRAP"])
-    thief.daemon.publish(Link.parse(story.link))
-    return thief
+    story.thief.ok("daemon", "start")
+    story.thief.daemon.publish(Link.parse(story.link))
 
 
 def timestamp_of(user: Machine, link: str) -> int:
