@@ -1,11 +1,12 @@
 """Stages a release of the runtime: one bundle for each kind of machine in packaging/runtime.lock.
 
-    python packaging/runtime_release.py --home HOME --listing runtime.json [--variant TAG …]
+    python packaging/runtime_release.py [--home HOME] [--listing runtime.json] [--variant TAG …]
+    pearrt release request LINK $(python packaging/runtime_release.py)
     python packaging/runtime_release.py --fetch-only --variant this
 
 Made from the commit, the lock and the locked wheels, which pip fetches by name and SHA-256 into --wheels
 unless they lie there already. The bundles go into the store of HOME (PEARRT_HOME; its daemon must not run),
-and the listing names their digests: what `pearrt release` signs. A variant whose wheels cannot be had is
+and their digests go to stdout: what `pearrt release` signs as one release. --listing has the same as JSON. A variant whose wheels cannot be had is
 skipped, named at the end and in the listing, and makes the exit code 1.
 """
 
@@ -59,14 +60,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _build(arguments)
     except PearrtError as e:
-        print(f"{e.message} {e.hint}", file=sys.stderr)
+        _say(f"{e.message} {e.hint}")
         return e.exit_code
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _build(arguments: argparse.Namespace) -> int:
     with exported(arguments.source) as source:
         if is_dirty(arguments.source):
-            print("Changes that are not committed are not built.", file=sys.stderr)
+            _say("Changes that are not committed are not built.")
         lock = RuntimeLock.parse((arguments.lock or source.folder / LOCK).read_text("utf-8"))
         matrix = Matrix()
         had = _fetch(lock, _wanted(lock, arguments.variant), arguments.wheels, matrix)
@@ -80,7 +85,7 @@ def _build(arguments: argparse.Namespace) -> int:
                 listing = _listing(read_version(source.folder), source.commit, matrix)
                 arguments.listing.write_text(json.dumps(listing, indent=1) + "\n", encoding="utf-8")
         for tag, reason in matrix.skipped.items():
-            print(f"SKIPPED {tag}: {reason}", file=sys.stderr)
+            _say(f"SKIPPED {tag}: {reason}")
         return 1 if matrix.skipped else 0
 
 
@@ -103,7 +108,7 @@ def _fetch(lock: RuntimeLock, variants: Sequence[Variant], wheels: Path, matrix:
             continue
         had.append(variant)
         if fetched:
-            print(f"{variant.tag}: fetched {fetched} wheels")
+            _say(f"{variant.tag}: fetched {fetched} wheels")
     return had
 
 
@@ -126,18 +131,17 @@ def _stage(
                 staged = stage_variant(tree, variant, store.put, packed=packed)
             matrix.records.append(keep(staged, store, home))
             matrix.staged[variant.tag] = staged
-            print(
-                f"{variant.tag}: {staged.digest.hex()}  {len(staged.index.files)} files, "
-                f"{staged.tree_bytes:,} bytes, stored in {staged.stored_bytes:,} "
-                f"({time.monotonic() - began:.1f} s)",
-                flush=True,
+            print(staged.digest.hex(), flush=True)
+            _say(
+                f"{variant.tag}: {len(staged.index.files)} files, {staged.tree_bytes:,} bytes, stored in "
+                f"{staged.stored_bytes:,} ({time.monotonic() - began:.1f} s)"
             )
 
 
 def _report(matrix: Matrix) -> None:
     if matrix.staged:
         share = matrix.distinct_bytes / matrix.summed_bytes
-        print(
+        _say(
             f"{len(matrix.staged)} variants: {matrix.distinct_bytes:,} bytes of blocks, "
             f"{share:.0%} of the {matrix.summed_bytes:,} that they are one by one"
         )

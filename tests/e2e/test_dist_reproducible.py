@@ -6,19 +6,27 @@ import hashlib
 import json
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pearrt.app.reproduce_runtime import reproduce_runtime
-from pearrt.crypto.hashes import sha256
-from pearrt.store.service import Store
+from pearrt.paths import Home
 from tests.support.dist import OTHER, ROOT, THIS, another_checkout, locked_wheels, run_script
+from tests.support.machine import Machine
+from tests.support.team import Team
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return another_checkout(tmp_path_factory.mktemp("elsewhere") / "pearrt")
+
+
+@pytest.fixture
+def machine(home: Home) -> Iterator[Machine]:
+    machine = Machine(home)
+    yield machine
+    machine.stop()
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -62,19 +70,19 @@ def test_debian_package(checkout: Path, tmp_path: Path) -> None:
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
-def test_runtime_bundle_is_built_twice_alike_and_reproduced_from_its_index(
-    checkout: Path, tmp_path: Path
+def test_a_runtime_release_is_an_ordinary_release_and_is_reproduced_from_another_checkout(
+    checkout: Path, machine: Machine, tmp_path: Path
 ) -> None:
-    home, listing = tmp_path / "home", tmp_path / "runtime.json"
+    listing = tmp_path / "runtime.json"
     run_script(
         "runtime_release.py",
-        *("--variant", "this", "--home", str(home), "--listing", str(listing)),
+        *("--variant", "this", "--home", str(machine.home.data), "--listing", str(listing)),
         *("--wheels", str(locked_wheels())),
     )
     (record,) = json.loads(listing.read_text())["variants"]
-    with Store(home / "store", read_only=True) as store:
-        index = b"".join(store.get(bytes.fromhex(block)) for block in record["index_blocks"])
-    assert sha256(index).hex() == record["digest"]
-    found = reproduce_runtime(index, checkout, locked_wheels())
-    assert found.same, found.sentence
-    assert (found.platform, found.version) == (THIS, record["version"])
+    assert record["platform"] == THIS
+    team = Team(machine, tmp_path)
+    team.release(record["digest"])
+    options = ("--runtime", "--from", str(checkout), "--wheels", str(locked_wheels()))
+    found = machine.ok("reproduce", team.link, *options)
+    assert (found["outcome"], found["rebuilt"]) == ("identical", record["digest"])
