@@ -11,7 +11,7 @@ import contextlib
 import queue
 import time
 
-from bootstrap.discovery import Discovery
+from bootstrap.discovery import Discovery, Places
 from bootstrap.pool import Pool
 from pearrt.app.library import AppFolder
 from pearrt.errors import (
@@ -28,6 +28,7 @@ from pearrt.link import Link
 from pearrt.platform_tag import platform_tags, python_tag
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.choice import Machine, choose
+from pearrt.trust.contradiction import Contradiction
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import Release
 
@@ -64,7 +65,7 @@ class Agreement:
             else:
                 made = self.trusted.update(metadata, now, allow_expired=self._allow_stale)
         except Equivocation as e:
-            self._folder.keep_equivocation(e.first, e.second)
+            self._folder.keep_equivocation(Contradiction(e.first, e.second, e.evidence))
             raise
         self._folder.create()
         self._folder.trust = made.state()
@@ -105,11 +106,16 @@ def agree(agreement: Agreement, pool: Pool, discovery: Discovery, timeout_s: flo
                 return agreement.trusted
         elif agreement.refusal is not None and now - began > REFUSED_AFTER_S and discovery.looked_once:
             raise agreement.refusal
-        elif now - began > timeout_s:
+        elif now - began > timeout_s or (discovery.places == Places() and not pool.trying):
             raise agreement.refusal or _nobody(pool, discovery)
 
 
 def _nobody(pool: Pool, discovery: Discovery) -> NoPeers:
+    if discovery.places == Places():
+        return NoPeers(
+            f"pearrt itself is not in {', '.join(pool.told()) or 'what is here'}.",
+            hint="Whoever made the file can put it in: pearrt export LINK FILE --with-runtime.",
+        )
     tried = ", ".join([*pool.told(), *discovery.told()]) or "nothing: no node, host or mirror is known"
     return NoPeers(
         "No peer that has pearrt's releases was found.",

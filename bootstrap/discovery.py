@@ -44,7 +44,7 @@ class Discovery:
 
     def __init__(self, topic: bytes, places: Places, found: Found) -> None:
         self._topic = topic
-        self._places = places
+        self.places = places
         self._found = found
         self._stop = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -56,12 +56,12 @@ class Discovery:
         self.in_lan = 0
 
     def __enter__(self) -> Discovery:
-        for host in self._places.hosts:
+        for host in self.places.hosts:
             self._peer(host)
-        for mirror in self._places.mirrors:
+        for mirror in self.places.mirrors:
             self._found(mirror, lambda mirror=mirror: HttpSource(mirror))
-        works = [self._dht] if self._places.bootstrap else []
-        works += [self._lan] if self._places.mdns != "off" else []
+        works = [self._dht] if self.places.bootstrap else []
+        works += [self._lan] if self.places.mdns != "off" else []
         self._pending = len(works)
         self._threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in self._threads:
@@ -86,9 +86,9 @@ class Discovery:
     def told(self) -> list[str]:
         """How the search went, in words."""
         said = []
-        if self._places.bootstrap:
+        if self.places.bootstrap:
             said.append(f"DHT ({self.dht_error or f'{self.dht_nodes} nodes answer'})")
-        if self._places.mdns != "off":
+        if self.places.mdns != "off":
             said.append(f"LAN ({self.in_lan or 'nobody'})")
         return said
 
@@ -99,7 +99,7 @@ class Discovery:
         first = True
         while not self._stop.is_set():
             with contextlib.suppress(OSError):
-                for host, port in ask(self._places.mdns):
+                for host, port in ask(self.places.mdns):
                     self.in_lan += 1
                     self._peer(HostPort(host, port))
             if first:
@@ -117,11 +117,11 @@ class Discovery:
     async def _look(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         first = True
-        everywhere = self._places.bind == "0.0.0.0"  # noqa: S104 - compared, not bound
+        everywhere = self.places.bind == "0.0.0.0"  # noqa: S104 - compared, not bound
         async with DhtService(
-            bind=(self._places.bind, 0),
+            bind=(self.places.bind, 0),
             v6_bind=("::", 0) if everywhere else None,
-            bootstrap=self._places.bootstrap,
+            bootstrap=self.places.bootstrap,
             read_only=True,
         ) as dht:
             while not self._stop.is_set():
