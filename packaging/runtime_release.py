@@ -5,9 +5,10 @@
     python packaging/runtime_release.py --fetch-only --variant this
 
 Made from the commit, the lock and the locked wheels, which pip fetches by name and SHA-256 into --wheels
-unless they lie there already. The bundles go into the store of HOME (PEARRT_HOME; its daemon must not run),
-and their digests go to stdout: what `pearrt release` signs as one release. --listing has the same as JSON. A variant whose wheels cannot be had is
-skipped, named at the end and in the listing, and makes the exit code 1.
+unless they lie there already. The bundles go into the store of HOME (PEARRT_HOME; its daemon must not run).
+Their digests go to stdout: what `pearrt release` signs, all of them as one release; --listing has the same
+and more as JSON. A variant whose wheels cannot be had is skipped, named at the end and in the listing, and
+makes the exit code 1.
 """
 
 from __future__ import annotations
