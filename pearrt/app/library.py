@@ -198,7 +198,21 @@ class AppFolder:
         for folder in (self.releases, self._bytecode):
             for tree in folder.iterdir() if folder.exists() else ():
                 if tree.name not in keep:
-                    remove_tree(tree)
+                    self._drop(tree)
+
+    def drop_tree(self, index_digest: str) -> None:
+        """Removes the unpacked release with this index."""
+        if self.tree(index_digest).exists():
+            self._drop(self.tree(index_digest))
+
+    @staticmethod
+    def _drop(tree: Path) -> None:
+        """Out of its place in one step, so that a kill leaves no half of a release under its name."""
+        leaving = tree if tree.name.startswith(".") else tree.with_name(f".{tree.name}.gone")
+        if leaving != tree:
+            remove_tree(leaving)
+            tree.rename(leaving)
+        remove_tree(leaving)
 
     def remove(self, *, keep_data: bool) -> None:
         """Forgets the app. The record goes first, so that a kill in between leaves it uninstalled, not

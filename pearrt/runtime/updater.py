@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 from pearrt.app.followed import FollowedApp
 from pearrt.app.install import fetch, newest
-from pearrt.app.library import remove_tree
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
 from pearrt.bundle.index import Index
 from pearrt.bundle.unpack import unpack
+from pearrt.bundle.verify import verify_tree
 from pearrt.link import DEFAULT_CHANNEL, Link, encode_key
 from pearrt.runtime import state as states
 from pearrt.runtime.layout import RuntimeFolder
@@ -108,7 +108,9 @@ class Updater:
         self.app.folder.create()
         tree = self.app.folder.tree(release.index_digest.hex())
         if tree.exists():
-            return
+            if not verify_tree(index, tree):
+                return
+            self.app.folder.drop_tree(tree.name)
 
         def unpacked(done: int, total: int) -> None:
             report(Progress(Stage.UNPACKING, done, total, release.version))
@@ -122,7 +124,7 @@ class Updater:
         digest = release.index_digest.hex()
         log.warning("pearrt %s is not taken: %s", release.version, reason)
         self.folder.edit(lambda state: states.reject(state, digest, release.version, reason))
-        remove_tree(self.app.folder.tree(digest))
+        self.app.folder.drop_tree(digest)
         self.store.unpin(f"{encode_key(self.app.link.app_key)}-{digest}")
         self.app.members.drop_bundle(release.index_digest)
         return Outcome(release.version, reason=f"pearrt {release.version} is not taken: {reason}")

@@ -4,7 +4,10 @@ without a human, while they seed on and apps run on; what is not, on none, and t
 from __future__ import annotations
 
 import json
+import contextlib
 import os
+import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -24,13 +27,14 @@ from pearrt.trust.metadata import key_id
 from tests.support.hostile_seeder import HostileSeeder
 from tests.support.machine import Machine, wait_for
 from tests.support.runtime_fetcher import Fetcher
-from tests.support.runtime_office import OwnMachine, Releases, adopt, clone, logs
+from tests.support.runtime_office import OwnMachine, Releases, adopt, clone, install, logs
 from tests.support.team import NAMES, PASSWORD, Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 
 OFFICE = 5
 APP_BYTES = 1 << 20
+WHOLE_KILLS = 6
 ASKING = """
 import json, os, socket, sys
 
@@ -210,3 +214,53 @@ def _offer_signed_by_two(office: Office) -> None:
             machine.daemon.launch(Link.parse(f"{team.link}?node={hostile.host}"))  # a link that brings a peer
         for machine in office.machines[1:]:
             wait_for(lambda m=machine: "2 of 3" in m.log(), f"the refusal\n{machine.log()}")  # type: ignore[misc]
+
+
+def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_new(
+    new_home: Callable[[], Home], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"PEARRT_DHT": "0", "PEARRT_UPDATE_TRIAL_S": "1"}
+    publisher = Machine(new_home(), **settings)
+    releases = Releases(publisher, tmp_path)
+    releases.release("1.0.1")
+    host = "{}:{}".format(*publisher.daemon.status()["address"])
+    user = Machine(new_home(), **settings, PEARRT_HOSTS=host)
+    user.ok("daemon", "start")
+    machine = install(user, releases.link, host)
+    releases.release("1.0.2")
+    rng, kills = random.Random(), 0
+    try:
+        while (
+            kills < WHOLE_KILLS
+            and not (state := machine.state()).failed
+            and state.name(state.current) == "1.0.1"
+        ):
+            machine.start()
+            time.sleep(rng.uniform(0, 4))
+            kills += _kill_one_of(machine, rng)
+            said = machine.pearrt("--version").stdout
+            assert said in ("pearrt, version 1.0.1\n", "pearrt 1.0.1\n", "pearrt 1.0.2\n"), said
+        machine.start()
+        wait_for(lambda: not machine.state().trial, "the end of the trial", 60)
+        wait_for(lambda: machine.version() == machine.state().name(machine.state().current), "the daemon", 60)
+        state = machine.state()
+        assert machine.version() in ("1.0.1", "1.0.2")
+        assert machine.ok("verify", str(releases.link))["differences"] == []
+    finally:
+        machine.stop()
+        publisher.stop()
+    with capsys.disabled():
+        print(f"\n  {kills} kills of whole daemons in an update: {state.name(state.current)} runs")
+
+
+def _kill_one_of(machine: OwnMachine, rng: random.Random) -> int:
+    """kill -9 of any process of the machine: the daemon, its health check, the next daemon."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and os.fsencode(machine.home.apps) in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    with contextlib.suppress(ProcessLookupError, IndexError):
+        os.kill(rng.choice(found), signal.SIGKILL)
+        return 1
+    return 0
