@@ -1,7 +1,7 @@
 """A hostile app, small enough to go with every pearrt: `pearrt doctor` starts it in the real sandbox.
 
 It tries what an app must not be able to do, against targets that the doctor put there for it, and prints one
-line per attempt: a name and `refused`, or `open`. Standard library only; it is read, never imported.
+line per attempt: a name and `refused`, or `open`. Standard library only.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _libc = ctypes.CDLL(None, use_errno=True)
 _NEW_USER_NAMESPACE, _PTRACE_SEIZE, _TYPE_INTO_TERMINAL = 0x10000000, 0x4206, 0x5412
 _KEYCTL = 250 if os.uname().machine == "x86_64" else 219
+_HOMES = ("/Users",) if sys.platform == "darwin" else ("/home", "/root")
 _GRACE_S, _OPEN = 5, 42
 
 
@@ -76,26 +77,30 @@ def _send_from_a_pair(path: str) -> object:
 
 def attempts(t: dict[str, Any]) -> dict[str, Callable[[], object]]:
     """Name -> what to try against the doctor's targets; what does not raise got through."""
-    return {
+    found: dict[str, Callable[[], object]] = {
         "read a file of the person's": lambda: open(t["secret"]).close(),
         "read a secret of the environment": lambda: _find_in_environments(t["token"]),
         "read a descriptor left open": lambda: _read_descriptors(t["token"]),
-        "list the home folders": lambda: [os.listdir(path) for path in ("/home", "/root")],
-        "write into the release": lambda: _write("/app/planted"),
+        "list the home folders": lambda: [os.listdir(path) for path in _HOMES],
+        "write into the release": lambda: _write(f"{t['app']}/planted"),
         "write into the root": lambda: _write("/planted"),
         "signal the launcher": lambda: os.kill(t["launcher"], 0),
-        "signal the person's job": lambda: os.kill(0, 0),
         "trace the launcher": lambda: _call(_libc.ptrace(_PTRACE_SEIZE, t["launcher"], None, None)),
         "connect by TCP": lambda: _connect(socket.AF_INET, ("127.0.0.1", t["port"])),
         "connect to a socket of the machine": lambda: _connect(socket.AF_UNIX, t["socket"]),
-        "connect to an abstract socket": lambda: _connect(socket.AF_UNIX, "\0" + t["token"]),
         "send from a datagram pair": lambda: _send_from_a_pair(t["socket"]),
-        "type into the terminal": _type_into_terminal,
-        "make a user namespace": lambda: _call(_libc.unshare(_NEW_USER_NAMESPACE)),
-        "mount a file system": lambda: _call(_libc.mount(b"x", b"/data", b"tmpfs", 0, None)),
         "become root": lambda: os.setuid(0),
-        "load a kernel key": lambda: _call(_libc.syscall(_KEYCTL, 0, -3, 0, 0, 0)),
     }
+    if sys.platform == "linux":
+        found |= {
+            "signal the person's job": lambda: os.kill(0, 0),
+            "connect to an abstract socket": lambda: _connect(socket.AF_UNIX, "\0" + t["token"]),
+            "type into the terminal": _type_into_terminal,
+            "make a user namespace": lambda: _call(_libc.unshare(_NEW_USER_NAMESPACE)),
+            "mount a file system": lambda: _call(_libc.mount(b"x", b"/data", b"tmpfs", 0, None)),
+            "load a kernel key": lambda: _call(_libc.syscall(_KEYCTL, 0, -3, 0, 0, 0)),
+        }
+    return found
 
 
 def main() -> int:
