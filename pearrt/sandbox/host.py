@@ -65,7 +65,8 @@ def inspect() -> Host:
         links.append((shell, "/bin/sh"))
     shown += [path for path in _PUBLIC_FILES if os.path.exists(path)]
     hidden = [f"{prefix}/{lib}/{version}/site-packages" for lib in ("lib", "lib64")] + [
-        "/usr/lib/python3/dist-packages"
+        "/usr/lib/python3/dist-packages",
+        "/usr/lib/pearrt",
     ]
     return Host(
         machine=os.uname().machine,
