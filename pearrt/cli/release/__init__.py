@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pearrt.cli.release import combine, commit, publish, request, review, revoke, sign, status
+from pearrt.cli.release import combine, commit, promote, publish, request, review, revoke, sign, status
 
 
 @click.group(name="release")
@@ -22,5 +22,5 @@ def command() -> None:
 
 for step in (request, review, sign, combine, commit, status, publish):
     command.add_command(step.command)
-for step_back in (revoke.revoke, revoke.reinstate, revoke.return_):
-    command.add_command(step_back)
+for asking in (revoke.revoke, revoke.reinstate, revoke.return_, promote.promote, promote.channel):
+    command.add_command(asking)

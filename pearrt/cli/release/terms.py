@@ -28,17 +28,18 @@ def terms_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--notes", default="", help="What changed, for people."),
         click.option("--security", is_flag=True, help="It mends a hole: reaches everyone at once."),
         click.option("--min-runtime", default="", help="The oldest pearrt that can run it, such as 0.3."),
-        click.option(
-            "--rollout",
-            default="",
-            help="In stages: percent, and how long from now, such as 5%,25%@1d,100%@3d. Else all at once.",
-        ),
+        rollout_option,
     )
     for option in reversed(options):
         function = option(function)
     return function
 
 
+rollout_option = click.option(
+    "--rollout",
+    default="",
+    help="In stages: percent, and how long from now, such as 5%,25%@1d,100%@3d. Else all at once.",
+)
 channel_option = click.option(
     "--channel", default=DEFAULT_CHANNEL, show_default=True, help="The line of releases that it heads."
 )
