@@ -45,7 +45,7 @@ def run(settings: dict[str, Any]) -> int:
         linker.define_wasi()
         store = _store(wasmtime, engine, settings)
     except wasmtime.WasmtimeError as e:
-        return _refuse(f"The app's module is refused: {_first_line(e)}.")
+        return _refuse(f"The app's module is refused: {_reason(e)}.")
     ended = _end_by_signal(engine)
     try:
         instance = linker.instantiate(store, module)
@@ -60,7 +60,7 @@ def run(settings: dict[str, Any]) -> int:
             return 128 + ended[0]
         if store.get_fuel() == 0:
             return _refuse(f"The app was stopped: it used up its {settings['fuel']} instructions.", TRAPPED)
-        return _refuse(f"The app trapped: {_first_line(e)}.", TRAPPED)
+        return _refuse(f"The app trapped: {_reason(e)}.", TRAPPED)
     return 0
 
 
@@ -127,10 +127,11 @@ def _end_by_signal(engine: Any) -> list[int]:
     return ended
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    causes = [line.strip() for line in lines if line.strip()[:2] in ("0:", "1:", "2:")]
-    return (causes[-1][2:].strip() if causes else lines[0] if lines else type(error).__name__)[:300]
+def _reason(error: BaseException) -> str:
+    """The innermost cause that the engine names, in one line."""
+    text = str(error).rpartition("Caused by:")[2]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].lstrip("0123456789: ")[:300] if lines else type(error).__name__
 
 
 def _refuse(text: str, code: int = 1) -> int:

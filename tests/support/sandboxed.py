@@ -85,7 +85,7 @@ class AppFolder:
         plain: dict[str, Any] = {
             "folder": str(self.app), "data": str(self.data), "runtime": str(self.runtime), "entry": "main.py",
             "argv": [], "env": {}, "path": ["."], "permissions": {}, "channel_fd": None, "name": "app",
-            "bytecode": None, "prepare": False, "without": [], "kind": "python", "ui_fd": None,
+            "bytecode": None, "prepare": False, "without": [], "kind": "python", "ui_fd": None, "backend": "",
         }  # fmt: skip
         return json.dumps(plain | changes)
 
@@ -124,6 +124,7 @@ def launch(spec: dict[str, Any]) -> int:
     manifest = Manifest(
         name=spec["name"], version="1", entry=Entry.parse(spec["entry"], spec["kind"]),
         path=tuple(spec["path"]), permissions=spec["permissions"], kind=spec["kind"],
+        backend=Entry.parse(spec["backend"]) if spec["backend"] else None,
     )  # fmt: skip
     try:
         told = service.Launch(
