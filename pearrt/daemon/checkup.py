@@ -74,6 +74,11 @@ def _copy_records(home: Home, copy: Home) -> None:
             if (folder.root / name).exists():
                 shutil.copyfile(folder.root / name, target / name)
 
+    state = RuntimeFolder(home.data).state_file
+    if state.exists():  # so that changes of format are tried on the copy
+        (copy.data / "runtime").mkdir(mode=0o700)
+        shutil.copyfile(state, RuntimeFolder(copy.data).state_file)
+
 
 def _read(home: Home) -> None:
     """What the new version must be able to read, in place."""

@@ -21,7 +21,7 @@ from pearrt.daemon.caller import Daemon as Caller
 from pearrt.daemon.succession import succeed
 from pearrt.errors import Locked, PearrtError, Unreachable, UserError
 from pearrt.link import Link
-from pearrt.runtime import checkup
+from pearrt.runtime import checkup, formats
 from pearrt.runtime import state as states
 from pearrt.runtime.handover import Line
 from pearrt.runtime.layout import RuntimeFolder, running
@@ -168,6 +168,7 @@ class SelfUpdate:
         if status["pid"] != os.getpid():
             raise Unreachable("Another daemon answers on this one's API socket.")
         self.folder.edit(lambda state: states.confirm(state, self.own))
+        await asyncio.to_thread(formats.contract, self.folder)
         log.info("pearrt %s has stood its trial", __version__)
         if self.line is not None:
             with contextlib.suppress(PearrtError):

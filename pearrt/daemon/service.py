@@ -37,7 +37,9 @@ from pearrt.lan.service import LanService
 from pearrt.paths import Home
 from pearrt.peer.listener import stop_accepting
 from pearrt.peer.service import PeerService
+from pearrt.runtime import formats
 from pearrt.runtime.handover import Item, of_kind
+from pearrt.runtime.layout import RuntimeFolder, running
 from pearrt.settings import Settings
 from pearrt.store.service import Store
 from pearrt.swarm.finders import DhtFinder, PeerFinder
@@ -106,6 +108,8 @@ class Daemon:
         self.store = self._parts.enter_context(  # and the lock: one daemon per home
             Store(self.home.store, inherited_lock=self._passed_fd("lock"))
         )
+        folder = RuntimeFolder(self.home.data)
+        await asyncio.to_thread(formats.expand, folder, running(self.home.data))
         await self._open_network(psk)
         tasks = await self._parts.enter_async_context(asyncio.TaskGroup())
         self.apps = Apps(self.home, self.store, self.swarm, tasks, dht=self.dht, psk=psk)

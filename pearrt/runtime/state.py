@@ -43,7 +43,8 @@ class RuntimeState:
     `starts`: unconfirmed starts of `trial`. `names`: digest -> version text. `failed`: digest -> why, oldest
     first. `pin`: the only version (text) that may come next, "" for any. `channel`: "" for the link's.
     `delay_s`: how old a release has to be. `deferred_until`: before then nothing is switched.
-    `format`: of the state in this home; `reader`: the lowest format whose pearrt can read it (`formats.py`).
+    `format`: of what lies in this home; `reader`: the lowest format that a pearrt must know to read it;
+    `formats`: digest -> the one that this version knows (`formats.py`).
     """
 
     link: str = ""
@@ -59,6 +60,7 @@ class RuntimeState:
     deferred_until: int = 0
     format: int = 1
     reader: int = 1
+    formats: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def runs(self) -> str:
@@ -204,10 +206,18 @@ def _checked(name: str, value: Any) -> Any:
         if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
             raise ValueError(f"{name} is no table of texts")
         return {_check_digest(digest): text for digest, text in value.items()}
+    if name == "formats":
+        if not isinstance(value, dict):
+            raise ValueError("formats is no table")
+        return {_check_digest(digest): _number(name, number) for digest, number in value.items()}
     if name in ("link", "pin", "channel"):
         if not isinstance(value, str):
             raise ValueError(f"{name} is no text")
         return value
+    return _number(name, value)
+
+
+def _number(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_TIME:
         raise ValueError(f"{name} is no number in range")
     return value

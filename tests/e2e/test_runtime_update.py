@@ -3,7 +3,6 @@ without a human, while they seed on and apps run on; what is not, on none, and t
 
 from __future__ import annotations
 
-import json
 import contextlib
 import os
 import random
