@@ -17,6 +17,7 @@ FULL: list[list[str]] = [
     ["dht.py"],
     ["peer_throughput.py"],
     ["sandbox_start.py"],
+    ["trust.py"],
 ]
 QUICK: list[list[str]] = [["transfer.py", "file", "--runs", "1", "--mib", "64"], ["start.py", "--runs", "3"]]
 

@@ -64,6 +64,7 @@ class FollowedApp:
         self.machine = machine or this_machine()
         self.folder = folder
         self.topic = topic_of(link.app_key, psk)
+        self.mirrors = () if psk else link.mirrors
         self.trusted = self._load()
         self.pending: Pending | None = None
         self.manifests: dict[str, Manifest] = {}
@@ -142,6 +143,10 @@ class FollowedApp:
         timestamp = Timestamp.read(Envelope.parse("timestamp", raw))
         if self.newer is None or timestamp.version > self.newer.version:
             self.newer = Newer(timestamp.version, timestamp.signed_at, now)
+
+    def is_current(self, raw: bytes) -> bool:
+        """Whether metadata that was accepted holds the timestamp that is trusted now."""
+        return self.trusted is not None and MetadataSet.decode(raw).timestamp == self.timestamp()
 
     def confirm(self, source: str, origin: str) -> None:
         """Somebody showed the trusted timestamp. Kept on disk before long."""
@@ -229,18 +234,20 @@ def _bundles(app: FollowedApp) -> dict[bytes, tuple[bytes, ...]]:
     for installed in (app.folder.previous, app.folder.installed):
         if installed is not None:
             found[bytes.fromhex(installed.index_digest)] = tuple(map(bytes.fromhex, installed.index_blocks))
-    for release in _wanted(app):
+    for release in wanted(app):
         found[release.index_digest] = release.index_blocks
     return found
 
 
-def _wanted(app: FollowedApp) -> Iterator[Release]:
-    """The releases to have at hand: the chosen and the newest; where they are published, all there are."""
+def wanted(app: FollowedApp) -> Iterator[Release]:
+    """The releases to have at hand: the chosen and the newest of the channel; where they are published, all
+    there are. Whoever seeds has what a rollout falls back on, too."""
     choice = current_choice(app)
-    if choice is not None:
-        yield from (release for release in (choice.release, choice.newest) if release is not None)
-    for release in app.trusted.releases if app.published and app.trusted else ():
-        yield from (each for each in (release, release.before) if each is not None)
+    if choice is None or app.trusted is None:
+        return
+    newest = app.trusted.releases if app.published else (choice.newest,)
+    older = [release.before for release in newest if release] if app.published or app.seeding else []
+    yield from (release for release in (choice.release, *newest, *older) if release is not None)
 
 
 def current_release(app: FollowedApp) -> Release | None:

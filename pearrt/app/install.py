@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pearrt.app.durable import boot_id
-from pearrt.app.followed import FollowedApp, Pending, advertise, current_choice, read_index
+from pearrt.app.followed import FollowedApp, Pending, advertise, current_choice, read_index, wanted
+from pearrt.app.mirrors import MIRROR, fetch_blocks, offers
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
 from pearrt.bundle.index import BlockRef, Index
@@ -93,7 +94,7 @@ async def obtain(
     await fetch(app, store, release, report, foreground=foreground)
     if release.before is not None:
         await fetch(app, store, release.before, report, foreground=foreground)
-    forget_older(app, store)
+    forget_older(app, store, keep=(release, release.before))
     report(Progress(Stage.READY, detail=release.version))
     return release
 
@@ -157,21 +158,24 @@ def _goes_back(app: FollowedApp, choice: Choice, installed: Installed) -> bool:
 
 
 async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
-    """Asks several peers for metadata and trusts the newest that stands, so that one that withholds it is
-    outvoted.
+    """Asks several peers, and the link's mirrors, for metadata and trusts the newest that stands, so that one
+    that withholds it is outvoted.
 
     Raises NoPeers where nobody answers; what was wrong with the last offer where none stands: Rollback, say,
     where all are older than what is trusted here.
     """
     accepted, refusal = False, None
-    async with contextlib.aclosing(app.members.offers(app.first_root_wanted)) as offers:
-        async for offer in offers:
+    async with contextlib.aclosing(offers(app)) as offered:
+        async for offer in offered:
             try:
                 app.accept(offer.metadata, allow_stale=allow_stale)
                 accepted = True
             except (TrustError, RemoteError) as e:
-                log.warning("metadata from %s: %s", offer.peer_id.hex()[:8], e)
+                log.warning("metadata from %s: %s", offer.source or "a peer", e)
                 refusal = e
+            else:
+                if offer.source and app.is_current(offer.metadata):
+                    app.confirm(offer.source, MIRROR)
     if accepted:
         app.members.timestamp_changed()
     else:
@@ -202,14 +206,20 @@ async def fetch(
             )
         )
 
-    await app.members.fetch(index.blocks, progress=fetched, foreground=foreground)
+    await fetch_blocks(
+        app,
+        store,
+        index.blocks,
+        lambda: app.members.fetch(index.blocks, progress=fetched, foreground=foreground),
+    )
     return index
 
 
 async def fetch_index(app: FollowedApp, store: Store, release: Release) -> Index:
     """Brings the index alone. Raises NoPeers, DigestMismatch."""
     _pin(app, store, release, ())
-    await app.members.fetch(index_refs(release))
+    refs = index_refs(release)
+    await fetch_blocks(app, store, refs, lambda: app.members.fetch(refs))
     return await asyncio.to_thread(read_index, store, release.index_digest, release.index_blocks)
 
 
@@ -269,13 +279,11 @@ def _pin(app: FollowedApp, store: Store, release: Release, ids: list[bytes] | tu
     store.pin(_pin_name(app, release.index_digest.hex()), [*release.index_blocks, *ids])
 
 
-def forget_older(app: FollowedApp, store: Store) -> None:
-    """Keeps the newest release's blocks, and trees and blocks of the installed release and the one before
-    it."""
+def forget_older(app: FollowedApp, store: Store, keep: Iterable[Release | None] = ()) -> None:
+    """Keeps the blocks of `keep` and of the releases to have at hand, and trees and blocks of the installed
+    release and the one before it."""
     trees = {r.index_digest for r in (app.folder.installed, app.folder.previous) if r is not None}
-    choice = current_choice(app)
-    wanted = () if choice is None else (choice.release, choice.newest)
-    blocks = trees | {release.index_digest.hex() for release in wanted if release is not None}
+    blocks = trees | {release.index_digest.hex() for release in (*wanted(app), *keep) if release}
     for name in store.pins():
         key, _, digest = name.partition("-")
         if key == encode_key(app.link.app_key) and digest not in blocks:
