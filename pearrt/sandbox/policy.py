@@ -12,12 +12,13 @@ bounded one:
     net.hosts       ["host:port", …]             none     exact public hosts, through the daemon's proxy
     notify          true                         false    notifications on the person's desktop
     ui              true                         false    a page of its own, opened in the browser
+    background      true                         false    to go on after its terminal was closed
     run.native      true                         false    to be a native program: kind `exec`
 
     These are asked for, shown, compared and remembered, but not granted by this version:
 
     p2p             ["join", "store"]            none     through the channel to the daemon
-    clipboard, background  true                  false    through the channel to the daemon
+    clipboard       true                         false    through the channel to the daemon
 
 Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request
 has one digest; what is not granted yet is described as such and gives nothing. A version that begins to grant
@@ -261,12 +262,12 @@ def _host(key: str, text: str) -> str:
 
 _GRANTED = {
     "notify": "show notifications on your desktop",
+    "background": "keep running after its terminal is closed",
     "ui": "show a page of its own in your browser",
     "run_native": "run as a native program: only the kernel stands between it and this machine",
 }
 _NOT_GRANTED = {
     "clipboard": "read and write the clipboard",
-    "background": "keep running after its window or terminal is closed",
 }
 
 _KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {

@@ -33,11 +33,12 @@ from pearrt.errors import SandboxError, Unsupported
 from pearrt.sandbox import host as hosts
 from pearrt.sandbox import layout, seccomp
 from pearrt.sandbox.cgroup import Group
+from pearrt.sandbox.hangup import Hangup
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
 from pearrt.sandbox.memory import MemoryMeter
 from pearrt.sandbox.storage import Meter
-from pearrt.sandbox.supervise import PASSED_SIGNALS, Watch, signals_held, terminal_kept
+from pearrt.sandbox.supervise import PASSED_SIGNALS, Bound, Watch, signals_held, terminal_kept
 
 SHIM = Path(__file__).with_name("shim.py")  # read, not imported: its imports would cost the launcher too
 WASI = Path(__file__).with_name("wasi.py")
@@ -83,36 +84,34 @@ class Sandbox:
             ours.settimeout(START_TIMEOUT_S)
             with theirs:
                 process = self._spawn(theirs)
-            with _ended(process):
+            with self._group() as group, _ended(process):  # made while the sandbox starts
                 pid = _await_ready(ours)
-                with self._group(pid) as grouped, _ended(process):
-                    meters = self._meters(process.pid, grouped)
-                    watch = Watch(process, pid, timeout_s=self.timeout_s, meters=meters)
-                    with watch, terminal_kept():
-                        ours.send(layout.GO)
-                        code = watch.wait()
+                meters = self._meters(process.pid, group is not None and group.add(pid))
+                with Watch(process, pid, timeout_s=self.timeout_s, meters=meters) as watch, terminal_kept():
+                    ours.send(layout.GO)
+                    code = watch.wait()
         return code if code >= 0 else 128 - code
 
-    def _meters(self, first: int, grouped: bool) -> list[Meter | MemoryMeter]:
-        """What is measured while the app runs: its storage, and its memory where no cgroup bounds it."""
+    def _meters(self, first: int, grouped: bool) -> list[Bound]:
+        """What is watched while the app runs: its storage, its terminal where it may not do without, and its
+        memory where no cgroup bounds it."""
         if self.task is not Task.RUN:
             return []
         permissions, now = self.launch.permissions, time.monotonic()
-        meters: list[Meter | MemoryMeter] = [Meter(self.launch.data, permissions.storage_bytes, now)]
+        meters: list[Bound] = [Meter(self.launch.data, permissions.storage_bytes, now)]
+        meters += [] if permissions.background else [Hangup(now)]
         extra = layout.WASI_ENGINE_BYTES if self.engine else 0
         return meters if grouped else [*meters, MemoryMeter(first, permissions.memory_bytes + extra, now)]
 
     @contextlib.contextmanager
-    def _group(self, pid: int) -> Iterator[bool]:
-        """The app in a cgroup of its own while it runs, where this process may make one: whether it is."""
+    def _group(self) -> Iterator[Group | None]:
+        """A cgroup for the app while it runs, where this process may make one."""
         group = Group.make(self.launch.permissions) if "cgroup" in self.layers else None
-        if group is None:
-            yield False
-            return
         try:
-            yield group.add(pid)
+            yield group
         finally:
-            group.close()
+            if group is not None:
+                group.close()
 
     def _spawn(self, status: socket.socket) -> subprocess.Popen[bytes]:
         fds: list[int] = []

@@ -11,10 +11,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
-from pearrt.errors import SandboxError
-from pearrt.sandbox.memory import MemoryMeter
-from pearrt.sandbox.storage import Meter
+from pearrt.errors import PearrtError, SandboxError
 
 PASSED_SIGNALS = (
     signal.SIGINT,
@@ -53,6 +52,15 @@ def signal_running(number: int) -> int:
         return len(_running)
 
 
+class Bound(Protocol):
+    """What an app must not go over: looked at again at `next_check` (monotonic seconds)."""
+
+    next_check: float
+
+    def over(self) -> bool: ...
+    def refusal(self) -> PearrtError: ...
+
+
 class Watch:
     """A running app and its bounds. A context manager around a pidfd, so that no signal can meet another
     process.
@@ -64,7 +72,7 @@ class Watch:
         pid: int,
         *,
         timeout_s: float | None,
-        meters: Sequence[Meter | MemoryMeter],
+        meters: Sequence[Bound],
     ) -> None:
         self.process = process
         self.timeout_s = timeout_s

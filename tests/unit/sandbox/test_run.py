@@ -485,3 +485,30 @@ def test_processors_are_shared_out(app: sandboxed.AppFolder) -> None:
 
 if sys.platform != "linux":
     pytest.skip("not applicable: the Linux sandbox", allow_module_level=True)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_an_app_whose_terminal_is_closed_is_ended_unless_it_may_run_in_the_background(
+    background: bool,
+) -> None:
+    import pty
+
+    main = (
+        "import pathlib, signal, time\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "print('up', flush=True)\n"
+        "time.sleep(6)\n"
+        "pathlib.Path('done').write_text('')\n"
+    )
+    with sandboxed.AppFolder({"main.py": main}, sandboxed.available_modes()[-1]) as app:
+        command = app.command(permissions={"background": background})
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ.update(app.environ())
+            os.execv(command[0] if "/" in command[0] else "/usr/bin/setpriv", command)
+        said = b""
+        while b"up" not in said:
+            said += os.read(terminal, 1000)
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        assert (app.data / "done").exists() == background
