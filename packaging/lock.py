@@ -101,7 +101,7 @@ def resolve(
     asked = list(requirements)
     for _ in range(ROUNDS):
         _pip_download(variant, asked, pins, folder)
-        have = {canonicalize_name(parse_wheel_filename(path.name)[0]): path for path in folder.iterdir()}
+        have = {str(parse_wheel_filename(path.name)[0]): path for path in folder.iterdir()}
         needed, absent = _closure(requirements, have, environment(variant))
         if not absent:
             return sorted(have[name] for name in needed)
@@ -136,7 +136,7 @@ def _closure(
     done: set[tuple[str, str]] = set()
     while pending:
         requirement, extra = pending.pop()
-        name = canonicalize_name(requirement.name)
+        name = str(canonicalize_name(requirement.name))
         if requirement.marker and not requirement.marker.evaluate(markers | {"extra": extra}):
             continue
         if name not in have:
