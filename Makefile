@@ -33,7 +33,7 @@ check: $(VENV)/.dev ## Lint, formatting, types, layers
 	done; exit $$failed
 
 bench: $(VENV)/.dev ## Measure, each figure beside the programs it is compared with
-	@for each in "transfer.py file" peer_throughput.py start.py sandbox_start.py dht.py; do \
+	@for each in "transfer.py file" peer_throughput.py start.py sandbox_start.py cold_start.py dht.py; do \
 	  echo "== $$each"; $(BIN)/python benchmarks/$$each || failed=1; \
 	done; exit $${failed:-0}
 

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pearrt.link import HostPort, Link
 from pearrt.paths import Home
 from pearrt.publish.pyz import build, write_pyz
 from tests.support.machine import Machine
 from tests.support.network import TestnetThread
-from tests.support.runtime_bundle import release_runtime
+from tests.support.runtime_bundle import runtime_tree, stage_runtime
 from tests.support.team import Team, write_app
 
 VERSION = "1.0"
@@ -31,7 +31,8 @@ TIMEOUT_S = 120
 class Network:
     """A context manager. `runtime` and `app` are links; both machines seed both."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: str = "zlib", level: int | None = 1) -> None:
+        self._packing: dict[str, Any] = {"codec": codec, "level": level}
         self._stack = contextlib.ExitStack()
         self._made = 0
 
@@ -55,7 +56,9 @@ class Network:
         self.net = self._stack.enter_context(TestnetThread(6))
         self.first, self.second = self.machine(), self.machine()
         self.team = Team(self.first, self._work("runtime"))
-        self.digest = release_runtime(self.team, self.folder, VERSION)
+        tree = runtime_tree(self.folder / "runtime", version=VERSION)
+        self.digest = stage_runtime(self.first, tree, version=VERSION, **self._packing)
+        self.team.release(self.digest, version=VERSION)
         self.runtime = Link.parse(self.team.link)
         publisher = Team(self.second, self._work("app"), threshold=1)
         publisher.release(publisher.stage(write_app(self.folder / "hello", SAID)), "alice")

@@ -46,7 +46,15 @@ def runtime_tree(folder: Path, *, version: str = "", files: Mapping[str, str] | 
     return folder
 
 
-def stage_runtime(machine: Machine, tree: Path, *, version: str, platform: str = "") -> str:
+def stage_runtime(
+    machine: Machine,
+    tree: Path,
+    *,
+    version: str,
+    platform: str = "",
+    codec: str = "zlib",
+    level: int | None = 1,
+) -> str:
     """Stages the tree into the machine's store and gives its digest. A daemon that runs there is stopped; the
     next command starts it again."""
     machine.stop()
@@ -58,7 +66,7 @@ def stage_runtime(machine: Machine, tree: Path, *, version: str, platform: str =
     )
     machine.home.prepare()
     with Store(machine.home.store) as store:
-        staged = stage_tree(tree, manifest, store.put, codec="zlib", level=1)
+        staged = stage_tree(tree, manifest, store.put, codec=codec, level=level)
         digest: str = keep(staged, store, machine.home)["digest"]
     return digest
 
