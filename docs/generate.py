@@ -73,6 +73,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("Bytes of a request", "pearrt.daemon.api", "MAX_REQUEST_BYTES"),
         ("Bytes of an app's frame", "pearrt.daemon.channel", "MAX_FRAME_BYTES"),
     ],
+    "Ceremony": [
+        ("Bytes of a request", "pearrt.publish.request", "MAX_REQUEST_BYTES"),
+        ("Bytes of a text with answers", "pearrt.publish.answer", "MAX_TEXT_BYTES"),
+        ("Answers in a request or a text", "pearrt.publish.answer", "MAX_ANSWERS"),
+        ("Bytes of a file shown as a diff", "pearrt.app.review", "MAX_DIFF_BYTES"),
+        ("Lines of a diff", "pearrt.app.review", "MAX_DIFF_LINES"),
+        ("Bytes of an SSH agent's message", "pearrt.publish.ssh_agent", "MAX_MESSAGE_BYTES"),
+        ("Keys of an SSH agent", "pearrt.publish.ssh_agent", "MAX_KEYS"),
+    ],
 }
 
 ROOT = Path(__file__).resolve().parents[1]
