@@ -6,9 +6,13 @@ between add up: the version that ran last, the newest notes, and `security` wher
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pearrt.app.record import Installed, News
-from pearrt.bundle.index import Index
-from pearrt.trust.release import Release
+
+if TYPE_CHECKING:  # `pearrt run` imports this and needs neither
+    from pearrt.bundle.index import Index
+    from pearrt.trust.release import Release
 
 MAX_SHOWN_NOTES = 280
 

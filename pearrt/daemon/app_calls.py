@@ -21,13 +21,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from pearrt.app import granting, updates
 from pearrt.app.apps import Apps
 from pearrt.daemon import app_log
-from pearrt.daemon.instance import Instance
+from pearrt.daemon.instance import Attendant, Instance
 from pearrt.daemon.proxy import Proxy, read_target
 from pearrt.daemon.rate import Bucket, Rate
 from pearrt.errors import Denied, LimitExceeded, StoreError, UserError
@@ -65,6 +65,7 @@ class AppCalls:
     def __init__(self, apps: Apps, proxy: Proxy | None = None) -> None:
         self.apps = apps
         self.proxy = proxy or Proxy()
+        self.others: Callable[[bytes], Iterable[Instance]] = lambda _: ()  # running instances of an app
         self._buckets: dict[tuple[bytes, str], Bucket] = {}
         self._methods: dict[str, Callable[[Instance, dict[str, Any]], Awaitable[Any]]] = {
             "app.info": self._info,
@@ -166,7 +167,7 @@ class AppCalls:
 
     async def _open_url(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
         url = checked_url(_text(fields, "url", MAX_URL_CHARACTERS))
-        if not await instance.person().ask("open_url", timeout_s=QUESTION_TIMEOUT_S, url=url):
+        if not await self._person(instance).ask("open_url", timeout_s=QUESTION_TIMEOUT_S, url=url):
             raise Denied("The person did not want the page opened.")
         return {}
 
@@ -174,12 +175,20 @@ class AppCalls:
         self._needs(self.granted(instance).notify, "notify")
         title = app_log.one_line(_text(fields, "title", MAX_TITLE_CHARACTERS))
         body = app_log.one_line(_text(fields, "body", MAX_BODY_CHARACTERS))
-        await instance.person().ask("notify", timeout_s=DESKTOP_TIMEOUT_S, title=title, body=body)
+        await self._person(instance).ask("notify", timeout_s=DESKTOP_TIMEOUT_S, title=title, body=body)
         return {}
 
     async def _net_open(self, instance: Instance, fields: dict[str, Any]) -> socket.socket:
         host, port = read_target(fields)
         return await self.proxy.open(instance, host, port, self.granted(instance))
+
+    def _person(self, instance: Instance) -> Attendant:
+        """Who sits at the app's terminal; for a second channel of a run, a page's say, at another of it.
+        Raises Denied where there is nobody."""
+        for other in (instance, *self.others(instance.app_key)):
+            if other.attendant is not None:
+                return other.attendant
+        return instance.person()
 
     def _name(self, instance: Instance) -> str:
         installed = self.apps.known(instance.app_key).folder.installed

@@ -18,6 +18,8 @@ from pearrt.trust.revocation import Action
 
 log = logging.getLogger(__name__)
 
+# What an app has from its start on, checked by no call: only its end takes it away.
+ENDING = frozenset(["background", "run.native", "ui"])
 STOP_AFTER_S = 3.0  # what an app that is told of its end has before it is asked to go
 
 
@@ -93,4 +95,7 @@ class Live:
             for name in taken:
                 instance.tell({"event": "permission-revoked", "permission": name})
             cut(instance, given)
+            if ENDING & set(taken) and instance.attendant is not None:
+                name = min(ENDING & set(taken))
+                instance.attendant.tell("stop", reason=f"you took its permission {name} back")
         return taken

@@ -189,6 +189,7 @@ class Daemon:
             )
         )
         self.apps.running, self.apps.on_event = self.channels.running, live.tell
+        calls.others = self.channels.of
         self.apps.on_trust = live.trusted
         self.api = Api(
             self.apps,

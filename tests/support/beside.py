@@ -115,5 +115,5 @@ async def running(
     async with Channels(
         runtime / "app.sock", answer=calls.answer, changed=lambda: None, observer=live
     ) as channels:
-        live.channels = channels
+        live.channels, calls.others = channels, channels.of
         yield Beside(known, channels, live)

@@ -186,6 +186,28 @@ async def test_a_page_that_is_none_is_refused_before_anybody_is_asked(beside: Be
             await app.call("open_url", url=url)
 
 
+async def test_what_only_the_end_of_an_app_takes_away_ends_it(beside: Beside) -> None:
+    start = beside.known.add(A, {"ui": True, "notify": True})
+    async with beside.end(start) as app, beside.attendant(start) as person:
+        beside.live.revoke(A, ["notify"])
+        assert (await app.read())["permission"] == "notify"
+        beside.live.revoke(A, ["ui"])
+        assert (await app.read())["permission"] == "ui"
+        asked = await person.read()
+        assert (asked["method"], asked["reason"]) == ("stop", "you took its permission ui back")
+
+
+async def test_a_second_channel_of_a_run_asks_the_same_person(beside: Beside) -> None:
+    start = beside.known.add(A)
+    async with beside.end(start), beside.attendant(start) as person, beside.end(start) as page:
+        page.send({"id": 1, "method": "open_url", "url": "https://example.com/"})
+        asked = await person.read()
+        person.send({"id": asked["id"], "result": True})
+        assert (await page.read())["result"] == {}
+        with pytest.raises(Denied):  # which of them would be started again?
+            await page.call("updates.restart")
+
+
 async def test_a_notification_is_bounded_and_without_escapes(beside: Beside) -> None:
     start = beside.known.add(A, {"notify": True})
     async with beside.end(start) as app, beside.attendant(start) as person:
