@@ -80,12 +80,14 @@ def dump(value: Installed | Grant | News | Wish) -> bytes:
 
 
 def load(kind: Callable[..., T], data: bytes, what: str) -> T:
-    """The value that `dump` wrote. Raises Corrupt, naming `what`, for anything else."""
+    """The value that `dump` wrote. A field that only a later version knows is left aside, so that one can
+    step back from that. Raises Corrupt, naming `what`, for anything else."""
     try:
         fields = json.loads(data)
         if not isinstance(fields, Mapping):
             raise TypeError("not an object")
-        return kind(**fields)
+        known = getattr(kind, "__dataclass_fields__", fields)
+        return kind(**{name: value for name, value in fields.items() if name in known})
     except (ValueError, TypeError) as e:
         raise Corrupt(
             f"{what} is damaged: {e}.", hint="`pearrt uninstall` the app, then run it again."

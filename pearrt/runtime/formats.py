@@ -52,7 +52,7 @@ def expand(
     state = folder.read()
     if state.reader > known:
         raise UserError(
-            f"{folder.data} was used by a newer pearrt: its format is {state.reader}, this one knows {known}.",
+            f"{folder.data} was used by a newer pearrt, of format {state.reader}; this one knows {known}.",
             hint="Update pearrt, or use another folder with PEARRT_HOME.",
         )
     if state.format > known:  # what this version writes is only in the old form
