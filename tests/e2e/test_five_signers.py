@@ -7,6 +7,8 @@ all along, and the users see the right thing at every step. Real commands and re
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -25,6 +27,8 @@ from tests.support.require import require
 from tests.support.signer import SignerMachine
 from tests.support.stolen_heartbeat import HIGHEST, run_forward
 from tests.support.team import write_app
+
+GUIDE = Path(__file__).parents[2] / "docs/guides/publisher.md"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 
@@ -59,6 +63,7 @@ class Story:
 
     def __init__(self, new_machine: Callable[[], Machine], ssh_agent: Path, folder: Path) -> None:
         self.folder = folder
+        self.typed: list[list[str]] = []
         self.publisher = new_machine()
         self.users = [new_machine() for _ in range(3)]
         self.thief = new_machine()
@@ -68,6 +73,8 @@ class Story:
         }
         for name, person in self.people.items():
             person.make_agent_key(ssh_agent) if name == "dana" else person.make_key()
+        for machine in (self.publisher, *(person.machine for person in self.people.values())):
+            machine.typed = self.typed
         self.source = write_app(folder / "app", "one")
         self.link = ""
 
@@ -116,6 +123,22 @@ def test_five_signers(new_machine: Callable[[], Machine], ssh_agent: Path, tmp_p
     lose_one(story)
     revoke_a_release(story)
     recover_from_a_stolen_heartbeat_key(story)
+    assert [line for line in told_in_the_guide() if not any(covers(done, line) for done in story.typed)] == []
+
+
+def told_in_the_guide() -> list[list[str]]:
+    """The commands of the guide's chapter about five signers, word by word."""
+    chapter = GUIDE.read_text().partition("## Five signers")[2].partition("\n## ")[0]
+    lines = re.findall(r"^ {4}pearrt (.+?)(?:  #.*)?$", chapter, re.MULTILINE)
+    assert len(lines) > 12
+    return [shlex.split(line) for line in lines]
+
+
+def covers(done: list[str], told: list[str]) -> bool:
+    """Whether the story typed this command with all its options."""
+    words = told[: 1 if told[0] == "stage" else 2]
+    options = {word for word in told if word.startswith("--")} - {"--output", "--key"}
+    return done[: len(words)] == words and options <= set(done)
 
 
 def create(story: Story) -> None:
@@ -150,6 +173,8 @@ def first_release(story: Story) -> None:
     mail.write_text(f"Hi,\n\n> {bob[:70]}\n> {bob[70:140]}\n> {bob[140:]}\n\nRegards, Bob\n")
     combined = story.publisher.ok("release", "combine", str(path), str(mail), dana)
     assert combined["signatures"] == "2 of 3, waiting for alice, carol or erin"
+    (status,) = story.publisher.ok("release", "status", combined["file"])
+    assert (status["signatures"], status["state"]) == (combined["signatures"], "open")
     error = story.publisher.refused("release", "commit", str(path.with_suffix(".signed")))
     assert error["code"] == "threshold-not-met"
     answers = [dana, story.people["alice"].sign(path), bob]

@@ -31,6 +31,7 @@ class Machine:
         self, home: Home, bootstrap: str = "", *, prefix: tuple[str, ...] = (), **settings: str
     ) -> None:
         self.home = home
+        self.typed: list[list[str]] = []  # every command, word by word
         self.prefix = prefix  # ("ip", "netns", "exec", …) puts its commands into a namespace
         self.environ = {
             key: value for key, value in os.environ.items() if not key.startswith("PEARRT_LISTEN")
@@ -48,6 +49,7 @@ class Machine:
         return Daemon(self.home, environ=self.environ)
 
     def pearrt(self, *args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        self.typed.append([*map(str, args)])
         return subprocess.run(
             [*self.prefix, *PEARRT, *map(str, args)],
             env=self.environ,
