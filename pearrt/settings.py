@@ -35,6 +35,8 @@ OTHER_VARIABLES: Mapping[str, str] = {
     "PEARRT_LOG_LEVEL": "How much the daemon writes to its log: DEBUG, INFO, WARNING, ERROR.",
     "PEARRT_DATA": "Set for a running app: its private folder.",
     "PEARRT_CHANNEL_FD": "Set for a running app: the descriptor of its stream to the daemon.",
+    "PEARRT_PAGE_FD": "Set for the backend of a web app: the descriptor of its stream to the page.",
+    "PEARRT_UI_FD": "Set for an app with a page of its own: the descriptor of the socket to listen on.",
 }
 OTHER_PREFIXES = ("PEARRT_TEST_", "PEARRT_APP_")
 

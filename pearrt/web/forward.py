@@ -62,7 +62,7 @@ class Forward:
         """The app's answer, sent; None where the app is not there or breaks a rule before it began."""
         try:
             return await self._pass_on(request, extra)
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
 
     async def _pass_on(self, request: web.BaseRequest, extra: Mapping[str, str]) -> web.StreamResponse | None:
@@ -88,9 +88,14 @@ class Forward:
             if given.content_length is not None:
                 answer.content_length = given.content_length
             await answer.prepare(request)
-            async for piece in given.content.iter_any():
-                await answer.write(piece)
-            await answer.write_eof()
+            try:
+                async for piece in given.content.iter_any():
+                    await answer.write(piece)
+                await answer.write_eof()
+            except (aiohttp.ClientError, TimeoutError, ConnectionError):
+                answer.force_close()  # too short: the browser sees that it failed
+                if request.transport is not None:
+                    request.transport.abort()
             return answer
 
     def _stays(self, location: str) -> bool:
