@@ -115,6 +115,15 @@ def test_file_entry_of_another_shape_is_refused(file: object) -> None:
     refused(encoded_index([], files=[file], frames=[[1, 1, BLOCK]]))
 
 
+@pytest.mark.parametrize(
+    "mode", [0o4755, 0o2755, 0o1755, 0o755, 0o120777, 0o020666, 0o060660, 0o010644, 2, 3, -1, b"link", ["a"]]
+)
+def test_symlink_hard_link_device_and_setuid_entries_cannot_be_said(mode: object) -> None:
+    """An entry has a path, a size, one bit for execution and a digest: no type, no target, no mode."""
+    refused(encoded_index([], files=[["a", 1, mode, DIGEST]], frames=[[1, 1, BLOCK]]))
+    refused(encoded_index([], files=[["a", 1, 0, DIGEST, "target"]], frames=[[1, 1, BLOCK]]))
+
+
 def test_one_digest_with_two_sizes_is_refused() -> None:
     files = [["a", 1, 0, DIGEST], ["b", 2, 0, DIGEST]]
     refused(encoded_index([], files=files, frames=[[1, 1, BLOCK]]))
