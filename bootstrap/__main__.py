@@ -1,7 +1,7 @@
 """The start of the bootstrapper, in any Python: says so where that is too old, and leaves the environment
 behind.
 
-`python3 bootstrap …` from the source tree and `python3 pearrt-bootstrap.pyz …` both begin here. Whatever
+`python3 bootstrap` from the source tree and `python3 pearrt-bootstrap.pyz` both begin here. Whatever
 PYTHONPATH, a user's site-packages or a sitecustomize would bring in does not reach what follows: it runs in a
 fresh interpreter with -I (no environment, no user's folders) and -S (no site-packages).
 
@@ -25,7 +25,7 @@ def main():  # type: ignore[no-untyped-def]  # old Pythons read this too
         sys.exit(2)
     here = os.path.abspath(sys.path[0])  # this folder, or the one file
     if not (sys.flags.isolated and sys.flags.no_site) and sys.executable and os.name == "posix":
-        os.execv(sys.executable, [sys.executable, "-I", "-S", here, *sys.argv[1:]])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, "-I", "-S", here] + sys.argv[1:])  # noqa: RUF005, S606
     carried = None
     if os.path.isdir(here):
         sys.path[0] = os.path.dirname(here)
@@ -57,16 +57,17 @@ class Core:
     """Finds and loads the modules of the archive (PEP 451)."""
 
     def __init__(self, here, files):  # type: ignore[no-untyped-def]
+        from importlib.machinery import ModuleSpec  # before this is asked for modules itself
+
+        self.make = ModuleSpec
         self.here = here
         self.files = files
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        from importlib.machinery import ModuleSpec
-
         stem = name.replace(".", "/")
         for file, package in ((stem + "/__init__.py", True), (stem + ".py", False)):
             if file in self.files:
-                spec = ModuleSpec(name, self, origin=os.path.join(self.here, file), is_package=package)  # type: ignore[arg-type]
+                spec = self.make(name, self, origin=os.path.join(self.here, file), is_package=package)  # type: ignore[arg-type]
                 spec.has_location = True
                 return spec
         return None

@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
+from typing import Any
 
 from pearrt.dht.service import DhtService
 from pearrt.errors import PearrtError
@@ -59,7 +61,7 @@ class Discovery:
         for host in self.places.hosts:
             self._peer(host)
         for mirror in self.places.mirrors:
-            self._found(mirror, lambda mirror=mirror: HttpSource(mirror))
+            self._found(mirror, partial(HttpSource, mirror))
         works = [self._dht] if self.places.bootstrap else []
         works += [self._lan] if self.places.mdns != "off" else []
         self._pending = len(works)
@@ -137,7 +139,7 @@ class Discovery:
         async for host, port in dht.get_peers(dht_topic(self._topic)):
             self._peer(HostPort(host, port))
 
-    async def _until_stopped(self, work) -> None:  # type: ignore[no-untyped-def]
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._stopping is not None
         tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())]
         try:
@@ -146,8 +148,3 @@ class Discovery:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def mirrors_of(texts: Sequence[str]) -> tuple[str, ...]:
-    """Mirror addresses, each once, checked. Raises BadLink."""
-    return tuple(dict.fromkeys(HttpSource(text).base for text in texts))

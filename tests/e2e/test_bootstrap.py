@@ -175,6 +175,18 @@ def test_a_file_without_the_runtime_says_so(network: Network, tmp_path: Path) ->
     assert "--with-runtime" in done.stderr
 
 
+def test_one_that_starts_your_app_with_your_nodes_inside(network: Network) -> None:
+    path = network.folder / "hello.pyz"
+    nodes = [part for node in network.nodes for part in ("--node", str(node))]
+    links = ("--runtime", str(network.runtime), "--for", str(network.app))
+    made = network.first.ok("bootstrapper", *links, *nodes, "-o", str(path))
+    assert made["bytes"] == path.stat().st_size <= 128_000
+    fresh = network.fresh(path)
+    assert fresh.ok("--pearrt", "install") == ""
+    assert fresh.ok("--pearrt", "run", "--yes", str(network.app)) == f"{SAID}\n"
+    assert fresh.ok("--pearrt", "x") == f"{SAID} --pearrt x\n", "approved: from now on it is the app"
+
+
 def test_neither_environment_nor_sitecustomize_reach_it(network: Network, tmp_path: Path) -> None:
     evil = tmp_path / "evil"
     evil.mkdir()
