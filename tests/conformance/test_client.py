@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from securesystemslib.formats import encode_canonical
-from tuf.api.metadata import Metadata, MetaFile
+from tuf.api.metadata import Delegations, Metadata, MetaFile, SuccinctRoles, Targets
 
 from tests.conformance import tuf_client
 from tests.conformance.repository import ALL, BELOW_ROOT, Client, PlainRepository, serving
@@ -636,6 +636,22 @@ def test_hash_prefix_delegation(client: Client, repo: PlainRepository) -> None:
     assert client.download("two") == 0
     assert repo.requests[4] == "1.bin-two.json"
     assert client.downloaded == [b"two"]
+
+
+@pytest.mark.parametrize("bits", [1, 4, 10])
+def test_succinct_hash_bins(client: Client, repo: PlainRepository, bits: int) -> None:
+    roles = SuccinctRoles([], 1, bits, "bin")
+    repo["targets"].delegations = Delegations({}, None, roles)
+    by = repo.new_signer()
+    repo["targets"].add_key(by.public_key)
+    name = roles.get_role_for_target("a/file")
+    repo.roles[name] = Targets(expires=repo.expiry)
+    repo.signers[name] = [by]
+    repo.add_file(name, b"content", "a/file")
+    repo.publish(name, "targets", "snapshot", "timestamp")
+    assert client.download("a/file") == 0
+    assert repo.requests[4] == f"1.{name}.json"
+    assert client.download("elsewhere") == 1
 
 
 @pytest.mark.parametrize("role", ["?", "#", "/delegatedrole", "../delegatedrole"])

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pearrt.errors import DigestMismatch, PearrtError, ProtocolViolation, Rollback, TrustError, UserError
 from pearrt.trust import root_chain
-from pearrt.trust.authority import Authority
+from pearrt.trust.authority import Authority, read_authority, read_signers
 from pearrt.trust.checks import (
     check_blob,
     check_files,
@@ -23,6 +23,7 @@ from pearrt.trust.checks import (
     check_unexpired,
     check_version,
 )
+from pearrt.trust.delegation import Delegation
 from pearrt.trust.envelope import Envelope
 from pearrt.trust.metadata import Meta, Root, Snapshot, Targets, Timestamp
 from pearrt.trust.profile import PLAIN
@@ -31,6 +32,7 @@ from pearrt.trust.threshold import check_threshold
 
 MAX_ROOT_STEPS = 256
 MAX_DELEGATIONS = 32
+MAX_BIN_BITS = 32
 HASHES = ("sha256", "sha512")
 
 _Role = TypeVar("_Role")
@@ -100,7 +102,7 @@ class Updater:
             if found := _target(targets, path):
                 return found
             children = []
-            for delegation in targets.delegations:
+            for delegation in (*targets.delegations, *_hash_bin(targets, path)):
                 if delegation.covers(path):
                     children.append((delegation.name, delegation.authority))
                     if delegation.terminating:
@@ -196,6 +198,22 @@ class Updater:
         envelope = Envelope.parse("snapshot", raw, profile=PLAIN)
         check_threshold(envelope, self.root.authorities["snapshot"])
         return Snapshot.read(envelope)
+
+
+def _hash_bin(targets: Targets, path: str) -> list[Delegation]:
+    """The one of many succinctly delegated roles that speaks for `path` (TAP 15); [] where there are none."""
+    signed = targets.envelope.signed
+    if "succinct_roles" not in signed.get("delegations", {}):
+        return []
+    shape = Shape(signed["delegations"], "delegations")
+    bins = shape.object("succinct_roles")
+    bits, prefix = bins.integer("bit_length", 1), bins.value.get("name_prefix")
+    if bits > MAX_BIN_BITS or not isinstance(prefix, str) or "roles" in shape.value:
+        raise bins.refuse("bit_length", "or `name_prefix` is misspelt, or there are `roles` beside it")
+    authority = read_authority(bins, read_signers(shape, PLAIN), PLAIN)
+    number = int.from_bytes(new_hash("sha256", path.encode()).digest()[:4], "big") >> (32 - bits)
+    name = f"{prefix}-{number:0{len(f'{2**bits - 1:x}')}x}"
+    return [Delegation(name, authority, (), hash_prefixes=("",))]
 
 
 def _target(targets: Targets, path: str) -> Target | None:
