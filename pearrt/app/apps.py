@@ -46,7 +46,7 @@ from pearrt.bundle.manifest import Manifest
 from pearrt.dht.service import DhtService
 from pearrt.errors import Denied, NoSuchApp, PearrtError, StoreError, UserError
 from pearrt.lan.hosts import HostsFinder
-from pearrt.link import Link, encode_key
+from pearrt.link import MAX_HINTS, Link, encode_key
 from pearrt.paths import Home
 from pearrt.publish.history import leaves
 from pearrt.publish.publication import Publication, is_published, publications
@@ -111,6 +111,8 @@ class Apps:
         """The app behind `link`, its swarm joined; the link's nodes are DHT nodes and peers to try."""
         async with self.following:  # two who ask for one app at the same time get the same
             app = self.followed.get(link.app_key) or await self._begin(link)
+        if link.mirrors and not self.psk:
+            app.mirrors = tuple(dict.fromkeys((*link.mirrors, *app.mirrors)))[:MAX_HINTS]
         if link.nodes and self.dht is not None:
             await self.dht.add_nodes(link.nodes)
         async for address in HostsFinder(link.nodes).find(app.topic):

@@ -206,12 +206,13 @@ async def fetch(
             )
         )
 
-    await fetch_blocks(
+    if await fetch_blocks(
         app,
         store,
         index.blocks,
         lambda: app.members.fetch(index.blocks, progress=fetched, foreground=foreground),
-    )
+    ):
+        advertise(app, release.index_digest, release.index_blocks, index)
     return index
 
 
