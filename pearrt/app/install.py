@@ -56,7 +56,7 @@ async def install(
     """
     choice = await newest(app, report, allow_stale=allow_stale, eager=eager)
     release, installed = chosen(app, choice), app.folder.installed
-    if installed is not None and _goes_back(app, choice, installed):
+    if installed is not None and goes_back(app, choice, installed):
         return installed
     if installed is not None and not eager and release.index_digest.hex() == app.folder.skipped:
         return installed  # the person stepped back from it
@@ -144,7 +144,7 @@ def chosen(app: FollowedApp, choice: Choice) -> Release:
     raise UserError(choice.reason, hint="Update pearrt, then run it again.")
 
 
-def _goes_back(app: FollowedApp, choice: Choice, installed: Installed) -> bool:
+def goes_back(app: FollowedApp, choice: Choice, installed: Installed) -> bool:
     """Whether the choice is older than what is installed, so that a rollout holds only others back.
 
     Signers who want copies of a revoked release to return have their way.

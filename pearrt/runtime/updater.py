@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from pearrt.app.followed import FollowedApp
-from pearrt.app.install import fetch, newest
+from pearrt.app.install import fetch, goes_back, newest
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
 from pearrt.bundle.index import Index
@@ -75,6 +75,9 @@ class Updater:
         choice = await newest(self.app, report, allow_stale=True, eager=eager)
         release = choice.release
         if release is None:
+            return Outcome(reason=choice.reason)
+        installed = self.app.folder.installed
+        if installed is not None and goes_back(self.app, choice, installed):
             return Outcome(reason=choice.reason)
         offer = Offer(release.index_digest.hex(), release.version, release.released_at, release.security)
         reason = obstacle(state, offer, policy, time.time(), eager=eager)
