@@ -45,10 +45,10 @@ def start(
     show: Show,
     *,
     files: Callable[[], Iterable[SignedFile]],
-    channel: Callable[[], AbstractContextManager[int]],
+    channel: Callable[[], AbstractContextManager[int]] | None,
 ) -> int:
     """Runs an app with a page; gives its exit code. `files` are those of its index, `channel` opens one more
-    connection of the app to the daemon, for the page.
+    connection of the app to the daemon, for the page; None where the app has no channel.
 
     Raises Denied where the person did not grant a page, and what the sandbox raises.
     """
@@ -61,16 +61,19 @@ def start(
         return _serving_itself(launch, show)
     site = Site(files(), launch.manifest.entry.file)
     if not needs_sandbox(launch.manifest):
-        assert launch.channel_fd is not None
-        page = Page(site, launch.folder, channel=socket.socket(fileno=os.dup(launch.channel_fd)))
-        with PageServer(page) as server:
+        with PageServer(Page(site, launch.folder, channel=_taken(launch.channel_fd))) as server:
             return _until_ended(server, show)
     ours, theirs = socket.socketpair()
-    with theirs, channel() as second:
-        page = Page(site, launch.folder, channel=socket.socket(fileno=os.dup(second)), backend=ours)
+    with theirs, channel() if channel is not None else contextlib.nullcontext() as second:
+        page = Page(site, launch.folder, channel=_taken(second), backend=ours)
         with PageServer(page) as server:
             show(server.url)
             return sandbox.run(replace(launch, ui_fd=theirs.fileno()))
+
+
+def _taken(fd: int | None) -> socket.socket | None:
+    """The page's own handle of a connection that its opener closes."""
+    return None if fd is None else socket.socket(fileno=os.dup(fd))
 
 
 def _until_ended(server: PageServer, show: Show) -> int:

@@ -32,13 +32,17 @@ class LinkType(click.ParamType[Link]):
 
 
 class LinkOrFileType(LinkType):
-    """A link, or the path of a `.pear` file."""
+    """A link, the path of a `.pear` file, or a folder (with a `/` in its name, or `.`)."""
 
     name = "link"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and value.endswith(".pear") and "://" not in value:
             return Path(value)
+        if isinstance(value, str) and ("/" in value or value == ".") and "://" not in value:
+            folder = Path(value)
+            if folder.is_dir():
+                return folder
         return super().convert(value, param, ctx)
 
 

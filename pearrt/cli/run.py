@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ from pearrt.cli.freshness import freshness_text
 from pearrt.cli.options import LinkOrFileType, network_options, open_daemon, with_nodes
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.progress import ProgressBar
-from pearrt.errors import Denied, Expired
+from pearrt.errors import Denied, Expired, UserError
 from pearrt.link import HostPort, Link
 from pearrt.sandbox.policy import parse_optional
 
@@ -41,6 +42,9 @@ from pearrt.sandbox.policy import parse_optional
     metavar="PERMISSION",
     help="Give this permission, without a question; of the optional ones, only those named so.",
 )
+@click.option(
+    "--no-sandbox", is_flag=True, help="For a FOLDER of your own only: run it with all rights that you have."
+)
 @network_options
 def command(
     output: Output,
@@ -50,18 +54,23 @@ def command(
     update: bool,
     allow_stale: bool,
     grants: tuple[str, ...],
+    no_sandbox: bool,
     bootstrap: tuple[HostPort, ...],
     hosts: tuple[HostPort, ...],
     no_dht: bool,
 ) -> int:
-    """Run an app by its link, or from a .pear file.
+    """Run an app by its link, from a .pear file, or a folder of your own.
 
     The first time, the app is found through peers, verified against its signers and installed; you see who
     signed it and what it may do, and approve once. Later it starts at once from disk and is kept current in
     the background. ARGUMENTS are the app's. The exit code is the app's; stdin and stdout are the app's too,
     so --json speaks on stderr. LINK may be the path of a .pear file: it is verified just so, without any
-    network.
+    network. Or a folder of your own, such as ./my-app, which runs as it would once it is released.
     """
+    if isinstance(link, Path) and link.is_dir():
+        return _run_folder(output, link, arguments, contained=not no_sandbox)
+    if no_sandbox:
+        raise UserError("--no-sandbox is for a folder of your own: what comes from others is contained.")
     daemon: RunDaemon = open_daemon(bootstrap, hosts, no_dht)
     if isinstance(link, Path):
         from pearrt.cli.from_file import FromFile
@@ -98,6 +107,17 @@ def command(
             if not click.confirm(f"{printable(e.message)} Install it all the same?", err=True):
                 raise
             return start(True)
+
+
+def _run_folder(output: Output, folder: Path, arguments: tuple[str, ...], *, contained: bool) -> int:
+    """A project of the person's own, before it is released."""
+    from pearrt.app.local import run_folder
+    from pearrt.paths import Home
+
+    if not contained:
+        output.say(click.style("no sandbox: ", fg="red", bold=True) + "it has all rights that you have")
+    show = partial(_show, output)
+    return run_folder(folder, arguments, Home.from_environment(), show=show, contained=contained)
 
 
 def _tell(output: Output, app: Launchable, bar: ProgressBar) -> None:

@@ -26,6 +26,11 @@ def needs_sandbox(manifest: Manifest) -> bool:
     return manifest.kind != "web" or manifest.backend is not None
 
 
+def has_python(manifest: Manifest) -> bool:
+    """Whether the app has modules of its own that an interpreter runs."""
+    return manifest.kind == "python" or manifest.backend is not None
+
+
 def fault(manifest: Manifest, permissions: Permissions, tier: Tier) -> SandboxError | None:
     """Why an app of this kind does not start on a machine of this tier, which contains others."""
     if not needs_sandbox(manifest):

@@ -15,7 +15,18 @@ from pearrt.sandbox.probe import forget, probe
 from pearrt.sandbox.process import Sandbox, with_compiled
 from pearrt.sandbox.report import Report, Tier
 
-__all__ = ["Launch", "Report", "Tier", "examined", "prepare", "probe", "refusal", "run", "run_unsandboxed"]
+__all__ = [
+    "Launch",
+    "Report",
+    "Tier",
+    "examined",
+    "prepare",
+    "probe",
+    "refusal",
+    "run",
+    "run_own_code",
+    "run_unsandboxed",
+]
 
 
 def run(launch: Launch, *, runtime: Path | None = None) -> int:
@@ -48,8 +59,10 @@ def prepare(launch: Launch, *, runtime: Path | None = None) -> bool:
     """
     from pearrt.sandbox.bytecode import compile_release
 
+    if sys.platform != "linux" or not kinds.has_python(launch.manifest):
+        return False
     report = probe(runtime=runtime)
-    return sys.platform == "linux" and report.tier.contains and compile_release(launch, report.held)
+    return report.tier.contains and compile_release(launch, report.held)
 
 
 def examined(*, runtime: Path | None = None) -> Report:
@@ -65,6 +78,21 @@ def refusal(report: Report) -> Unsupported:
     missing = next((layer for layer in report.missing if layer.fix), None)
     what = f"{missing.name}: {missing.detail}" if missing else "no layer holds"
     return Unsupported(f"This machine cannot contain an app ({what}).", hint=missing.fix if missing else "")
+
+
+def run_own_code(launch: Launch) -> int:
+    """NO SANDBOX AT ALL, for a folder that belongs to the person who runs it: they can start what is in it
+    anyway. Raises Denied for somebody else's, Unsupported for a kind that needs more than an interpreter.
+    """
+    import os
+
+    from pearrt.sandbox.uncontained import run_in_the_open
+
+    if os.stat(launch.folder).st_uid != os.geteuid():
+        raise Denied("Nothing but your own folder is run without the sandbox.")
+    if launch.manifest.kind != "python":
+        raise Unsupported(f"An app of kind {launch.manifest.kind} is run in the sandbox only.")
+    return run_in_the_open(launch)
 
 
 def run_unsandboxed(launch: Launch, *, runtime: Path | None = None) -> int:

@@ -1,5 +1,5 @@
-"""An app as a plain process with all of the person's rights: no sandbox. Only `service.run_unsandboxed` comes
-here.
+"""An app as a plain process with all of the person's rights: no sandbox. Only `service.run_unsandboxed` (the
+demo's own app) and `service.run_own_code` (the person's own folder) come here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from pearrt.sandbox.launch import Launch
 
 
 def run_in_the_open(launch: Launch) -> int:
-    """The app as a plain process with the person's rights: the demo's last resort
-    (`service.run_unsandboxed`)."""
+    """The app as a plain process with the person's rights."""
     launch.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder, entry = launch.folder, launch.manifest.entry
     paths = [str(folder / path) for path in launch.manifest.path]
