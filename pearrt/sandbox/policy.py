@@ -19,6 +19,7 @@ bounded one:
 
     p2p             ["join", "store"]            none     through the channel to the daemon
     clipboard       true                         false    through the channel to the daemon
+    files           true                         false    files that the person picks, one by one
 
 Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request
 has one digest; what is not granted yet is described as such and gives nothing. A version that begins to grant
@@ -70,6 +71,7 @@ class Permissions:
     ui: bool = False
     notify: bool = False
     clipboard: bool = False
+    files: bool = False
     background: bool = False
     run_native: bool = False
 
@@ -268,6 +270,7 @@ _GRANTED = {
 }
 _NOT_GRANTED = {
     "clipboard": "read and write the clipboard",
+    "files": "open and save files that you pick, one by one",
 }
 
 _KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
@@ -280,6 +283,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "ui": ("ui", _flag),
     "notify": ("notify", _flag),
     "clipboard": ("clipboard", _flag),
+    "files": ("files", _flag),
     "background": ("background", _flag),
     "run.native": ("run_native", _flag),
 }

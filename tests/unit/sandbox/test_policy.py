@@ -15,7 +15,7 @@ from pearrt.sandbox.policy import GIB, MIB, Permissions, format_size, parse_opti
 FULL: dict[str, Any] = {
     "storage": "5 GiB", "memory": "4 GiB", "cpu": 8, "processes": 512, "p2p": ["store", "join"], "ui": True,
     "net": {"hosts": ["API.example.com:443", "[2606:4700::1111]:53"]}, "notify": True, "clipboard": True,
-    "background": True, "run": {"native": True},
+    "background": True, "run": {"native": True}, "files": True,
 }  # fmt: skip
 
 
