@@ -2,8 +2,8 @@
 
 The folder is a project as `pearrt stage` takes it. It runs in the same sandbox with what its manifest asks
 for, and with private storage that is its own as long as it stays where it is. Nobody signed it, so nothing
-is verified; no daemon knows it, so it has no channel. Only its owner can run it, as it is their own code: that
-is also why the sandbox may be left out here, and nowhere else.
+is verified; no daemon knows it, so it has no channel. Only its owner can run it, as it is their own code:
+that is also why the sandbox may be left out here, and nowhere else.
 """
 
 from __future__ import annotations

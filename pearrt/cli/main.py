@@ -17,7 +17,7 @@ INTERRUPTED = 130
 # else;
 # a test holds it against the command's own help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("run", "Run an app by its link, or from a .pear file."),
+    "run": ("run", "Run an app by its link, from a .pear file, or a folder of your own."),
     "list": ("list", "List the apps on this machine."),
     "info": ("info", "Show who signs an app, its versions, peers and permissions."),
     "seed": ("seed", "Keep giving an app to others, until told otherwise."),
