@@ -3,6 +3,7 @@
     <ceremonies>/<55-letter key>/<request digest>.request    drafted or reviewed here; answers are added
                                  <request digest>.committed  the same, once it was published
                                  <request digest>.reviewed   {"fingerprint", "at"}: these bytes were reviewed
+                                 signed-<role>-<version>     {"digest", "fingerprint"} of what was signed here
                                  heartbeat-<key id>.json     a heartbeat key that no committed root names yet
 
 Every file is replaced in one step. Only what a person did on this machine counts as reviewed here: a review
@@ -87,6 +88,30 @@ class Desk:
         except (ValueError, KeyError, TypeError) as e:
             raise Corrupt(f"{path} is damaged.", hint="Review the request again.") from e
         return str(words)
+
+    def note_signed(self, request: Request, words: str) -> None:
+        """Records, before an answer leaves this machine, what it signs of each role and version."""
+        self._prepare()
+        record = json.dumps({"digest": request.digest.hex(), "fingerprint": words}).encode() + b"\n"
+        for draft in request.drafts:
+            write_file(self.folder / f"signed-{draft.role}-{draft.version}", record)
+
+    def signed_instead(self, request: Request) -> str | None:
+        """The fingerprint of another request of the same version that was signed here. Raises Corrupt.
+
+        Were both published, everyone would see two statements of one version by the same keys.
+        """
+        for draft in request.drafts:
+            path = self.folder / f"signed-{draft.role}-{draft.version}"
+            if path.exists():
+                try:
+                    record = json.loads(read_bounded(path, MAX_REVIEW_BYTES))
+                    digest, words = str(record["digest"]), str(record["fingerprint"])
+                except (ValueError, KeyError, TypeError) as e:
+                    raise Corrupt(f"{path} is damaged.", hint="Remove it if you know what you signed.") from e
+                if digest != request.digest.hex():
+                    return words
+        return None
 
     def keep_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Keeps a new heartbeat key until a root that names it is committed."""

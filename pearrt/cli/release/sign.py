@@ -35,6 +35,7 @@ SUFFIX = ".answer"
     "--blind", is_flag=True, help="Sign what was not reviewed on this machine; asks for the six words."
 )
 @click.option("--words", help="The six words, for --blind without a terminal.")
+@click.option("--instead", is_flag=True, help="It replaces another request of this version that you signed.")
 @output_option
 def command(
     output: Output,
@@ -46,6 +47,7 @@ def command(
     wanted: str | None,
     blind: bool,
     words: str | None,
+    instead: bool,
     target: Path | None,
 ) -> None:
     """Sign a request that was reviewed on this machine.
@@ -58,6 +60,7 @@ def command(
     from pearrt.atomic import write_file
     from pearrt.publish.ceremony import all_signers, drafts_of
     from pearrt.publish.commit import check_current
+    from pearrt.publish.desk import Desk
     from pearrt.publish.draft import display_name
     from pearrt.publish.fingerprint import fingerprint
     from pearrt.publish.signers import answer
@@ -67,15 +70,28 @@ def command(
     check_current(request, trusted_here(home, request.app_key))
     shown = fingerprint(request.digest)
     _check_reviewed(home, request, shown, blind, words)
+    desk = Desk.of(home.ceremonies, request.app_key)
+    _check_only_one(desk.signed_instead(request), instead)
     key = _key(request, keys, password_files, agent, uri, wanted)
     drafts_of(request, key.public)
     signed = answer(request, key)
+    desk.note_signed(request, shown)
     name = display_name(all_signers(request)[key.public])
     path = target or request_path.with_name(f"{request_path.stem}.{_safe(name)}{SUFFIX}")
     write_file(path, f"{signed}\n".encode(), mode=0o644)
     result = {"file": str(path), "answer": str(signed), "signer": name, "fingerprint": shown}
     output.result(result, str(signed))
     output.say(printable(f"Signed as {name}. Send this line, or {path}, to whoever collects the answers."))
+
+
+def _check_only_one(other: str | None, instead: bool) -> None:
+    """Raises UserError where this person signed another request of the same version."""
+    if other is not None and not instead:
+        raise UserError(
+            f"On this machine another request of this version was signed already: “{other}”.",
+            hint="If both were published, everyone would be warned of your keys."
+            " Is that one dropped for sure? Then sign with --instead.",
+        )
 
 
 def _check_reviewed(home: Home, request: Request, shown: str, blind: bool, words: str | None) -> None:

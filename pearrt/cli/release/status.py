@@ -25,10 +25,25 @@ def command(output: Output, what: str | None) -> None:
     Of one REQUEST file, of an app's LINK, or of all that this machine drafted, reviewed or collected.
     """
     home = Home.from_environment()
-    found = [_status(home, request) for request in _requests(home, what)]
+    requests = _requests(home, what)
+    found = [_status(home, request) for request in requests]
+    if what is None or not Path(what).is_file():
+        _tidy(home, requests, found)
     output.result(
         found, lambda: "\n".join(_line(each) for each in found) or "No requests are under way here."
     )
+
+
+def _tidy(home: Home, requests: list[Request], found: list[dict[str, Any]]) -> None:
+    """What is over is told once, then put away."""
+    from pearrt.publish.desk import Desk
+
+    for request, status in zip(requests, found, strict=True):
+        desk = Desk.of(home.ceremonies, request.app_key)
+        if status["state"] == "published":
+            desk.finish(request)
+        elif status["state"] == "out of date":
+            desk.forget(request)
 
 
 def _requests(home: Home, what: str | None) -> list[Request]:

@@ -125,6 +125,23 @@ def test_blind_wants_the_six_words(desk: Desk, path: Path) -> None:
     assert desk.sign(path, "alice", "--blind", "--words", words)["fingerprint"] == words
 
 
+def test_two_requests_of_one_version_are_not_signed_by_oversight(desk: Desk, path: Path) -> None:
+    """Both published would be an equivocation, with this signer's name on it."""
+    desk.run("release", "review", path)
+    first = desk.sign(path, "alice")
+    assert desk.sign(path, "alice")["answer"] == first["answer"], "the same request as often as one likes"
+    request = Request.decode(path.read_bytes())
+    assert request.base is not None
+    digest = request.releases[0].index_digest.hex()
+    terms = Terms(version="9")
+    other = Request.of(request.base, draft_release(request.base, desk.home, [digest], terms, NOW))
+    path.write_bytes(other.encode())
+    desk.run("release", "review", path)
+    error = desk.sign(path, "alice", code=2)
+    assert first["fingerprint"] in error["message"]
+    assert desk.sign(path, "alice", "--instead")["fingerprint"] != first["fingerprint"]
+
+
 def test_combine_says_who_is_awaited_and_refuses_seconds_and_strangers(desk: Desk, path: Path) -> None:
     desk.run("release", "review", path)
     alice, bob = (desk.sign(path, name)["answer"] for name in ("alice", "bob"))
@@ -157,6 +174,7 @@ def test_status_knows_what_is_under_way_and_what_is_out_of_date(desk: Desk, path
     (status,) = desk.run("release", "status")
     assert status["state"] == "out of date"
     assert "targets 2 is out already" in status["reason"]
+    assert desk.run("release", "status") == [], "what is over is told once"
     assert "out already" in desk.sign(path, "alice", code=2)["message"]
     assert "out already" in desk.run("release", "review", path, code=2)["message"]
 
