@@ -29,7 +29,7 @@ from pearrt.app.followed import (
     installed_index,
     installed_manifest,
 )
-from pearrt.app.freshness import LOOK_EVERY_S, LOOK_SOON_S, look, look_is_due, put_hint, standing
+from pearrt.app.freshness import LOOK_EVERY_S, LOOK_SOON_S, look, look_is_due, put_hint
 from pearrt.app.install import catch_up, fetch_index, install, install_release, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
@@ -39,7 +39,7 @@ from pearrt.app.progress import Report, silent
 from pearrt.app.record import Installed, Wish
 from pearrt.app.revoked import heed_revocation, revocation_of
 from pearrt.app.rollback import roll_back
-from pearrt.app.start import Start
+from pearrt.app.start import Start, launchable_of
 from pearrt.app.verify import verify_folder, verify_installed
 from pearrt.bundle.index import Index
 from pearrt.bundle.manifest import Manifest
@@ -262,42 +262,15 @@ class Apps:
         installed, trusted = app.folder.installed, app.trusted
         if installed is None or trusted is None or _names_another_channel(link, app):
             raise NoSuchApp(f"{link.key_text} is not installed.")
-        revocation = heed_revocation(app)
+        revocation, before = heed_revocation(app), installed
         installed = app.folder.installed or installed
+        if installed.index_digest != before.index_digest:
+            await asyncio.to_thread(updates.note_switch, app, self.store, before, installed)
         manifest = await asyncio.to_thread(installed_manifest, app, installed, self.store)
-        channel = app.link.channel
-        now_is = standing(app, trusted, time.time())
         self._newer(link.app_key)
-        return Launchable(
-            key_text=link.key_text,
-            version=installed.version,
-            folder=app.folder.tree(installed.index_digest),
-            data=app.folder.data,
-            bytecode=app.folder.bytecode(installed.index_digest),
-            manifest=manifest,
-            granted=granting.covers(app.folder, manifest),
-            signers=tuple(signer.name for signer in trusted.signers_of(channel)),
-            signed_by=tuple(signer.name for signer in trusted.signed_by_of(channel)),
-            threshold=trusted.authority_of(channel).threshold,
-            freshness=now_is["freshness"],
-            confirmed_at=now_is["confirmed_at"],
-            channel_socket=channel_socket,
-            channel_token=issue(
-                Start(
-                    link.app_key,
-                    installed.version,
-                    installed.index_digest,
-                    Permissions.parse(manifest.permissions),
-                )
-            ),
-            confirmed_by=now_is["confirmed_by"],
-            newer_at=now_is["newer_at"],
-            pending_version=app.pending.version if app.pending else "",
-            pending_manifest=app.pending.manifest if app.pending else None,
-            pending_declined=app.pending is not None and granting.declined(app.folder, app.pending.manifest),
-            refused=granting.refused(app.folder),
-            news=app.folder.news,
-            revoked=revocation.reason if revocation else "",
+        warning = revocation.reason if revocation else ""
+        return launchable_of(
+            app, trusted, installed, manifest, channel_socket=channel_socket, issue=issue, warning=warning
         )
 
     async def grant(self, app_key: bytes, digest: bytes, refused: Sequence[str] = ()) -> None:
