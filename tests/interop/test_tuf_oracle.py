@@ -15,6 +15,7 @@ from tests.support import (
     metadata_channels,
     metadata_channels_broken,
     metadata_either,
+    metadata_logged,
     metadata_valid,
     trust_vectors,
 )
@@ -28,6 +29,7 @@ CORPUS = (  # they fill the registries
     metadata_channels,
     metadata_channels_broken,
     metadata_either,
+    metadata_logged,
 )
 EACH_VALID = 10
 EACH_BROKEN = 7

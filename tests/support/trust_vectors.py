@@ -3,8 +3,8 @@
 Each file but one is a story: an app key, its link, and steps that a verifier takes in order. A step is a
 metadata set, the time, and what must come of it: the `release` version and freshness, or the code of the
 error. Later stories expect more of a step: the version current in other `channels`, which machines take which
-release (`takes`), what is `revoked`. `bad.json` holds one set for each thing that is wrong, with what was
-trusted before, if anything, and the code of our error.
+release (`takes`), what is `revoked`, the `proof` of a fork. `bad.json` holds one set for each thing that is
+wrong, with what was trusted before, if anything, and the code of our error.
 """
 
 from __future__ import annotations
@@ -13,18 +13,30 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pearrt.errors import PearrtError
+from pearrt.errors import Equivocation, PearrtError
 from pearrt.link import Link
 from pearrt.trust import MetadataSet, TrustedApp
 from pearrt.trust.choice import Machine, choose
-from tests.support import metadata_broken, metadata_broken_updates, metadata_channels_broken
+from pearrt.trust.contradiction import Contradiction
+from tests.support import (
+    metadata_broken,
+    metadata_broken_updates,
+    metadata_channels_broken,
+    metadata_logged,
+)
+from tests.support.logged_repository import LoggedRepository
 from tests.support.metadata_cases import BROKEN, Case, cases
 from tests.support.metadata_channels import revocation, staged
 from tests.support.repository import DAY, NOW, Repository, index_target
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "trust"
 MAX_BAD_BYTES = 8000
-CORPUS = (metadata_broken, metadata_broken_updates, metadata_channels_broken)  # they fill the registry
+CORPUS = (  # they fill the registry
+    metadata_broken,
+    metadata_broken_updates,
+    metadata_channels_broken,
+    metadata_logged,
+)
 SIGNERS = ("ada", "bob", "cyd", "dan", "eve")
 
 
@@ -41,6 +53,8 @@ def blobs(metadata: MetadataSet) -> dict[str, Any]:
     }
     if metadata.delegated:
         found["delegated"] = {name: raw.decode() for name, raw in metadata.delegated.items()}
+    if metadata.logs:
+        found["logs"] = {role: log.hex() for role, log in metadata.logs.items()}
     return found
 
 
@@ -49,7 +63,8 @@ def metadata_of(found: dict[str, Any]) -> MetadataSet:
     roots = tuple(root.encode() for root in found["roots"])
     top = (found[role].encode() for role in ("timestamp", "snapshot", "targets"))
     delegated = {name: raw.encode() for name, raw in found.get("delegated", {}).items()}
-    return MetadataSet(roots, *top, delegated)
+    logs = {role: bytes.fromhex(log) for role, log in found.get("logs", {}).items()}
+    return MetadataSet(roots, *top, delegated, logs)
 
 
 def story(repository: Repository, steps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,6 +175,25 @@ def choice() -> dict[str, Any]:
     return story(repository, steps)
 
 
+def log() -> dict[str, Any]:
+    """A log of releases: several are skipped; then a secret one is found, with the proof of the fork."""
+    repository = LoggedRepository(("ada", "bob", "cyd"), 2).release("1.0")
+    steps = [step(repository.metadata(), NOW, current("1.0"))]
+    for version in ("1.1", "1.2", "1.3"):
+        repository.release(version)
+    steps.append(step(repository.metadata(), NOW, current("1.3")))
+    secret = repository.copy().release("6.6.6")
+    steps.append(step(secret.metadata(), NOW, current("6.6.6")))
+    repository.release("2.0").release("2.1")
+    trusted = TrustedApp.first(secret.app_key, secret.metadata(), NOW)
+    try:
+        trusted.update(repository.metadata(), NOW)
+    except Equivocation as e:
+        proof = Contradiction(e.first, e.second, e.evidence).encode().hex()
+    steps.append(step(repository.metadata(), NOW, {"error": "equivocation", "proof": proof}))
+    return story(repository, steps)
+
+
 def taken(repository: Repository, machines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     trusted = TrustedApp.first(repository.app_key, repository.metadata(), NOW)
     found = []
@@ -204,6 +238,7 @@ STORIES = {
     "rotation": rotation,
     "channels": channels,
     "choice": choice,
+    "log": log,
 }
 ALL = {**STORIES, "bad": bad}
 

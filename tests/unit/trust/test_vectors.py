@@ -14,6 +14,7 @@ from pearrt.errors import PearrtError
 from pearrt.link import Link
 from pearrt.trust import TrustedApp
 from pearrt.trust.choice import Machine, choose
+from pearrt.trust.contradiction import Contradiction
 from tests.support import trust_vectors
 from tests.support.metadata_cases import Case
 
@@ -39,6 +40,8 @@ def test_the_verifier_takes_every_step_as_expected(name: str) -> None:
             with pytest.raises(PearrtError) as caught:
                 trusted.update(metadata, now)
             assert caught.value.code == expect["error"]
+            if "proof" in expect:
+                Contradiction.decode(bytes.fromhex(expect["proof"])).check(trusted)
             continue
         key = bytes.fromhex(story["app_key"])
         trusted = trusted.update(metadata, now) if trusted else TrustedApp.first(key, metadata, now)
