@@ -8,8 +8,8 @@
     GET  anything else            a signed file, or whatever the app itself answers
 
 It listens on 127.0.0.1 and, where there is one, on ::1 with the same port, since a browser may try either for
-a name below `localhost` and another user must not be the one who answers. `origin.py` judges every request
-before its path is looked at; who is refused learns nothing. It ends with the run.
+a name below `localhost` and another user must not be the one who answers. `visitor.py` and `origin.py` judge
+every request before its path is looked at; who is refused learns nothing. It ends with the run.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakSet
 
 from aiohttp import web
 
 from pearrt.errors import Corrupt, PearrtError, SandboxError, UserError
 from pearrt.sdk.frames import MAX_FRAME_BYTES
-from pearrt.web import content, policy
+from pearrt.web import content, policy, visitor
 from pearrt.web.bridge import MAX_LISTENERS, MAX_WAITING_EVENTS, Bridge, Event
 from pearrt.web.forward import METHODS, Forward
 from pearrt.web.origin import ENTER, NAME_BYTES, SECRET_BYTES, Door, Origin, spelled
@@ -147,6 +148,7 @@ class _Handler:
         self.forward = forward
         self.ending = asyncio.Event()
         self.streams = 0
+        self.known: WeakSet[asyncio.BaseTransport] = WeakSet()
         self.csp = policy.SERVED if forward else policy.STRICT
 
     def limited(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
@@ -160,7 +162,7 @@ class _Handler:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request; never raises but for our own bugs."""
         headers = list(request.headers.items())
-        if not self.origin.admits(request.method, headers):
+        if not self._is_ours(request) or not self.origin.admits(request.method, headers):
             return self._refuse()
         path = request.raw_path.partition("?")[0]
         if path.startswith(ENTER) and request.method == "GET":
@@ -174,6 +176,17 @@ class _Handler:
         if request.method not in ("GET", "HEAD"):
             return self._refuse(405)
         return await self._file(path, request)
+
+    def _is_ours(self, request: web.BaseRequest) -> bool:
+        """Whether this user's process asks; looked up once per connection."""
+        transport = request.transport
+        if transport is None or transport in self.known:
+            return transport is not None
+        ends = [transport.get_extra_info(name) for name in ("peername", "sockname")]
+        if not all(ends) or not visitor.is_ours(ends[0][:2], ends[1][:2]):
+            return False
+        self.known.add(transport)
+        return True
 
     def _enter(self, path: str) -> web.StreamResponse:
         if not self.door.open(path, time.monotonic()):
