@@ -187,7 +187,8 @@ class Pool:
     def _start_threads(self) -> None:
         now = time.monotonic()
         busy = sum(1 for candidate in self._candidates.values() if candidate.threads)
-        for candidate in self._candidates.values():
+        # Who was never tried comes first: a hundred dead addresses must not hold up the one that lives.
+        for candidate in sorted(self._candidates.values(), key=lambda each: each.retry_at):
             if candidate.refused or candidate.threads or busy >= MAX_SOURCES or now < candidate.retry_at:
                 continue
             candidate.trying = True

@@ -153,3 +153,19 @@ def test_only_so_many_places_are_kept_and_used_at_once() -> None:
             pool.add(str(number), lambda: Fake(metadata_error=Unreachable("no")))
         assert len(pool.told()) == pool_module.MAX_KNOWN
         assert threading.active_count() < pool_module.MAX_SOURCES * pool_module.CONNECTIONS + 10
+
+
+def test_many_dead_addresses_do_not_hold_up_the_one_that_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "RETRY_S", 0.01)
+
+    def dead() -> Fake:
+        time.sleep(0.02)
+        return Fake(metadata_error=Unreachable("no"))
+
+    with Pool(KEY) as pool:
+        for number in range(pool_module.MAX_KNOWN - 1):
+            pool.add(str(number), dead)
+        pool.add("alive", Fake)
+        began = time.monotonic()
+        pool.fetch(BLOCKS, lambda *_: None)
+    assert time.monotonic() - began < 10, "each is tried once before any is tried again"
