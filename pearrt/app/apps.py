@@ -30,6 +30,7 @@ from pearrt.app.followed import (
     installed_manifest,
 )
 from pearrt.app.freshness import LOOK_EVERY_S, LOOK_SOON_S, look, look_is_due, put_hint
+from pearrt.app.handover import give_up_if_moved, has_moved, is_publisher
 from pearrt.app.install import catch_up, fetch_index, install, install_release, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
@@ -49,7 +50,7 @@ from pearrt.lan.hosts import HostsFinder
 from pearrt.link import MAX_HINTS, Link, encode_key
 from pearrt.paths import Home
 from pearrt.publish.history import leaves
-from pearrt.publish.publication import Publication, is_published, publications
+from pearrt.publish.publication import Publication, publications
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
@@ -120,8 +121,8 @@ class Apps:
         return app
 
     async def _begin(self, link: Link) -> FollowedApp:
-        published = is_published(self.home.publishing, link.app_key)
         folder = self.library.folder(link.app_key)
+        published = await asyncio.to_thread(is_publisher, self.home, folder)
         app = FollowedApp(link, folder, psk=self.psk, published=published, machine=self.machine)
         app.members = await self.swarm.join(app)
         app.members.on_newer = lambda _: self._newer(link.app_key)
@@ -156,6 +157,8 @@ class Apps:
             return
         try:
             async with self.locks[app_key]:
+                if app.published:
+                    await give_up_if_moved(app, self.home)
                 if app_key == self.own:
                     pass  # pearrt's own releases are taken with more care: see `own_update`
                 elif app.folder.installed is not None:
@@ -365,6 +368,9 @@ class Apps:
         for folder in publications(self.home.publishing):
             try:
                 publication = await asyncio.to_thread(Publication.open, folder)
+                app = self.followed.get(publication.app_key)
+                if app is not None and app.trusted is not None and has_moved(app.trusted, publication):
+                    continue
                 if publication.refresh_due(time.time()):
                     publication = await asyncio.to_thread(publication.refresh, time.time())
                 if publication.trusted.releases and not self._knows(publication):
@@ -391,8 +397,11 @@ class Apps:
             self._in_background(self._look_in(app, self.dht))
 
     async def _look_in(self, app: FollowedApp, dht: DhtService) -> None:
-        if await look(app, dht) in (Verdict.NEWER, Verdict.LATER_ROOT):
-            self._newer(app.link.app_key)
+        try:
+            if await look(app, dht) in (Verdict.NEWER, Verdict.LATER_ROOT):
+                self._newer(app.link.app_key)
+        except Exception:
+            log.exception("our own bug in looking for news of %s", encode_key(app.link.app_key)[:8])
 
     def _knows(self, publication: Publication) -> bool:
         app = self.followed.get(publication.app_key)

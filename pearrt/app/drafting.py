@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pearrt.app.handover import is_publisher
 from pearrt.app.library import Library
 from pearrt.app.stage import staged
 from pearrt.errors import NoSuchApp, UserError
@@ -15,7 +16,7 @@ from pearrt.link import encode_key
 from pearrt.paths import Home
 from pearrt.publish.desk import Desk
 from pearrt.publish.draft import Draft
-from pearrt.publish.publication import Publication, is_published
+from pearrt.publish.publication import Publication
 from pearrt.publish.release import Variant, make_releases, put_releases
 from pearrt.publish.withdraw import reinstate, revoke
 from pearrt.trust.app import TrustedApp
@@ -42,7 +43,7 @@ class Terms:
 
 def trusted_here(home: Home, app_key: bytes) -> TrustedApp | None:
     """What this machine knows of the app: as its publisher, else as its user. Raises Corrupt."""
-    if is_published(home.publishing, app_key):
+    if is_publisher(home, Library(home.apps).folder(app_key)):
         return Publication.open(home.publishing / encode_key(app_key)).trusted
     state = Library(home.apps).folder(app_key).trust
     return None if state is None else TrustedApp.restore(app_key, state)
