@@ -13,11 +13,14 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
 CARRIED = Path(getattr(sys, "_MEIPASS", Path(__file__).parent))
 KEPT = 2  # folders of other versions: a daemon started by one may still run
+OLD_S = 3600
+_UNFINISHED = "new-"
 # Set by the wrapping for itself: what is started must not inherit its libraries.
 _RESTORED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
@@ -49,7 +52,7 @@ def unpacked(place: Path, digest: str) -> Path:
         return folder
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     _clear(place)
-    temporary = Path(tempfile.mkdtemp(prefix="new-", dir=place))
+    temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place))
     try:
         with zipfile.ZipFile(CARRIED / "payload.zip") as archive:
             for member in archive.infolist():
@@ -70,10 +73,23 @@ def unpacked(place: Path, digest: str) -> Path:
 
 
 def _clear(place: Path) -> None:
-    """Removes all but the newest of what other versions left."""
-    found = sorted((path for path in place.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    for path in found[: max(0, len(found) - KEPT)]:
+    """Removes what other versions left, but the newest, and what starts that were killed left."""
+    found = sorted(place.iterdir(), key=_changed_at)
+    whole = [path for path in found if not path.name.startswith(_UNFINISHED)]
+    killed = [
+        path
+        for path in found
+        if path.name.startswith(_UNFINISHED) and _changed_at(path) < time.time() - OLD_S
+    ]
+    for path in (*killed, *whole[: max(0, len(whole) - KEPT)]):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # a start that was faster has just renamed it
+        return time.time()
 
 
 def _environ() -> dict[str, str]:
