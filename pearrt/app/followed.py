@@ -72,6 +72,7 @@ class FollowedApp:
         self.confirmations = Confirmations.load(folder.confirmed)
         self.confirmations_saved = True
         self.newer: Newer | None = None
+        self.log_kept: tuple[bytes, ...] = ()
         self.looked_at = time.time() - LOOK_EVERY_S + FIRST_LOOK_S  # in the DHT
 
     def _load(self) -> TrustedApp | None:

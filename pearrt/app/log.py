@@ -9,6 +9,7 @@ the root of its time.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,6 +28,8 @@ from pearrt.trust.release import Release
 
 PATIENCE_S = 5.0
 
+log = logging.getLogger(__name__)
+
 
 def leaf_ids(app: FollowedApp) -> list[bytes]:
     """The leaves of all logs of the app, its channels' among them, oldest first."""
@@ -44,12 +47,20 @@ def current_leaves(app: FollowedApp) -> Iterator[tuple[bytes, bytes]]:
 
 
 def keep_log(app: FollowedApp, store: Store, leaves: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Puts what is current, and `leaves`, into the store, and pins and serves the whole log. Blocking."""
-    held = [*leaves, *current_leaves(app)]
-    ids = [*leaf_ids(app), *(leaf_id for leaf_id, _ in current_leaves(app))]
-    store.pin(pin_name(app.link.app_key), ids)
-    for leaf_id, leaf in held:
-        store.put(leaf_id, leaf)
+    """Puts what is current, and `leaves`, into the store, and pins and serves the whole log. Blocking.
+
+    Nothing depends on the log's being here: where the disk refuses, that is logged and no more.
+    """
+    current = list(current_leaves(app))
+    ids = (*leaf_ids(app), *(leaf_id for leaf_id, _ in current))
+    try:
+        if app.log_kept != ids:
+            store.pin(pin_name(app.link.app_key), ids)
+        for leaf_id, leaf in (*leaves, *current):
+            store.put(leaf_id, leaf)
+        app.log_kept = ids
+    except StoreError as e:
+        log.warning("the log of %s is not kept: %s", encode_key(app.link.app_key)[:8], e)
     app.members.serve_log(ids)
 
 
