@@ -65,3 +65,17 @@ def test_names_do_not_move_boundaries() -> None:
     before = files(4, 500)
     renamed = [File("x" + file.path, file.size, True, file.sha256) for file in before]
     assert digests(list(plan_frames(before))) == digests(list(plan_frames(renamed)))
+
+
+def test_what_two_bundles_share_by_group_has_the_same_frames_in_both() -> None:
+    """However much another group grows between and beside: its bytes never move a boundary of this one."""
+    shared = files(5, 300)
+    own = [File(f"own{number}", 40_000, False, bytes([number]) * 32) for number in range(90)]
+    mixed = [*own[:3], *shared[:150], *own[3:60], *shared[150:], *own[60:]]
+
+    def group(path: str) -> str:
+        return "own" if path.startswith("own") else "first" if int(path[1:]) < 150 else "second"
+
+    frames = list(plan_frames(mixed, group))
+    assert all(len({group(span.file.path) for span in frame}) == 1 for frame in frames)
+    assert digests(list(plan_frames(shared, group))) <= digests(frames)
