@@ -29,9 +29,10 @@ from aiohttp import web
 from pearrt.errors import SandboxError
 from pearrt.web.bridge import Bridge
 from pearrt.web.forward import Forward
-from pearrt.web.handler import Handler
-from pearrt.web.handler import Page as Page
+from pearrt.web.handler import Handler, Page
 from pearrt.web.origin import NAME_BYTES, SECRET_BYTES, Door, Origin, spelled
+
+__all__ = ["Page", "PageServer"]
 
 log = logging.getLogger(__name__)
 
