@@ -330,6 +330,7 @@ class Apps:
                 advertise(app, digest, index_blocks, index)
             app.members.timestamp_changed()
             app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
+        self._in_background(self._put_hint(publication))
         if link.app_key == self.own or app.folder.installed is not None:
             self._newer(link.app_key)
         return await self.info(link)
@@ -388,8 +389,11 @@ class Apps:
         app, raw = self.followed.get(publication.app_key), publication.metadata.timestamp
         if self.dht is None or app is None or self.hinted.get(publication.app_key) == raw:
             return
-        if await put_hint(app, self.dht, publication.heartbeat.seed):
-            self.hinted[publication.app_key] = raw
+        try:
+            if await put_hint(app, self.dht, publication.heartbeat.seed):
+                self.hinted[publication.app_key] = raw
+        except Exception:
+            log.exception("our own bug in telling the DHT of %s", encode_key(publication.app_key)[:8])
 
     def _look(self, app: FollowedApp, every_s: float) -> None:
         """Asks the DHT, in the background, what the publisher said last, where no peer confirmed the app."""

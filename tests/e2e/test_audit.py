@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pearrt.app.freshness import salt_of
+from pearrt.dht.service import DhtService
+from pearrt.link import HostPort, Link, topic_of
 from pearrt.paths import Home
-from tests.support.machine import Machine
+from pearrt.publish.publication import Publication
+from tests.support.machine import Machine, wait_for
+from tests.support.network import TestnetThread
 from tests.support.team import Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
@@ -69,3 +75,39 @@ def test_log_verify_reproduce_and_attest(machine: Machine, tmp_path: Path) -> No
     assert machine.ok("attest", team.link, "--add", sent) == [kept]
     sent.write_bytes(sent.read_bytes().replace(b"ident", b"other"))
     assert machine.refused("attest", team.link, "--add", tmp_path / "none")["code"] == "user-error"
+
+
+def test_a_machine_without_peers_learns_from_the_dht_that_its_app_is_current(
+    new_home: Callable[[], Home], tmp_path: Path
+) -> None:
+    """The publisher's heartbeat lies in the DHT; nobody who could confirm it is reachable as a peer."""
+    with TestnetThread(6) as net:
+        publisher = Machine(new_home(), net.bootstrap)
+        user = Machine(new_home(), net.bootstrap)
+        try:
+            team = Team(publisher, tmp_path, threshold=1)
+            team.release(team.stage(write_app(tmp_path / "app")), "alice")
+            publisher.ok("export", team.link, tmp_path / "app.pear")
+            asyncio.run(_lies_in_the_dht(team.link, publisher.home, net.bootstrap))
+            publisher.kill()
+            user.ok("import", tmp_path / "app.pear")
+            user.run(team.link)
+            wait_for(lambda: user.info(team.link)["in_dht"], "the heartbeat out of the DHT")
+            info = user.info(team.link)
+            assert (info["freshness"], info["peers"], info["confirmed_by"]) == ("fresh", [], 0)
+            assert "by the DHT" in user.pearrt("info", team.link).stdout
+        finally:
+            publisher.stop()
+            user.stop()
+
+
+async def _lies_in_the_dht(link: str, home: Home, bootstrap: str) -> None:
+    """Waits until the publisher's timestamp can be found."""
+    key = Link.parse(link)
+    trusted = Publication.open(home.publishing / key.key_text).trusted
+    (heartbeat,) = trusted.root.authorities["timestamp"].signers.values()
+    nodes = [HostPort.parse(text) for text in bootstrap.split(",")]
+    async with asyncio.timeout(30), DhtService(bind=("127.0.0.1", 0), bootstrap=nodes) as dht:
+        salt = salt_of(topic_of(key.app_key))
+        while await dht.get_mutable(heartbeat.public, salt=salt) is None:
+            await asyncio.sleep(0.2)
