@@ -113,6 +113,8 @@ class Line:
             raise Unreachable("The other daemon has gone.")
         fd = fds[0] if fds else -1
         try:
+            if fd >= 0:
+                os.set_inheritable(fd, False)
             length = int.from_bytes(self._exactly(4, deadline))
             if length > MAX_MESSAGE_BYTES:
                 raise ProtocolViolation(f"A hand-over message of {length} bytes.")

@@ -1,0 +1,143 @@
+"""The updater's gates: revoked while it downloads or is examined; unhealthy; no room; one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pearrt.app.library import AppFolder
+from pearrt.app.progress import silent
+from pearrt.errors import Full, Locked
+from pearrt.runtime import state as states
+from pearrt.runtime import updater
+from pearrt.runtime.policy import Policy
+from pearrt.runtime.updater import Outcome, Updater
+from pearrt.store.service import Store
+from tests.support import runtime_crash
+from tests.support.runtime_crash import APP_KEY, Home
+from tests.support.trees import bundle, write_tree
+
+
+class Rig:
+    """A home with version 0, and version 1 on offer. `revoked` and `fault` may be set at any time."""
+
+    def __init__(self, root: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        bundles = [
+            bundle(write_tree(root / "in" / str(n), {"a": b"%d" % n}), codec="zlib", level=1) for n in (0, 1)
+        ]
+        self.home = Home(root, bundles)
+        self.home.install()
+        self.digest = self.home.digests[1]
+        self.revoked, self.fault = False, ""
+        self.examined = 0
+        monkeypatch.setattr(updater, "newest", runtime_crash._choosing(bundles[1], "1"))
+        monkeypatch.setattr(updater, "fetch", runtime_crash._downloading(bundles[1], store))
+        app: Any = SimpleNamespace(
+            folder=AppFolder(root / "apps", APP_KEY),
+            link=runtime_crash.Link(APP_KEY),
+            trusted=SimpleNamespace(revoked=self._revocation),
+            members=SimpleNamespace(drop_bundle=lambda _: None),
+        )
+        self.updater = Updater(self.home.runtime, app, store, policy=lambda _: Policy(), fault=self._examine)
+
+    def _revocation(self, digest: bytes) -> str | None:
+        return "bad" if self.revoked and digest.hex() == self.digest else None
+
+    async def _examine(self, digest: str) -> str:
+        assert self.home.folder.tree(digest).is_dir()
+        self.examined += 1
+        return self.fault
+
+    def look(self) -> Outcome:
+        return asyncio.run(self.updater.look(silent))
+
+    def assert_old_runs(self) -> None:
+        state = self.home.runtime.read()
+        assert (state.runs, state.trial) == (self.home.digests[0], "")
+        installed = self.home.folder.installed
+        assert installed is not None
+        assert installed.index_digest == self.home.digests[0]
+        assert not self.home.folder.tree(self.digest).exists()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    with Store(tmp_path / "store") as store:
+        yield Rig(tmp_path, store, monkeypatch)
+
+
+def test_a_healthy_version_begins_its_trial_and_the_one_before_it_stays(rig: Rig) -> None:
+    assert rig.look() == Outcome("1", trial=rig.digest)
+    assert rig.home.runtime.read().runs == rig.digest
+    assert rig.home.folder.tree(rig.home.digests[0]).is_dir()
+
+
+def test_an_unhealthy_version_is_refused_for_good_and_its_tree_goes(rig: Rig) -> None:
+    rig.fault = "it has no API"
+    assert "it has no API" in rig.look().reason
+    rig.assert_old_runs()
+    rig.fault = ""
+    assert "failed here" in rig.look().reason
+    assert rig.examined == 1
+
+
+def test_a_version_revoked_while_it_downloads_is_not_even_unpacked(rig: Rig) -> None:
+    rig.revoked = True
+    assert "revoked" in rig.look().reason
+    assert rig.examined == 0
+    rig.assert_old_runs()
+
+
+def test_a_version_revoked_while_it_is_examined_never_starts(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def revoked_meanwhile(digest: str) -> str:
+        rig.revoked = True
+        return ""
+
+    rig.updater.fault = revoked_meanwhile
+    assert "revoked" in rig.look().reason
+    rig.assert_old_runs()
+
+
+def test_on_a_full_disk_the_old_version_runs_and_the_new_one_is_not_blamed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise Full("No space.")
+
+    monkeypatch.setattr(updater, "unpack", full)
+    with pytest.raises(Full):
+        rig.look()
+    rig.assert_old_runs()
+    assert rig.home.runtime.read().failed == {}
+    monkeypatch.undo()
+
+
+def test_where_another_updater_is_at_work_this_one_leaves_it_alone(rig: Rig) -> None:
+    with rig.home.runtime.updating(), pytest.raises(Locked):
+        rig.look()
+    rig.assert_old_runs()
+
+
+def test_half_a_tree_under_the_right_name_is_unpacked_anew(rig: Rig) -> None:
+    tree = rig.home.folder.tree(rig.digest)
+    tree.mkdir()
+    (tree / "a").write_text("half")
+    rig.home.runtime.edit(lambda state: states.reject(state, rig.digest, "1", "kept for the moment"))
+    rig.home.runtime.edit(lambda state: states.forgive(state, rig.digest))
+    rig.updater.reconcile = rig.home.runtime.read  # type: ignore[method-assign]
+    assert rig.look().trial == rig.digest
+    assert (tree / "a").read_bytes() == b"1"
+
+
+def test_after_a_failed_trial_the_apps_record_follows_the_state(rig: Rig) -> None:
+    rig.look()
+    rig.home.runtime.edit(lambda state: states.fail(state, "crash"))
+    rig.updater.reconcile()
+    rig.assert_old_runs()
