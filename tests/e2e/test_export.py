@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pearrt.paths import Home
+from pearrt.runtime import state as states
+from pearrt.runtime.layout import RuntimeFolder
 from tests.support.machine import Machine
 from tests.support.team import Team, write_app
 
@@ -46,6 +48,16 @@ def test_an_app_runs_out_of_a_file_without_any_network(
     assert alone.run(str(file)) == "two\n"
     assert alone.ok("import", "--seed", file)["version"] == "2.0"
     assert alone.info(team.link)["seeding"]
+
+    runtime = publisher.ok("app", "new", "--solo", *team.keys("bob"))["link"]
+    digest = team.stage(write_app(tmp_path / "runtime", "runtime"))
+    publisher.ok("release", "publish", runtime, digest, *team.keys("bob"))
+    folder = RuntimeFolder(publisher.home.data)
+    folder.edit(lambda state: states.install(state, runtime, digest, "1.0"))
+    assert publisher.ok("export", "--with-runtime", team.link, file)["links"] == [team.link, runtime]
+    assert alone.ok("import", file)["apps"] == [team.link, runtime]
+    listed = {app["link"]: app["version"] for app in alone.ok("list")}
+    assert listed == {team.link: "2.0", runtime: None}  # ready to be installed, which is pearrt's own affair
 
     file.write_bytes(file.read_bytes()[:-100])
     assert alone.refused("import", file)["code"] == "protocol-violation"
