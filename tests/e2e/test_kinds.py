@@ -94,6 +94,18 @@ def test_kind_web(machine: Machine, tmp_path: Path) -> None:
         assert browser.get("/pyproject.toml").status == 404
 
 
+def test_taking_the_page_back_ends_it_at_once(machine: Machine, tmp_path: Path) -> None:
+    link = released(machine, tmp_path, "web-clock")
+    running = Running(machine, link)
+    browser = Browser(running.url)
+    assert browser.enter().status == 303
+    machine.ok("permissions", "revoke", link, "ui")
+    _, said = running.process.communicate(timeout=20)
+    assert running.process.returncode == 7
+    assert json.loads(said)["error"]["code"] == "denied"
+    assert machine.refused("run", link)["code"] == "denied"
+
+
 def test_kind_web_with_a_backend(machine: Machine, tmp_path: Path) -> None:
     link = released(machine, tmp_path, "web-notes")
     with Running(machine, link) as browser:
