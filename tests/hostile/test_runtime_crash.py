@@ -157,7 +157,5 @@ def test_killed_in_a_hand_over_somebody_serves_and_the_rest_goes_by_the_state(
         in_the_middle += middle
     assert not (falls and ended["B"]), "a version that does not stay up was kept"
     with capsys.disabled():
-        kills = sum(ended.values())
-        print(
-            f"\n  {kills} kills of hand-overs, {in_the_middle} in the middle: {ended['B']} ended on the new one"
-        )
+        kills, new = sum(ended.values()), ended["B"]
+        print(f"\n  {kills} kills of hand-overs, {in_the_middle} in the middle: {new} ended on the new one")
