@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from email.utils import formatdate
 from pathlib import Path
 
 from source import LOCK, ROOT, Source, exported
@@ -35,6 +36,7 @@ from pearrt.publish.runtime_wheels import fetch_wheels
 
 ARCHITECTURES = {"linux-x86_64": "amd64", "linux-aarch64": "arm64"}
 LIBRARY = Path("usr/lib/pearrt")
+_MAINTAINER = "The pearrt authors <authors@pearrt.invalid>"
 _FILES = {
     "packaging/systemd/pearrt.service": "usr/lib/systemd/user/pearrt.service",
     "packaging/systemd/pearrt-seeder.service": "usr/lib/systemd/system/pearrt-seeder.service",
@@ -117,7 +119,8 @@ def _place(source: Source, root: Path) -> None:
     for shell, target in _COMPLETIONS.items():
         (root / target).parent.mkdir(parents=True, exist_ok=True)
         (root / target).write_text(_completion(root, shell), encoding="utf-8")
-    _gzip(source.folder / "packaging/pearrt.1", root / "usr/share/man/man1/pearrt.1.gz")
+    _gzip((source.folder / "packaging/pearrt.1").read_bytes(), root / "usr/share/man/man1/pearrt.1.gz")
+    _gzip(_changelog(source).encode(), root / "usr/share/doc/pearrt/changelog.gz")
 
 
 def _completion(root: Path, shell: str) -> str:
@@ -130,9 +133,17 @@ def _completion(root: Path, shell: str) -> str:
     return done.stdout
 
 
-def _gzip(path: Path, target: Path) -> None:
+def _gzip(data: bytes, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+    target.write_bytes(gzip.compress(data, 9, mtime=0))
+
+
+def _changelog(source: Source) -> str:
+    """One entry, as policy 4.4 wants it: what changed is said by the release itself."""
+    version = debian_version(read_version(source.folder))
+    date = formatdate(source.epoch).replace("-0000", "+0000")
+    what = f"  * Built from commit {source.commit or 'unknown'}."
+    return f"pearrt ({version}) unstable; urgency=medium\n\n{what}\n\n -- {_MAINTAINER}  {date}\n"
 
 
 def _control(source: Source, variants: Sequence[Variant], architecture: str, root: Path) -> None:
@@ -142,6 +153,7 @@ def _control(source: Source, variants: Sequence[Variant], architecture: str, roo
     for name, value in {
         "VERSION": debian_version(read_version(source.folder)),
         "ARCHITECTURE": architecture,
+        "MAINTAINER": _MAINTAINER,
         "INSTALLED_SIZE": str(size),
         "FIRST_PYTHON": f"3.{minors[0]}",
         "NEXT_PYTHON": f"3.{minors[-1] + 1}",
