@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from bootstrap.options import Options
 
 INTERRUPTED = 130
+GRACE_S = 2.0
 ENVELOPE_VERSION = 1  # as pearrt.cli.output
 
 
@@ -30,16 +33,29 @@ def run(argv: Sequence[str], carried: bytes | None = None) -> int:
     """The exit code; does not return where pearrt takes this process over. `carried`: the file of that
     name."""
     as_json = "install" in argv and "--json" in argv
+    before = signal.signal(signal.SIGINT, _interrupted)
     try:
         return _run(list(argv), Carried() if carried is None else Carried.decode(carried))
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; run it again to go on from here\n")
         return INTERRUPTED
     except PearrtError as e:
         _tell(e, as_json)
         return e.exit_code
     except BrokenPipeError:
         return 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(number: int, frame: object) -> None:
+    """Ends the work; all that is on disk may be left at any moment. Where a thread holds that up, ends it
+    anyway, and a second Ctrl-C does at once."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    os.write(2, b"\ninterrupted; run it again to go on from here\n")
+    timer = threading.Timer(GRACE_S, os._exit, (INTERRUPTED,))
+    timer.daemon = True
+    timer.start()
+    raise KeyboardInterrupt
 
 
 def _run(argv: list[str], carried: Carried) -> int:

@@ -72,6 +72,11 @@ class StaticRuntime:
             yield server
 
 
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Clients that are killed break off: no news."""
+
+
 class Server:
     """A context manager; `url` is a mirror's address. `asked` are the ids of the blocks that were sent."""
 
@@ -96,7 +101,7 @@ class Server:
         self._paths = {f"/pearrt/v1/{key}/metadata": metadata}
         self._blocks = blocks
         self._fault = fault
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Quiet(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
