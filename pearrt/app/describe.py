@@ -34,6 +34,7 @@ def _standing(app: FollowedApp) -> dict[str, Any]:
             "confirmed_by": 0,
             "in_dht": False,
             "newer_at": None,
+            "contradiction": "",
         }
     return standing(app, app.trusted, time.time())
 
@@ -42,7 +43,7 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
     """What `pearrt info` shows, but for the permissions. Times are Unix seconds, sizes bytes."""
     channel, choice = app.link.channel, current_choice(app)
     previous, release = app.folder.previous, current_release(app)
-    peers, proof = app.members.peers, app.folder.equivocation
+    peers = app.members.peers
     return summary(app, running) | {
         "link": str(app.link),
         "signers": [signer.name for signer in trusted.signers_of(channel)],
@@ -57,8 +58,7 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
         "digest": release.index_digest.hex() if release else None,
         "previous": previous.version if previous else None,
         "pending": app.pending.version if app.pending else None,
-        "equivocation": proof is not None,
-        "contradiction": proof.describe() if proof else "",
+        "equivocation": app.folder.equivocation is not None,
         "sources": {peer_id.hex(): count for peer_id, count in app.members.bytes_from.items()},
         "bytes_in": sum(app.members.bytes_from.values()),
         "bytes_out": sum(app.members.bytes_to.values()),

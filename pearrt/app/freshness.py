@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pearrt.crypto.hashes import sha256, tagged
-from pearrt.errors import DigestMismatch, PearrtError, RemoteError, TrustError
+from pearrt.errors import DigestMismatch, PearrtError, RemoteError, StoreError, TrustError
 from pearrt.trust.app import TrustedApp, Verdict
 from pearrt.trust.freshness import FreshnessState
 
@@ -99,7 +99,8 @@ class Newer:
 
 def standing(app: FollowedApp, trusted: TrustedApp, now: float) -> dict[str, Any]:
     """Fresh, stale or unknown, when the publisher last confirmed it (Unix seconds), and who showed that:
-    `confirmed_by` counts peers of different networks, `in_dht` is the DHT's item."""
+    `confirmed_by` counts peers of different networks, `in_dht` is the DHT's item; `contradiction`: what its
+    keys were misused for."""
     found = trusted.freshness(now, app.link.channel)
     sources = app.confirmations.of(trusted.metadata.timestamp)
     newer = app.newer if app.newer and app.newer.version > trusted.timestamp.version else None
@@ -110,7 +111,17 @@ def standing(app: FollowedApp, trusted: TrustedApp, now: float) -> dict[str, Any
         "confirmed_by": sum(origin != DHT for origin in sources.values()),
         "in_dht": DHT in sources.values(),
         "newer_at": int(newer.signed_at) if newer and withheld else None,
+        "contradiction": _contradiction(app),
     }
+
+
+def _contradiction(app: FollowedApp) -> str:
+    """What the kept proof shows that the app's keys were misused for; "" where there is none."""
+    try:
+        proof = app.folder.equivocation
+    except StoreError:
+        return "the proof on this machine is damaged"
+    return proof.describe() if proof else ""
 
 
 # -- the timestamp in the DHT

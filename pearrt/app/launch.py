@@ -44,6 +44,7 @@ class Launchable:
     channel_token: bytes
     confirmed_by: int = 0
     newer_at: int | None = None
+    contradiction: str = ""
     pending_version: str = ""
     pending_manifest: Manifest | None = None
     revoked: str = ""
@@ -113,6 +114,7 @@ class Launchable:
             "confirmed_at": self.confirmed_at,
             "confirmed_by": self.confirmed_by,
             "newer_at": self.newer_at,
+            "contradiction": self.contradiction,
             "channel_socket": str(self.channel_socket),
             "channel_token": self.channel_token.hex(),
             "pending_version": self.pending_version,
@@ -140,8 +142,9 @@ class Launchable:
             threshold=fields["threshold"],
             freshness=fields["freshness"],
             confirmed_at=fields["confirmed_at"],
-            confirmed_by=fields["confirmed_by"],
-            newer_at=fields["newer_at"],
+            confirmed_by=fields.get("confirmed_by", 0),
+            newer_at=fields.get("newer_at"),
+            contradiction=fields.get("contradiction", ""),
             channel_socket=Path(fields["channel_socket"]),
             channel_token=bytes.fromhex(fields["channel_token"]),
             pending_version=fields["pending_version"],

@@ -59,6 +59,7 @@ def launchable_of(
         channel_token=issue(Start(app.link.app_key, installed.version, installed.index_digest, asked)),
         confirmed_by=now_is["confirmed_by"],
         newer_at=now_is["newer_at"],
+        contradiction=now_is["contradiction"],
         pending_version=pending.version if pending else "",
         pending_manifest=pending.manifest if pending else None,
         pending_declined=pending is not None and granting.declined(folder, pending.manifest),

@@ -18,6 +18,7 @@ def command(output: Output) -> None:
 
 def _line(app: dict[str, Any]) -> str:
     marks = [word for word in ("running", "seeding") if app[word]]
+    marks += ["WARNING: keys misused, see info"] if app["contradiction"] else []
     version = app["version"] or "not installed"
     return printable(
         f"{app['name']:<20} {version:<12} {app['freshness']:<8} {_confirmed(app):<18} {app['link']}"

@@ -130,6 +130,8 @@ def _tell(output: Output, app: Launchable, bar: ProgressBar) -> None:
     if app.revoked:
         warning = f"{app.name} {app.version} was revoked by its signers: {app.revoked}"
         click.secho(printable(warning), fg="yellow", err=True)
+    if app.contradiction and app.granted:
+        click.echo(_warning(app.contradiction), err=True)
 
 
 def _approve(
@@ -177,6 +179,10 @@ def _has_browser() -> bool:
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def _warning(contradiction: str) -> str:
+    return click.style(f"  WARNING: its keys were misused: {printable(contradiction)}", fg="red", bold=True)
+
+
 def _question(app: Launchable) -> str:
     freshness = freshness_text(app.freshness, app.confirmed_at, app.confirmed_by, app.newer_at)
     rows = [
@@ -184,6 +190,7 @@ def _question(app: Launchable) -> str:
         *(["  an update that asks for more than you approved"] if app.approved_before is not None else []),
         f"  signed by {printable(', '.join(app.signed_by))}; it takes {app.threshold} of {len(app.signers)}",
         f"  {freshness}",
+        *([_warning(app.contradiction)] if app.contradiction else []),
         "  It may:",
     ]
     before = app.approved_before.describe() if app.approved_before is not None else None
