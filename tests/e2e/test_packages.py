@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -22,12 +23,14 @@ from pearrt.publish.stage import Prepared, from_project, from_pypi
 from pearrt.sandbox import service
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
+from tests.support import sandboxed
 from tests.support.browser import Browser
 from tests.support.packages import only_downloaded, pin
 from tests.support.require import require
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 EXAMPLES = Path(__file__).parents[2] / "examples"
+MODE = "root" if os.geteuid() == 0 else "user"
 
 
 @pytest.fixture
@@ -122,28 +125,43 @@ curses.wrapper(main)
 """
 
 
-def test_a_full_screen_program_draws_and_reads_keys(tmp_path: Path) -> None:
-    from tests.support import sandboxed
-
+def test_a_full_screen_program_draws_and_reads_keys() -> None:
     require("bwrap")
-    with sandboxed.AppFolder({"main.py": CURSES}, "root" if os.geteuid() == 0 else "user") as app:
-        pid, terminal = pty.fork()
-        if pid == 0:
-            os.environ.update(app.environ() | {"TERM": "xterm"})
-            os.execv(sys.executable, app.command())
-        said = b""
-        try:
-            said = until(terminal, b"size 80 24")
-            os.write(terminal, b"q")
-            said += until(terminal, b"key q")
-            os.write(terminal, b"\n")
-            with contextlib.suppress(OSError):
-                while os.read(terminal, 1000):
-                    pass
-        finally:
-            _, status = os.waitpid(pid, 0)
-            os.close(terminal)
-        assert os.waitstatus_to_exitcode(status) == 0, said
+    with sandboxed.AppFolder({"main.py": CURSES}, MODE) as app, on_a_terminal(app) as terminal:
+        until(terminal, b"size 80 24")
+        os.write(terminal, b"q")
+        until(terminal, b"key q")
+        os.write(terminal, b"\n")
+
+
+def test_visidata_shows_a_table_on_the_terminal(wheels: Path) -> None:
+    with from_pypi(pin(wheels, "visidata"), entry="vd") as prepared, sandboxed.AppFolder({}, MODE) as app:
+        prepared.folder.parent.chmod(0o755)
+        (app.data / "cities.csv").write_text("city,people\nUlm,129000\n")
+        (app.data / "cities.csv").chmod(0o644)
+        entry = str(prepared.manifest.entry)
+        with on_a_terminal(app, folder=str(prepared.folder), entry=entry, argv=["cities.csv"]) as terminal:
+            until(terminal, b"129000")
+            os.write(terminal, b"gq")  # quit all
+
+
+@contextlib.contextmanager
+def on_a_terminal(app: sandboxed.AppFolder, **changes: object) -> Iterator[int]:
+    """The app on a terminal of 80 by 24; it must end with 0."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(app.environ() | {"TERM": "xterm"})
+        os.execv(sys.executable, app.command(**changes))
+    try:
+        termios.tcsetwinsize(terminal, (24, 80))
+        yield terminal
+        with contextlib.suppress(OSError):  # the terminal is gone with its last process
+            while os.read(terminal, 1000):
+                pass
+    finally:
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def until(terminal: int, text: bytes, timeout_s: float = 20) -> bytes:
