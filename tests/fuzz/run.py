@@ -42,7 +42,8 @@ def main() -> int:
         code, runs = _fuzz_target(name, arguments.minutes * 60 / len(names), MAX_BYTES)
         kept = len(list((CORPUS / name).iterdir()))
         verdict = "ok" if code == 0 else f"FAILED, see {FOUND}"
-        print(f"{name:<14} {time.monotonic() - began:7.0f} s  {runs:>9} runs  {kept:>4} kept  {verdict}", flush=True)
+        took_s = time.monotonic() - began
+        print(f"{name:<14} {took_s:7.0f} s  {runs:>9} runs  {kept:>4} kept  {verdict}", flush=True)
         failed |= code != 0
     return int(failed)
 

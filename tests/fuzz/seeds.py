@@ -18,11 +18,18 @@ from tests.fuzz.targets import CORPUS_HOST
 def seeds() -> dict[str, list[bytes]]:
     permissions = {"storage": "5 MiB", "net": {"hosts": ["api.example.com:443"]}, "ui": True, "cpu": 2}
     plain = Manifest("app", "1.0", Entry(module="a.b", function="main"), permissions=permissions)
-    web = Manifest("web", "2", Entry(file="w/index.html"), kind="web", path=("lib",), backend=Entry(file="b.py"))
+    web = Manifest(
+        "web", "2", Entry(file="w/index.html"), kind="web", path=("lib",), backend=Entry(file="b.py")
+    )
     content = b"print('hello')\n"
     frame = Frame(len(content), len(content), (BlockRef(sha256(content), len(content)),))
     index = Index(plain, (File("a/b.py", len(content), False, sha256(content)),), "raw", (frame,))
-    some = [messages.Ping(bytes(8)), messages.HaveAll(1, bytes(32)), messages.Leave(1), messages.Have(1, 0, (1, 2))]
+    some = [
+        messages.Ping(bytes(8)),
+        messages.HaveAll(1, bytes(32)),
+        messages.Leave(1),
+        messages.Have(1, 0, (1, 2)),
+    ]
     request = f"GET\n/a\nHost:{CORPUS_HOST}\nCookie:pearrt=x\nSec-Fetch-Site:none"
     return {
         "bencode": [bencode.encode({"a": [1, -2, b"x"], "b": {}}), b"li0ee"],

@@ -88,7 +88,8 @@ def fuzz_policy(data: bytes) -> None:
     try:
         permissions = Permissions.parse(table)
     except UserError as e:
-        assert e.message.isprintable()
+        if not e.message.isprintable():
+            raise ValueError("a message that could forge a terminal") from e
         return
     assert all(line.isprintable() for line in permissions.describe())
     assert not permissions.widens(permissions)
