@@ -207,6 +207,14 @@ def test_the_units_are_valid(installed: CleanRoot) -> None:
         assert said == [], done.stderr
 
 
+def test_the_seeders_user_is_made(installed: CleanRoot) -> None:
+    require("systemd-sysusers")
+    subprocess.run(["systemd-sysusers", f"--root={installed.folder}", "pearrt.conf"], check=True)
+    users = (installed.folder / "etc/passwd").read_text().splitlines()
+    (user,) = [line.split(":") for line in users if line.startswith("pearrt:")]
+    assert user[5:] == ["/var/lib/pearrt", "/usr/sbin/nologin"]
+
+
 def test_the_seeder_is_exposed_to_little(record_property: pytest.RecordProperty) -> None:
     require("systemd-analyze")
     unit = PACKAGING / "systemd/pearrt-seeder.service"
