@@ -157,8 +157,7 @@ class Apps:
             return
         try:
             async with self.locks[app_key]:
-                if app.published:
-                    await give_up_if_moved(app, self.home)
+                await give_up_if_moved(app, self.home)
                 if app_key == self.own:
                     pass  # pearrt's own releases are taken with more care: see `own_update`
                 elif app.folder.installed is not None:

@@ -72,6 +72,7 @@ class FollowedApp:
         self.confirmations = Confirmations.load(folder.confirmed)
         self.confirmations_saved = True
         self.newer: Newer | None = None
+        self.told_of_later_root = False
         self.log_kept: tuple[bytes, ...] = ()
         self.looked_at = time.time() - LOOK_EVERY_S + FIRST_LOOK_S  # in the DHT
 
@@ -129,6 +130,7 @@ class FollowedApp:
         if self.trusted is None:
             return True
         verdict = self.verdict_on(raw)
+        self.told_of_later_root = self.told_of_later_root or verdict is Verdict.LATER_ROOT
         if verdict is Verdict.NEWER:
             self.heard_of(raw, time.time())
         return verdict in (Verdict.NEWER, Verdict.LATER_ROOT)

@@ -1,8 +1,8 @@
 """An app that moves: its signers named a heartbeat key that lies on another machine.
 
 Who publishes an app asks nobody what is current: a stolen heartbeat key must not be able to tell it
-otherwise. Only a later root, signed by the signers, takes that role away. From then on this machine follows the app like
-any other; its publication stays on disk and confirms nothing any more.
+otherwise. Only a later root, signed by the signers, takes that role away. From then on this machine follows
+the app like any other; its publication stays on disk and confirms nothing any more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 
 from pearrt.app.followed import FollowedApp
 from pearrt.app.library import AppFolder
-from pearrt.errors import PearrtError, RemoteError, TrustError
+from pearrt.errors import NetworkError, PearrtError, RemoteError, TrustError
 from pearrt.link import encode_key
 from pearrt.paths import Home
 from pearrt.publish.desk import names_heartbeat
@@ -42,7 +42,15 @@ def is_publisher(home: Home, folder: AppFolder) -> bool:
 
 
 async def give_up_if_moved(app: FollowedApp, home: Home) -> None:
-    """Looks, as a peer told of something newer, whether a later root made another machine the publisher."""
+    """Looks, where a peer told of a later root, whether it made another machine the publisher."""
+    if not (app.published and app.told_of_later_root):
+        return
+    app.told_of_later_root = False
+    with contextlib.suppress(NetworkError):  # whoever told of it is gone, and will tell again
+        await _look(app, home)
+
+
+async def _look(app: FollowedApp, home: Home) -> None:
     folder = home.publishing / encode_key(app.link.app_key)
     publication = await asyncio.to_thread(Publication.open, folder)
     async with contextlib.aclosing(app.members.offers(app.first_root_wanted)) as offers:
