@@ -1,8 +1,8 @@
 """A question to the person in the middle of an app's run, on the terminal that the app has.
 
-Rules: the app does not see the answer and does not write over the question. Its first process is stopped
+Rules: the app does not see the answer and does not write over the question. All its processes are stopped
 meanwhile; the question is asked by a process of its own, in a process group that the terminal's foreground
-is given to, so that whoever else of the app reads gets no key. What was typed before the question is thrown
+is given to. What was typed before the question is thrown
 away: an answer comes after it. Whatever happens, the terminal is put back as it was and the app goes on.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from pearrt.errors import Denied
 from pearrt.sandbox.host import inspect
-from pearrt.sandbox.supervise import signal_running
+from pearrt.sandbox.supervise import all_stopped
 
 NOBODY = "There is no terminal to ask the person on."
 
@@ -84,14 +84,13 @@ def _taken(terminal: int) -> Iterator[None]:
     if group != os.getpgrp():
         raise Denied("The app is not in the foreground of its terminal.", hint="Bring it there with `fg`.")
     mode = termios.tcgetattr(terminal)
-    signal_running(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        # Allowed from the background, as this thread blocks SIGTTOU (tcsetpgrp(3), termios(3)).
-        with contextlib.suppress(OSError, termios.error):
-            os.tcsetpgrp(terminal, group)
-            termios.tcsetattr(terminal, termios.TCSADRAIN, mode)
-        signal_running(signal.SIGCONT)
-        with contextlib.suppress(OSError):
-            os.killpg(group, signal.SIGCONT)  # those who read or wrote meanwhile were stopped for it
+    with all_stopped():
+        try:
+            yield
+        finally:
+            # Allowed from the background, as this thread blocks SIGTTOU (tcsetpgrp(3), termios(3)).
+            with contextlib.suppress(OSError, termios.error):
+                os.tcsetpgrp(terminal, group)
+                termios.tcsetattr(terminal, termios.TCSADRAIN, mode)
+    with contextlib.suppress(OSError):
+        os.killpg(group, signal.SIGCONT)  # others of the job may have been stopped for the terminal

@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from pearrt.errors import PearrtError, SandboxError
+from pearrt.errors import Denied, PearrtError, SandboxError
+from pearrt.sandbox.memory import family
 
 PASSED_SIGNALS = (
     signal.SIGINT,
@@ -24,6 +25,7 @@ PASSED_SIGNALS = (
     signal.SIGUSR2,
 )
 _SI_KERNEL = 0x80
+MAX_STOPPED, STOP_PASSES = 512, 20
 
 
 @contextlib.contextmanager
@@ -50,6 +52,57 @@ def signal_running(number: int) -> int:
         for watch in _running:
             watch.signal(number)
         return len(_running)
+
+
+@contextlib.contextmanager
+def all_stopped() -> Iterator[None]:
+    """Every process of the apps that this process runs stands still meanwhile, and goes on afterwards.
+
+    Raises Denied where those are too many to hold, or where new ones come all the time.
+    """
+    held: dict[int, int] = {}
+    try:
+        for _ in range(STOP_PASSES):
+            with _running_lock:
+                fresh = _descendants() - held.keys()
+            if not fresh:
+                break
+            if len(held) + len(fresh) > MAX_STOPPED:
+                raise Denied(f"The app has more than {MAX_STOPPED} processes.")
+            _hold(fresh, held)
+        else:
+            raise Denied("The app starts processes faster than they can be held.")
+        yield
+    finally:
+        for fd in held.values():
+            _send(fd, signal.SIGCONT)
+            os.close(fd)
+
+
+def _descendants() -> set[int]:
+    """Process ids of all that the running apps consist of, without the launcher's own child."""
+    return {pid for watch in _running for pid in family(watch.process.pid)[1:]}
+
+
+def _hold(pids: set[int], held: dict[int, int]) -> None:
+    """Stops those that are still the apps' once their ids cannot be anybody else's any more."""
+    opened = {}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            opened[pid] = os.pidfd_open(pid)
+    with _running_lock:
+        theirs = _descendants()
+    for pid, fd in opened.items():
+        if pid in theirs:
+            held[pid] = fd
+            _send(fd, signal.SIGSTOP)
+        else:
+            os.close(fd)
+
+
+def _send(fd: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(fd, number)
 
 
 class Bound(Protocol):
@@ -92,8 +145,7 @@ class Watch:
 
     def signal(self, number: int) -> None:
         """Sends the app's first process a signal, if it is still there."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._app, number)
+        _send(self._app, number)
 
     def wait(self) -> int:
         """The exit status as subprocess gives it. Raises Denied for too much storage or memory,

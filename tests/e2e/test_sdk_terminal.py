@@ -20,8 +20,21 @@ from tests.support.team import Team
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 
 APP = """
-import sys, threading, time
+import subprocess, sys, threading, time
 from pearrt import sdk
+
+RUDE = '''
+import os, signal, time
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+while True:
+    os.write(1, b"NOISE")
+    try:
+        os.tcsetpgrp(0, os.getpgrp())
+    except OSError:
+        pass
+    time.sleep(0.01)
+'''
 
 
 def main():
@@ -40,12 +53,15 @@ def main():
 
     noisy = threading.Thread(target=make_noise)
     noisy.start()
+    rude = subprocess.Popen([sys.executable, "-c", RUDE])
     for url in ("https://example.com/one", "https://example.com/two"):
         try:
             sdk.open_url(url)
             print("opened", flush=True)
         except sdk.Error as e:
             print("error:", e, flush=True)
+    rude.kill()
+    rude.wait()
     noisy.join()
     print("type", flush=True)
     while not answers:
