@@ -73,6 +73,15 @@ def test_equal_contents_are_equal_files(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pear", "b.pear"]
 
 
+def test_the_format_does_not_drift(tmp_path: Path) -> None:
+    """The example in docs/protocol/pear-file.md."""
+    blocks = sorted((sha256(data), data) for data in (b"one", b"two"))
+    write_pear(tmp_path / "a", [LINK], {APP: b"metadata"}, blocks)
+    data = (tmp_path / "a").read_bytes()
+    assert len(data) == 903
+    assert sha256(data).hex() == "8e88846a764281320236a9ee98c7f94bc5f6683a781bce6d6f812e8125db01bf"
+
+
 def test_any_unzip_makes_a_mirror_of_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(write(tmp_path / "app.pear")) as archive:
         assert archive.testzip() is None
