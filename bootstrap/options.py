@@ -71,13 +71,7 @@ def parse(argv: Sequence[str], carried: Carried, program: str) -> Options:
             "This bootstrapper carries no link of pearrt's own releases.",
             hint="Name it: --runtime pearrt://…, or build a bootstrapper that carries it.",
         )
-    command = tuple(given.command)
-    if not command and carried.app is not None:
-        command = ("run", str(carried.app))
-    if not command and given.offline:
-        command = ("run", str(given.offline))
-    if not command:
-        raise UserError("Nothing to do.", hint="--help shows how it is called.")
+    command = _command(given, carried)
     options = Options(
         command=() if command == ("install",) else command,
         runtime=runtime,
@@ -92,6 +86,16 @@ def parse(argv: Sequence[str], carried: Carried, program: str) -> Options:
         timeout_s=given.timeout,
     )
     return _of_run(options, carried) if command[0] == "run" else options
+
+
+def _command(given: argparse.Namespace, carried: Carried) -> tuple[str, ...]:
+    """What pearrt is to do; without a word, what is carried or in the file is run."""
+    if given.command:
+        return tuple(given.command)
+    for app in (carried.app, given.offline):
+        if app is not None:
+            return ("run", str(app))
+    raise UserError("Nothing to do.", hint="--help shows how it is called.")
 
 
 def _of_run(options: Options, carried: Carried) -> Options:

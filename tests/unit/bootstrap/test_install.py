@@ -83,6 +83,15 @@ def test_from_two_mirrors_at_once(runtime: StaticRuntime, home: Home) -> None:
         assert all(store.has(block_id) for block_id in runtime.blocks)
 
 
+@pytest.mark.parametrize("codec", ["xz", "raw"])
+def test_every_codec_of_the_standard_library(tmp_path: Path, home: Home, codec: str) -> None:
+    runtime = StaticRuntime(tmp_path)
+    runtime.release("1.0", codec=codec)
+    with runtime.serve() as server:
+        install(task(runtime, server), home, QUIET)
+    check(runtime, home, "1.0")
+
+
 def test_the_launcher_starts_what_was_installed(runtime: StaticRuntime, home: Home) -> None:
     with runtime.serve() as server:
         install(task(runtime, server), home, QUIET)
