@@ -130,3 +130,40 @@ def test_a_proof_is_bounded_before_it_is_parsed() -> None:
     for junk in (b"", b"le", bencode.encode([b"a", b"b"]), bencode.encode([b"a", 1, b""])):
         with pytest.raises((ProtocolViolation, LimitExceeded)):
             Contradiction.decode(junk)
+
+
+def two_roles(same_team: bool) -> tuple[Repository, Contradiction]:
+    """An app whose channel and whose targets role speak at one version, each honestly."""
+    repository = Repository().release("1.0")
+    repository.delegate("beta", ("ada", "bob", "cyd") if same_team else ("dan", "eve"), 2)
+    repository.release("1.1b", "beta/any")
+    repository["beta"]["version"] = repository["targets"]["version"]
+    metadata = repository.metadata()
+    return repository, Contradiction(metadata.targets, metadata.delegated["beta"])
+
+
+@pytest.mark.parametrize("same_team", [True, False])
+def test_a_channel_and_the_targets_role_do_not_contradict_each_other(same_team: bool) -> None:
+    """Even where one team signs both, with one version: they speak for different paths."""
+    repository, proof = two_roles(same_team)
+    with pytest.raises(ThresholdNotMet):
+        proof.check(first(repository))
+
+
+def test_a_channel_that_contradicts_itself_is_proven() -> None:
+    repository, _ = two_roles(same_team=False)
+    other = repository.copy()
+    other["beta"]["x-other"] = 1
+    metadata, bent = repository.metadata(), other.metadata()
+    Contradiction(metadata.delegated["beta"], bent.delegated["beta"]).check(first(repository))
+
+
+def test_a_statement_that_names_nothing_is_nobodys_where_there_are_channels() -> None:
+    repository, _ = two_roles(same_team=True)
+    repository["beta"]["targets"] = {}
+    other = repository.copy()
+    other["beta"]["x-other"] = 1
+    with pytest.raises(ThresholdNotMet):
+        Contradiction(repository.metadata().delegated["beta"], other.metadata().delegated["beta"]).check(
+            first(repository)
+        )
