@@ -71,7 +71,19 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "Local API": [
         ("Bytes of a request", "pearrt.daemon.api", "MAX_REQUEST_BYTES"),
-        ("Bytes of an app's frame", "pearrt.daemon.channel", "MAX_FRAME_BYTES"),
+    ],
+    "Running apps": [
+        ("Bytes of a frame", "pearrt.sdk.frames", "MAX_FRAME_BYTES"),
+        ("Running apps", "pearrt.daemon.channel", "MAX_CHANNELS"),
+        ("Calls of an app under way", "pearrt.daemon.channel", "MAX_OPEN_CALLS"),
+        ("Frames that wait for an app to read", "pearrt.daemon.wire", "MAX_QUEUED_FRAMES"),
+        ("Bytes that wait for an app to read", "pearrt.daemon.wire", "MAX_QUEUED_BYTES"),
+        ("Connections of an app to granted hosts", "pearrt.daemon.proxy", "MAX_STREAMS_PER_APP"),
+        ("Such connections of all apps", "pearrt.daemon.proxy", "MAX_STREAMS"),
+        ("Bytes each way on one", "pearrt.daemon.proxy", "MAX_STREAM_BYTES"),
+        ("Bytes of an app's log file", "pearrt.daemon.app_log", "MAX_BYTES"),
+        ("Characters of a page's address", "pearrt.sandbox.address", "MAX_URL_CHARACTERS"),
+        ("Hosts in a permission", "pearrt.sandbox.policy", "MAX_HOSTS"),
     ],
     "Ceremony": [
         ("Bytes of a request", "pearrt.publish.request", "MAX_REQUEST_BYTES"),
