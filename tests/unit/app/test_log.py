@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,11 +13,17 @@ import pytest
 
 from pearrt.app.log import fetch_log, leaf_ids, pin_name
 from pearrt.app.progress import silent
+from pearrt.crypto import ed25519
+from pearrt.crypto.hashes import sha256
+from pearrt.crypto.keyfile import PublicKey
 from pearrt.errors import Equivocation
 from pearrt.paths import Home
 from pearrt.peer.messages import Proof
+from pearrt.publish.channel import delegate_channel
+from pearrt.publish.draft import combine, sign
 from pearrt.publish.history import leaves
 from pearrt.publish.publication import Publication
+from pearrt.publish.release import make_release
 from pearrt.trust.contradiction import Contradiction
 from tests.support.app_here import Team, running_apps
 
@@ -165,3 +172,50 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_a_channel_with_signers_of_its_own_has_a_log_of_its_own(new_home: Callable[[], Home]) -> None:
+    """Its past is listed with who could sign then, through a handover to other signers."""
+    home = new_home()
+    team = Team(home)
+    async with running_apps(home) as publisher:
+        await team.release(publisher, "1.0")
+        for seed, versions in ((b"\7" * 32, ("b1", "b2")), (b"\x08" * 32, ("b3",))):
+            _delegate(team, seed)
+            for version in versions:
+                _release_to_beta(team, seed, version)
+        await publisher.apps.publish(team.link)
+        found = await publisher.apps.log(team.link)
+        beta = found["channels"]["beta"]
+        versions = [[each["version"] for each in entry["released"]] for entry in beta]
+        assert [(entry["signed_by"], entry["known"]) for entry in beta][-1] == (["beta-8"], True)
+        assert {name for entry in beta for name in entry["signed_by"]} == {"beta-7", "beta-8"}
+        assert [version for group in versions for version in group] == ["b1", "b2", "b3"]
+        assert found["complete"]
+
+
+def _delegate(team: Team, seed: bytes) -> None:
+    publication = team.publication
+    public = PublicKey(ed25519.public_key(seed), f"beta-{seed[0]}")
+    change = delegate_channel(publication.trusted, "beta", [public], 1, now=time.time())
+    signatures = {
+        change.targets.role: team.sign(change.targets),
+        change.channel.role: [sign(change.channel, seed)],
+    }
+    blobs = {draft.role: combine(draft, signatures[draft.role]) for draft in (change.targets, change.channel)}
+    team.publication = publication.commit_signed([change.targets, change.channel], blobs, time.time())
+
+
+def _release_to_beta(team: Team, seed: bytes, version: str) -> None:
+    draft = make_release(
+        team.publication.trusted,
+        name="thing",
+        version=version,
+        index_digest=sha256(version.encode()),
+        index_size=10,
+        index_blocks=(sha256(version.encode()),),
+        now=time.time(),
+        channel="beta",
+    )
+    blobs = {draft.role: combine(draft, [sign(draft, seed)])}
+    team.publication = team.publication.commit_signed([draft], blobs, time.time())
