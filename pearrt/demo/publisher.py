@@ -13,7 +13,7 @@ from pearrt.app.progress import silent
 from pearrt.app.stage import staged
 from pearrt.bundle.manifest import Entry, Manifest
 from pearrt.crypto import ed25519, keyfile
-from pearrt.crypto.keyfile import Argon2Cost
+from pearrt.crypto.keyfile import Argon2Cost, PublicKey
 from pearrt.demo.office import Machine
 from pearrt.errors import PearrtError
 from pearrt.link import Link
@@ -35,6 +35,7 @@ class Team:
     """Five key files, and the machine that publishes and seeds."""
 
     keys: tuple[Path, ...]
+    public: tuple[PublicKey, ...]
     seeder: Machine
     publication: Path
     link: Link
@@ -42,12 +43,18 @@ class Team:
     def release(self, version: str, app: Path, work: Path, signers: int = THRESHOLD) -> str:
         """Stages `app`, has `signers` of the five sign, publishes; gives the digest. Raises
         ThresholdNotMet."""
-        record = self._stage(version, app, work)
+        return self.publish(self._stage(version, app, work), version, signers)
+
+    def publish(
+        self, record: dict[str, Any], version: str, signers: int = THRESHOLD, *, platform: str = "any"
+    ) -> str:
+        """Has `signers` of the five sign what was staged, and publishes it. Raises ThresholdNotMet."""
         publication = Publication.open(self.publication)
         draft = make_release(
             publication.trusted,
             name=record["name"],
             version=version,
+            platform=platform,
             index_digest=bytes.fromhex(record["digest"]),
             index_size=record["size"],
             index_blocks=tuple(map(bytes.fromhex, record["index_blocks"])),
@@ -71,8 +78,13 @@ class Team:
 def found(seeder: Machine) -> Team:
     """Makes the five keys, and the app that three of them control."""
     folder = seeder.home.keys
-    public = [new_key(folder, name, PASSWORD, cost=CHEAP) for name in SIGNERS]
+    public = tuple(new_key(folder, name, PASSWORD, cost=CHEAP) for name in SIGNERS)
     keys = tuple(folder / f"{name}.key" for name in SIGNERS)
+    return new_team(seeder, keys, public)
+
+
+def new_team(seeder: Machine, keys: tuple[Path, ...], public: tuple[PublicKey, ...]) -> Team:
+    """Another app of the same five."""
     heartbeat, now = new_heartbeat(), time.time()
     app = new_app(
         public,
@@ -85,7 +97,7 @@ def found(seeder: Machine) -> Team:
     made = Publication.create(
         seeder.home.publishing, app, _signed(app.root, seeds), _signed(app.targets, seeds), heartbeat, now
     )
-    return Team(keys, seeder, made.folder, Link(app.app_key))
+    return Team(keys, public, seeder, made.folder, Link(app.app_key))
 
 
 def _seeds(keys: tuple[Path, ...]) -> list[bytes]:

@@ -1,9 +1,9 @@
 """`pearrt demo`: the whole line on one machine, with everything real but the distance.
 
 A private DHT of 20 nodes, five signers, a seeder and eight office machines, each a daemon process of its own
-on loopback. Version 1 is published and run by key everywhere; version 2 spreads; the seeder is killed; a
-ninth machine still gets the app. All state lies in one temporary folder, which is removed however the demo
-ends.
+on loopback. Version 1 is published and run by key everywhere; version 2 spreads; pearrt updates itself; the
+seeder is killed; a ninth machine still gets the app. All state lies in one temporary folder, which is removed
+however the demo ends.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from pearrt.demo.office import Machine, machine
 from pearrt.demo.publisher import PICTURES_BYTES, SIGNERS, THRESHOLD, Team, example, found
+from pearrt.demo.runtime_act import RuntimeAct
 from pearrt.demo.screen import Screen
 from pearrt.demo.uncontained import ONLY_APP
 from pearrt.errors import PeerTimeout, ThresholdNotMet
@@ -74,6 +75,7 @@ class _Demo:
         seeder = await self.publish()
         office = await self.run_in_office()
         await self.update(office)
+        await self.update_runtime()
         await self.lose_seeder(seeder)
         return self.figures()
 
@@ -137,6 +139,14 @@ class _Demo:
         self.screen.note(
             f"all {len(office)} have 2.0 after {self.spread_s:.1f} s; office 1 says: {_last(office[0])}"
         )
+
+    async def update_runtime(self) -> None:
+        self.screen.act(
+            "pearrt is an app too. A machine that runs its release gets the next one while an app runs."
+        )
+        act = RuntimeAct(self.screen, self.team, self.root, self.bootstrap, unsandboxed=self.unsandboxed)
+        async with act:
+            await self.watched(act.play())
 
     async def lose_seeder(self, seeder: Machine) -> None:
         self.screen.act("The seeder is killed. A ninth machine runs the app by its key all the same.")

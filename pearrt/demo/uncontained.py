@@ -23,7 +23,9 @@ def main() -> int:
     try:
         if os.environ.get(ONLY_APP) != str(link):
             raise Denied("Only the demo's own app runs outside the sandbox.")
-        return run(link, open_daemon(), (), person=Person(approve=lambda _: ()), report=silent, start=run_unsandboxed)
+        return run(
+            link, open_daemon(), (), person=Person(approve=lambda _: ()), report=silent, start=run_unsandboxed
+        )
     except PearrtError as e:
         sys.stderr.write(f"error: {e.message}\n")
         return e.exit_code
