@@ -51,6 +51,17 @@ def test_what_is_written_is_what_is_read(link: Link) -> None:
         assert Link.parse(text) == link
 
 
+def test_a_link_says_if_it_asks_for_a_channel_even_for_the_usual_one() -> None:
+    for text, channel, named in (
+        ("", "stable", False),
+        ("?channel=stable", "stable", True),
+        ("?channel=beta", "beta", True),
+    ):
+        link = Link.parse(f"pearrt://{KEY_TEXT}{text}")
+        assert (link.channel, link.names_channel) == (channel, named)
+        assert Link.parse(str(link)).names_channel is named
+
+
 @given(keys)
 def test_a_bare_key_is_a_link(key: bytes) -> None:
     assert Link.parse(encode_key(key)) == Link(key)
