@@ -39,7 +39,7 @@ def lan() -> Iterator[Lan]:
 def seeders(lan: Lan, new_home: Callable[[], Home]) -> Iterator[list[Machine]]:
     machines = []
     for host in lan.hosts[:2]:
-        settings = {"PEARRT_LISTEN": f"{lan.address(host)}:7677"}
+        settings = {"PEARRT_LISTEN": f"{lan.address(host)}:7677", "PEARRT_MDNS": "all"}
         first = "" if not machines else f"{lan.address(lan.hosts[0])}:7677"
         machines.append(Machine(new_home(), first, prefix=("ip", "netns", "exec", host), **settings))
         machines[-1].ok("daemon", "start")
@@ -56,9 +56,11 @@ def received(host: str) -> int:
     )
 
 
-def inside(root: CleanRoot, host: str, *command: str) -> subprocess.CompletedProcess[str]:
+def inside(
+    root: CleanRoot, host: str, *command: str, home: str = "/root"
+) -> subprocess.CompletedProcess[str]:
     """Runs a command in the root, on that host of the LAN, with nothing of this machine's environment."""
-    environ = {"PATH": "/usr/bin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "PEARRT_BOOTSTRAP": "none"}
+    environ = {"PATH": "/usr/bin:/bin", "HOME": home, "LC_ALL": "C.UTF-8", "PEARRT_BOOTSTRAP": "none"}
     return subprocess.run(
         [
             *("ip", "netns", "exec", host, "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc"),
@@ -104,3 +106,9 @@ def test_one_file_in_an_app_out(lan: Lan, seeders: list[Machine], tmp_path: Path
     assert sorted(sources) == [lan.address(host) for host in lan.hosts[:2]]
     installed = next(line for line in done.stderr.splitlines() if "installed in" in line)
     print(f"\nclean root, file in to app out: {took:.2f} s, {got} bytes over the wire; {installed}")
+
+    # Another user of it, whose bootstrapper carries no node and asks no DHT: the LAN is enough.
+    write_pyz(root.folder / "root/alone.pyz", build(runtime=runtime))
+    alone = inside(root, fresh, "python3", "alone.pyz", "--no-dht", "install", home="/var/log")
+    assert alone.returncode == 0, alone.stderr
+    assert f"from {lan.address(lan.hosts[0])}:7677" in alone.stderr
