@@ -19,6 +19,8 @@ from pearrt.paths import Home
 
 if TYPE_CHECKING:
     from pearrt.crypto.keyfile import PublicKey
+    from pearrt.publish.app import NewApp
+    from pearrt.publish.heartbeat import Heartbeat
 
 DAY_S = 86_400
 
@@ -64,11 +66,8 @@ def new(
     """
     from pearrt.crypto import ed25519
     from pearrt.publish.app import APP_ID_BYTES, new_app
-    from pearrt.publish.desk import Desk
-    from pearrt.publish.draft import sign
     from pearrt.publish.keys import find_public
-    from pearrt.publish.publication import Publication, new_heartbeat
-    from pearrt.publish.request import Request
+    from pearrt.publish.publication import new_heartbeat
 
     names = (
         keys if solo else tuple(name.strip() for part in signers for name in part.split(",") if name.strip())
@@ -83,39 +82,52 @@ def new(
     home.prepare()
     public = [find_public(home.keys, name) for name in names]
     heartbeat = new_heartbeat(heartbeat_days * DAY_S)
-    now = time.time()
     app = new_app(
         public,
         1 if solo else threshold or 0,
         heartbeat=ed25519.public_key(heartbeat.seed),
         app_id=secrets.token_bytes(APP_ID_BYTES),
-        now=now,
+        now=time.time(),
     )
-    if not keys:
-        Desk.of(home.ceremonies, app.app_key).keep_heartbeat(heartbeat)
-        request = Request.of_new_app(app.root, app.targets)
-        write_request(
-            output,
-            request,
-            target or Path(f"app-{Link(app.app_key).key_text[:8]}{SUFFIX}"),
-            offer=False,
-            say=f"Its link, once it is committed here: {Link(app.app_key)}\n"
-            + _losing(len(public), threshold or 1),
-        )
-        return
-    seeds = unlock_keys(keys, password_files)
+    if keys:
+        _create(output, home, app, heartbeat, unlock_keys(keys, password_files))
+    else:
+        _ask(output, home, app, heartbeat, target)
+
+
+def _create(output: Output, home: Home, app: NewApp, heartbeat: Heartbeat, seeds: list[bytes]) -> None:
+    """Signs and makes the app here and now. Raises ThresholdNotMet."""
+    from pearrt.crypto.keyfile import PublicKey
+    from pearrt.publish.draft import sign
+    from pearrt.publish.publication import Publication
+
     roots, targets = [sign(app.root, seed) for seed in seeds], [sign(app.targets, seed) for seed in seeds]
-    publication = Publication.create(home.publishing, app, roots, targets, heartbeat, now)
-    link = str(Link(app.app_key))
-    output.result(
-        {"link": link, "threshold": publication.trusted.threshold, "signers": [str(key) for key in public]},
-        link,
-    )
-    output.say(_losing(len(public), publication.trusted.threshold))
+    publication = Publication.create(home.publishing, app, roots, targets, heartbeat, time.time())
+    trusted, link = publication.trusted, str(Link(app.app_key))
+    signers = [str(PublicKey(signer.public, signer.name)) for signer in trusted.signers]
+    output.result({"link": link, "threshold": trusted.threshold, "signers": signers}, link)
+    output.say(_losing(len(signers), trusted.threshold))
     output.say(
-        f"{publication.trusted.threshold} of {len(public)} signers control it. Next: `pearrt stage`, then "
+        f"{trusted.threshold} of {len(signers)} signers control it. Next: `pearrt stage`, then "
         f"`pearrt release publish`. Its heartbeat key is in {publication.folder}: "
         "it can confirm releases, never make one."
+    )
+
+
+def _ask(output: Output, home: Home, app: NewApp, heartbeat: Heartbeat, target: Path | None) -> None:
+    """Writes the request for the first signatures; the heartbeat key waits here for the commit."""
+    from pearrt.publish.desk import Desk
+    from pearrt.publish.request import Request
+
+    link = Link(app.app_key)
+    (team,) = app.targets.authorities
+    Desk.of(home.ceremonies, app.app_key).keep_heartbeat(heartbeat)
+    write_request(
+        output,
+        Request.of_new_app(app.root, app.targets),
+        target or Path(f"app-{link.key_text[:8]}{SUFFIX}"),
+        offer=False,
+        say=f"Its link, once it is committed here: {link}\n{_losing(len(team.signers), team.threshold)}",
     )
 
 
