@@ -21,7 +21,7 @@ from urllib.parse import quote
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pearrt.atomic import write_file
-from pearrt.errors import PearrtError
+from pearrt.errors import PearrtError, UserError
 from tests.conformance.updater import HASHES, NotThereError, Target, Updater, check_target
 
 TIMEOUT_S = 30.0
@@ -65,6 +65,8 @@ def _refresh(options: argparse.Namespace) -> None:
 
 def _download(options: argparse.Namespace) -> None:
     updater = _updater(options)
+    if not (options.target_name and options.target_base_url and options.target_dir):
+        raise UserError("A download takes --target-name, --target-base-url and --target-dir.")
     target = updater.find(options.target_name)
     path = options.target_dir / quote(target.path, "")
     if path.is_file() and path.stat().st_size == target.length and target.fits(path.read_bytes()):
@@ -84,6 +86,8 @@ def _hash_prefixed(target: Target) -> str:
 
 def _updater(options: argparse.Namespace) -> Updater:
     folder: Path = options.metadata_dir
+    if not options.metadata_url:
+        raise UserError("Say where the repository's metadata is: --metadata-url URL.")
     base = options.metadata_url.rstrip("/")
 
     def path_of(role: str) -> Path:
