@@ -27,8 +27,10 @@ def commit(request: Request, publishing: Path, desk: Desk, now: float) -> Public
     """
     blobs = signed_blobs(request)
     root = request.root
+    publication = None
     if is_published(publishing, request.app_key):
         publication = Publication.open(publishing / encode_key(request.app_key))
+    if publication is not None and not _has_fallen_behind(publication, request):
         heartbeat = publication.heartbeat
         if root is not None and not names_heartbeat(root, heartbeat):
             waiting = desk.heartbeat_for(root)
@@ -45,6 +47,11 @@ def commit(request: Request, publishing: Path, desk: Desk, now: float) -> Public
     return made
 
 
+def _has_fallen_behind(publication: Publication, request: Request) -> bool:
+    """Whether the app moved to another machine since, and comes back now."""
+    return request.base is not None and publication.trusted.root_version < request.base.root_version
+
+
 def _begun(
     request: Request, blobs: dict[str, bytes], publishing: Path, heartbeat: Heartbeat, now: float
 ) -> Publication:
@@ -57,7 +64,7 @@ def _begun(
     else:
         metadata = heartbeat.beat((*base.metadata.roots, blobs["root"]), blobs["targets"], now, base.metadata)
         trusted = base.update(metadata, now, allow_expired=True)
-    return Publication.begin(publishing, trusted, heartbeat)
+    return Publication.begin(publishing, trusted, heartbeat, instead=base is not None)
 
 
 def check_current(request: Request, trusted: TrustedApp | None) -> None:

@@ -75,11 +75,15 @@ class Publication:
         return cls.begin(publishing, trusted, heartbeat)
 
     @classmethod
-    def begin(cls, publishing: Path, trusted: TrustedApp, heartbeat: Heartbeat) -> Publication:
-        """Makes the app's folder out of verified metadata that `heartbeat` confirmed, in one step. Raises
-        UserError."""
+    def begin(
+        cls, publishing: Path, trusted: TrustedApp, heartbeat: Heartbeat, *, instead: bool = False
+    ) -> Publication:
+        """Makes the app's folder out of verified metadata that `heartbeat` confirmed, in one step.
+
+        Raises UserError where there is one; `instead` sets that one aside, as `.old-<key>`.
+        """
         folder = publishing / encode_key(trusted.app_key)
-        if folder.exists():
+        if folder.exists() and not instead:
             raise UserError(f"{folder} exists already.")
         publishing.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = publishing / f".new-{folder.name}"
@@ -87,6 +91,10 @@ class Publication:
         draft.mkdir(mode=0o700)
         write_heartbeat(draft, heartbeat)
         write_file(draft / METADATA, trusted.metadata.encode())
+        if instead and folder.exists():
+            old = publishing / f".old-{folder.name}"
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
         draft.rename(folder)
         sync_folder(publishing)
         return cls(folder, trusted, heartbeat)

@@ -16,7 +16,7 @@ from pearrt.publish.changes import channel_changes, key_changes, kind_of, new_re
 from pearrt.publish.channel import delegate_channel
 from pearrt.publish.commit import check_current, commit, is_committed
 from pearrt.publish.desk import Desk
-from pearrt.publish.publication import Publication, new_heartbeat
+from pearrt.publish.publication import Publication, new_heartbeat, publications
 from pearrt.publish.release import make_release
 from pearrt.publish.request import Request
 from pearrt.publish.rotation import change_team, rotate
@@ -189,6 +189,27 @@ def test_a_stolen_heartbeat_that_was_run_forward_is_recovered_from_on_a_new_mach
     assert recovered.timestamp.version < HIGHEST
     assert desk.heartbeat_for(recovered.root) is None, "the key lies with the publication now"
     assert moved.refresh(NOW + DAY).trusted.timestamp.version > recovered.timestamp.version
+
+
+def test_an_app_that_moved_away_can_come_back(publication: Publication, tmp_path: Path) -> None:
+    """The folder of its first stay is set aside, not built upon: it knows nothing of the time between."""
+    here, there = tmp_path / "publishing", tmp_path / "elsewhere"
+    first, trusted = publication, publication.trusted
+    for at, publishing in enumerate((there, here)):
+        desk, heartbeat = Desk.of(tmp_path / f"desk-{at}", trusted.app_key), new_heartbeat()
+        desk.keep_heartbeat(heartbeat)
+        team = change_team(trusted, add=[], remove=[], threshold=None)
+        public = ed25519.public_key(heartbeat.seed)
+        rotation = rotate(trusted, team.signers, 3, heartbeat=public, now=NOW)
+        request = signed_request(Request.of(trusted, rotation.root, rotation.targets), "ada", "bob", "cyd")
+        made = commit(request, publishing, desk, NOW + at)
+        assert made is not None
+        trusted = made.trusted
+    assert Publication.open(first.folder).trusted.root_version == 3
+    assert publications(here) == [first.folder]
+    again = commit(request, here, desk, NOW + 9)
+    assert again is not None
+    assert again.trusted.root_version == 3
 
 
 def test_a_lost_signer_is_named_by_name_id_or_key_and_nobody_twice(publication: Publication) -> None:
