@@ -235,7 +235,7 @@ def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_n
             and state.name(state.current) == "1.0.1"
         ):
             machine.start()
-            time.sleep(rng.uniform(0, 4))
+            time.sleep(rng.uniform(0, 2))
             kills += _kill_one_of(machine, rng)
             said = machine.pearrt("--version").stdout
             assert said in ("pearrt, version 1.0.1\n", "pearrt 1.0.1\n", "pearrt 1.0.2\n"), said
