@@ -27,7 +27,7 @@ from pearrt.runtime.layout import RuntimeFolder
 from pearrt.store.service import Store
 from pearrt.trust.app import TrustedApp
 from tests.support.bootstrapping import SAID, VERSION, Fresh, Network
-from tests.support.machine import wait_for
+from tests.support.machine import Machine, wait_for
 from tests.support.static_runtime import StaticRuntime
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
@@ -123,6 +123,7 @@ def test_dead_nodes_but_a_mirror_which_any_web_server_is(network: Network, pear:
         hinted = network.fresh(network.pyz("dead.pyz", nodes=DEAD))
         process = hinted.start("run", f"{network.app}?mirror=http://127.0.0.1:{server.server_port}")
         wait_for(lambda: installed(hinted) == network.digest, "the runtime through the app's link")
+        wait_for(Machine(hinted.home).daemon.running, "pearrt to take over")
         process.kill()
         process.communicate()
         server.shutdown()
@@ -227,7 +228,7 @@ def test_ctrl_c_leaves_a_clean_terminal_and_what_was_fetched(network: Network) -
 def test_killed_at_any_moment_it_goes_on_from_there(network: Network, tmp_path: Path) -> None:
     """kill -9 at random points: what is left is nothing, or something to go on from, never half a runtime."""
     runtime, rng = StaticRuntime(tmp_path), random.Random(5)
-    staged = runtime.release(VERSION, size=200_000)
+    staged = runtime.release(VERSION, size=100_000)
     pyz = tmp_path / "pearrt-bootstrap.pyz"
     write_pyz(pyz, build(runtime=runtime.link))
     kills = finished = 0
