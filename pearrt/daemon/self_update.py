@@ -65,8 +65,7 @@ class SelfUpdate:
         self.updater = Updater(self.folder, app, self.daemon.store, policy=self._policy, fault=self._fault)
         self.updater.reconcile()
         apps.own, apps.own_update = link.app_key, self._background_look
-        if state.trial == self.own:
-            self._spawn(self._prove())
+        self._spawn(self._prove())
         self._spawn(self._look_now_and_then())
 
     def close(self) -> None:
@@ -152,24 +151,30 @@ class SelfUpdate:
         if self._handing_over:
             return
         self._handing_over = True
+        trial_s = self.daemon.settings.update_trial_s
         try:
-            if await succeed(self.daemon, self.folder, digest, trial_s=self.daemon.settings.update_trial_s):
-                self.daemon.stop()
-            elif self.updater is not None:
-                self.updater.reconcile()
+            while not await succeed(self.daemon, self.folder, digest, trial_s=trial_s):
+                if self.folder.read().runs != digest:  # it has failed, and this version goes on
+                    if self.updater is not None:
+                        self.updater.reconcile()
+                    return
+                await asyncio.sleep(RETRY_S)
+            self.daemon.stop()
         finally:
             self._handing_over = False
 
     async def _prove(self) -> None:
-        """Confirms this version once it has stayed up, and tells the daemon before it."""
+        """Once this version has stayed up: confirms it, where it is on trial, and tells the daemon before
+        it, where there is one."""
         await asyncio.sleep(self.daemon.settings.update_trial_s)
         caller = Caller(self.daemon.home, environ={})
         status = await asyncio.to_thread(caller.status)
         if status["pid"] != os.getpid():
             raise Unreachable("Another daemon answers on this one's API socket.")
-        self.folder.edit(lambda state: states.confirm(state, self.own))
-        await asyncio.to_thread(formats.contract, self.folder)
-        log.info("pearrt %s has stood its trial", __version__)
+        if self.folder.read().trial == self.own:
+            self.folder.edit(lambda state: states.confirm(state, self.own))
+            await asyncio.to_thread(formats.contract, self.folder)
+            log.info("pearrt %s has stood its trial", __version__)
         if self.line is not None:
             with contextlib.suppress(PearrtError):
                 self.line.send("confirmed")

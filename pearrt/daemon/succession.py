@@ -23,6 +23,7 @@ from pearrt.runtime.handover import Item, close_all
 from pearrt.runtime.layout import RuntimeFolder
 from pearrt.runtime.state import RuntimeState
 
+QUIET_TIMEOUT_S = 600.0  # less than the new daemon waits for what is passed on
 CONFIRM_GRACE_S = 30.0  # beyond the trial's own length
 NOT_TO_REPLAY = {"channel", "attendant"}
 
@@ -46,8 +47,8 @@ class Predecessor(Protocol):
 
 
 async def succeed(daemon: Predecessor, folder: RuntimeFolder, digest: str, *, trial_s: float) -> bool:
-    """Hands over to the version on trial, `digest`. True when this process is to end; False when all is as
-    before, the version has failed, and this daemon goes on."""
+    """Hands over to the version that the state names, `digest`. True when this process is to end; False when
+    all is as before: the version has failed, or nothing could be handed over for now."""
     state = folder.choose()
     if state.runs != digest:
         return False
@@ -58,9 +59,19 @@ async def succeed(daemon: Predecessor, folder: RuntimeFolder, digest: str, *, tr
         _fail(folder, f"its daemon does not start: {e.message}")
         return False
     try:
-        await daemon.quiet()
-        items = await daemon.pass_on()
+        async with asyncio.timeout(QUIET_TIMEOUT_S):
+            await daemon.quiet()
+    except TimeoutError:
+        await successor.kill()
+        folder.edit(lambda state: states.uncount(state, digest))
+        log.info("too much is under way to hand over now; it is tried again")
+        return False
     except BaseException:
+        await successor.kill()
+        raise
+    try:
+        items = await daemon.pass_on()
+    except BaseException:  # this daemon ends, or has a bug: then the next start goes by the state
         await successor.kill()
         raise
     try:

@@ -166,6 +166,7 @@ def test_five_daemons_update_themselves_while_they_seed_and_refuse_what_is_unhea
     assert _ask(running) == "2 1.0"
     running.communicate(timeout=10)
     assert running.returncode == 0
+    _step_back(office.machines[-1])
     with capsys.disabled():
         print(f"\n  {OFFICE} daemons updated themselves in {took:.1f} s; then, and through a bad update,")
         print(
@@ -252,14 +253,30 @@ def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_n
         print(f"\n  {kills} kills of whole daemons in an update: {state.name(state.current)} runs")
 
 
-def _kill_one_of(machine: OwnMachine, rng: random.Random) -> int:
-    """kill -9 of any process of the machine: the daemon, its health check, the next daemon."""
+def _step_back(machine: OwnMachine) -> None:
+    """By the person's wish: the daemon makes way for 1.0.1, which stays, and 1.0.2 does not come back."""
+    assert machine.ok("rollback")["version"] == "1.0.1"
+    wait_for(lambda: machine.version() == "1.0.1", f"the version before\n{machine.log()}")
+    pid = machine.pid()
+    wait_for(lambda: len(_processes(machine)) == 1, f"the daemon before it to end\n{machine.log()}")
+    assert machine.pid() == pid
+    assert "stepped back" in _failed(machine, "1.0.2")
+    assert "failed here" in machine.ok("update")["reason"]
+
+
+def _processes(machine: OwnMachine) -> list[int]:
+    """All that run from the machine's trees."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and os.fsencode(machine.home.apps) in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
+    return found
+
+
+def _kill_one_of(machine: OwnMachine, rng: random.Random) -> int:
+    """kill -9 of any process of the machine: the daemon, its health check, the next daemon."""
     with contextlib.suppress(ProcessLookupError, IndexError):
-        os.kill(rng.choice(found), signal.SIGKILL)
+        os.kill(rng.choice(_processes(machine)), signal.SIGKILL)
         return 1
     return 0
