@@ -1,6 +1,7 @@
 """Where pearrt keeps things. `PEARRT_HOME=DIR` puts all of it under one directory, so that several daemons
-can live on one machine; otherwise the platform's own places are used, the same as platformdirs names.
-Standard library only: the bootstrapper and the runtime must mean the same folders."""
+can live on one machine; otherwise the platform's own places are used, as platformdirs names them. The
+bootstrapper has nothing but the standard library: it names the same places by itself, and a test holds the
+two against each other."""
 
 from __future__ import annotations
 
@@ -27,11 +28,9 @@ class Home:
     @classmethod
     def from_environment(cls, environ: dict[str, str] | None = None) -> Home:
         """PEARRT_HOME if set, else the platform's user directories."""
-        environ = dict(os.environ) if environ is None else environ
-        if given := environ.get("PEARRT_HOME"):
+        if given := (os.environ if environ is None else environ).get("PEARRT_HOME"):
             return cls.at(Path(given))
-        data = _user_folder(environ, "XDG_DATA_HOME", "~/.local/share")
-        config = _user_folder(environ, "XDG_CONFIG_HOME", "~/.config")
+        data, config = _user_folders() if environ is None else _folders_by_rule(environ)
         # Not XDG_RUNTIME_DIR: cron, sudo and containers lack it, and one user's sessions must find one
         # daemon.
         return cls(data=data, config=config, runtime=data / "run")
@@ -110,6 +109,24 @@ class Home:
     @property
     def dht_table(self) -> Path:
         return self.data / "dht-nodes.benc"
+
+
+def _user_folders() -> tuple[Path, Path]:
+    """This user's folders for data and for settings."""
+    try:
+        import platformdirs
+    except ImportError:  # the bootstrapper
+        return _folders_by_rule(os.environ)
+    dirs = platformdirs.PlatformDirs("pearrt", appauthor=False)
+    return Path(dirs.user_data_dir), Path(dirs.user_config_dir)
+
+
+def _folders_by_rule(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """The same by the rules that platformdirs follows."""
+    return (
+        _user_folder(environ, "XDG_DATA_HOME", "~/.local/share"),
+        _user_folder(environ, "XDG_CONFIG_HOME", "~/.config"),
+    )
 
 
 def _user_folder(environ: Mapping[str, str], variable: str, linux: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_the_places_are_those_of_platformdirs(
     dirs = platform("pearrt", appauthor=False)
     home = Home.from_environment(dict(xdg))
     assert (str(home.data), str(home.config)) == (dirs.user_data_dir, dirs.user_config_dir)
+
+
+def test_where_platformdirs_is_installed_it_names_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PEARRT_HOME", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", "/d")
+    with_it = Home.from_environment()
+    assert with_it.data == Path("/d/pearrt")
+    assert "platformdirs" in sys.modules
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    assert Home.from_environment() == with_it
 
 
 def test_on_windows_the_local_application_data(monkeypatch: pytest.MonkeyPatch) -> None:
