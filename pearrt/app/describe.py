@@ -10,6 +10,7 @@ from pearrt.app.freshness import standing
 from pearrt.app.revoked import revocation_of
 from pearrt.link import Link
 from pearrt.trust.app import TrustedApp
+from pearrt.trust.metadata_set import MetadataSet
 
 
 def summary(app: FollowedApp, running: int) -> dict[str, Any]:
@@ -80,3 +81,11 @@ def _revoked(app: FollowedApp) -> dict[str, str] | None:
     if revocation is None:
         return None
     return {"action": revocation.action.value, "reason": revocation.reason}
+
+
+def metadata_files(metadata: MetadataSet) -> dict[str, str]:
+    """The signed metadata by the file names of TUF."""
+    blobs = {f"{version}.root.json": raw for version, raw in enumerate(metadata.roots, 1)}
+    blobs |= {name + ".json": getattr(metadata, name) for name in ("timestamp", "snapshot", "targets")}
+    blobs |= {f"{name}.json": raw for name, raw in metadata.delegated.items()}
+    return {name: raw.decode() for name, raw in blobs.items()}

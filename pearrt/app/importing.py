@@ -174,7 +174,7 @@ async def _take(
             app.members.timestamp_changed()
         await asyncio.to_thread(keep_log, app, apps.store, carried.leaves)
         if install:
-            await apps.install_verified(app, carried.release, report)
+            await apps.switching.install_verified(app, carried.release, report)
         else:
             advertise(app, carried.release.index_digest, carried.release.index_blocks, carried.index)
         if app.folder.wish is None:

@@ -191,7 +191,9 @@ class Api:
         return await stream(request, lambda report: self.apps.seed(link, report, allow_stale=stale))
 
     async def publish(self, request: web.Request) -> web.Response:
-        return _ok(await self.apps.publish(_link(request, await _body(request))))
+        link = _link(request, await _body(request))
+        await self.apps.publishing.publish(link)
+        return _ok(await self.apps.info(link))
 
     async def offer(self, request: web.Request) -> web.Response:
         return _ok(await self.apps.offer(_link(request, await _body(request))))

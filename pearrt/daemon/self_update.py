@@ -64,7 +64,7 @@ class SelfUpdate:
         app = await apps.follow(link)
         self.updater = Updater(self.folder, app, self.daemon.store, policy=self._policy, fault=self._fault)
         self.updater.reconcile()
-        apps.own, apps.own_update = link.app_key, self._background_look
+        apps.own, apps.lookout.own_update = link.app_key, self._background_look
         self._spawn(self._prove())
         self._spawn(self._look_now_and_then())
 

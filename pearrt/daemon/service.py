@@ -253,7 +253,8 @@ class Daemon:
 
     async def _beat(self) -> None:
         while True:
-            await self.apps.beat()
+            await self.apps.publishing.beat()
+            self.apps.lookout.beat()
             await asyncio.sleep(HEARTBEAT_CHECK_S)
 
     def _channels_changed(self) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from pearrt.app import apps as apps_module
 from pearrt.app.apps import Apps
 from pearrt.app.progress import silent
 from pearrt.app.stage import stage
@@ -44,15 +43,12 @@ class Here:
 @contextlib.asynccontextmanager
 async def running_apps(home: Home) -> AsyncIterator[Here]:
     """The apps of `home` while it is open; fresh installs are not compiled in a sandbox."""
-    settle, apps_module._settle = apps_module._settle, lambda *_: None
-    try:
-        async with running_peer(home.data) as peer, asyncio.TaskGroup() as tasks:
-            apps = Apps(home, peer.store, peer.swarm, tasks)
-            await apps.restore()
-            yield Here(home, apps, peer)
-            apps.close()
-    finally:
-        apps_module._settle = settle
+    async with running_peer(home.data) as peer, asyncio.TaskGroup() as tasks:
+        apps = Apps(home, peer.store, peer.swarm, tasks)
+        apps.switching.settle = lambda *_: None
+        await apps.restore()
+        yield Here(home, apps, peer)
+        apps.close()
 
 
 class Team:
@@ -103,4 +99,4 @@ class Team:
                 notes=notes,
             )
         )
-        await here.apps.publish(self.link)
+        await here.apps.publishing.publish(self.link)

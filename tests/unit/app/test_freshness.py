@@ -275,8 +275,8 @@ async def test_a_publishers_heartbeat_is_found_in_a_real_dht(
         app = await user.apps.follow(team.link)
         app.accept(team.publication.metadata.encode(), allow_stale=False)
         team.publication = team.publication.refresh(time.time() + 60)
-        await publisher.apps.beat()
-        assert publisher.apps.hinted[team.link.app_key] == team.publication.metadata.timestamp
+        await publisher.apps.publishing.beat()
+        assert publisher.apps.publishing.hinted[team.link.app_key] == team.publication.metadata.timestamp
         assert await look(app, dht) is Verdict.SAME
         assert app.timestamp() == team.publication.metadata.timestamp
         assert not app.members.peers

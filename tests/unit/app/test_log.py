@@ -83,7 +83,7 @@ async def test_releases_that_no_daemon_saw_are_in_the_log_all_the_same(new_home:
         team.commit(_renewed)
     assert len(list(leaves(team.publication.folder))) == 4
     async with running_apps(home) as publisher:
-        await publisher.apps.publish(team.link)
+        await publisher.apps.publishing.publish(team.link)
         assert await fetch_log(publisher.apps.followed[team.link.app_key], publisher.apps.store) == 0
         found = await publisher.apps.log(team.link)
         assert [entry["known"] for entry in found["entries"]] == [True] * 5
@@ -184,7 +184,7 @@ async def test_a_channel_with_signers_of_its_own_has_a_log_of_its_own(new_home: 
             _delegate(team, seed)
             for version in versions:
                 _release_to_beta(team, seed, version)
-        await publisher.apps.publish(team.link)
+        await publisher.apps.publishing.publish(team.link)
         found = await publisher.apps.log(team.link)
         beta = found["channels"]["beta"]
         versions = [[each["version"] for each in entry["released"]] for entry in beta]
