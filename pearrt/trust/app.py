@@ -15,6 +15,8 @@ Rules, all or nothing for a whole metadata set:
 7. Time never moves back: once metadata was valid at some time, no earlier time is believed.
 8. Targets metadata that commits to a log of its past (`log.py`) has to commit to the past that is trusted
    here: a release that was shown to one person alone is an Equivocation with the next one.
+9. Where a root names witnesses (`witness.py`), enough of them cosigned the very heads that the set makes, and
+   the step to any later root.
 
 A `TrustedApp` is immutable: `update` returns another one, or raises and changes nothing.
 """
@@ -27,7 +29,7 @@ from enum import Enum
 from typing import TypeVar
 
 from pearrt.codec import bencode
-from pearrt.errors import Corrupt, Expired, ProtocolViolation, RemoteError, TrustError
+from pearrt.errors import Corrupt, DigestMismatch, Expired, ProtocolViolation, RemoteError, TrustError
 from pearrt.trust import root_chain
 from pearrt.trust.authority import Authority, Signer
 from pearrt.trust.checks import (
@@ -49,6 +51,7 @@ from pearrt.trust.release import ANY_PLATFORM, Release
 from pearrt.trust.revocation import Revocation
 from pearrt.trust.shape import time_text
 from pearrt.trust.threshold import check_threshold, is_met, valid_keys
+from pearrt.trust.witness import Checkpoint, check_head, checkpoints, step_version
 
 _Role = TypeVar("_Role", Timestamp, Snapshot, Targets)
 
@@ -83,18 +86,28 @@ class TrustedApp:
 
     @classmethod
     def first(
-        cls, app_key: bytes, metadata: MetadataSet, now: float, *, allow_expired: bool = False
+        cls,
+        app_key: bytes,
+        metadata: MetadataSet,
+        now: float,
+        *,
+        allow_expired: bool = False,
+        unwitnessed: bool = False,
     ) -> TrustedApp:
         """Trust in an app that this machine has never seen, from a set that begins with root 1.
 
-        `allow_expired` is the person's explicit yes to stale metadata. Raises TrustError, Expired among them,
-        or RemoteError for malformed bytes.
+        `allow_expired` is the person's explicit yes to stale metadata; `unwitnessed` is for the witnesses and
+        for the publisher who waits for them, and leaves rule 9 out. Raises TrustError, Expired among them, or
+        RemoteError for malformed bytes.
         """
         if not metadata.roots:
             raise TrustError("The metadata set has no root.")
         root = root_chain.first_root(app_key, metadata.roots[0])
-        roots, root = root_chain.extend(metadata.roots[:1], root, metadata.roots[1:], due=2)
+        seen = None if unwitnessed else metadata.witnessed
+        roots, root = root_chain.extend(metadata.roots[:1], root, metadata.roots[1:], due=2, witnessed=seen)
         made = cls(app_key, replace(metadata, roots=roots), root, *_verified(root, metadata, 0.0))
+        if not unwitnessed:
+            made._check_witnessed()
         return made._at(now, allow_expired)
 
     @classmethod
@@ -122,14 +135,21 @@ class TrustedApp:
         """The bytes to keep on disk, for `restore`."""
         return bencode.encode({"metadata": self.metadata.encode(), "time_floor": int(self.time_floor)})
 
-    def update(self, metadata: MetadataSet, now: float, *, allow_expired: bool = False) -> TrustedApp:
+    def update(
+        self, metadata: MetadataSet, now: float, *, allow_expired: bool = False, unwitnessed: bool = False
+    ) -> TrustedApp:
         """Trust after seeing `metadata`, whose roots may begin anywhere up to one after the trusted root.
 
-        Raises TrustError or RemoteError and leaves everything as it was; Rollback for anything older.
+        Raises TrustError or RemoteError and leaves everything as it was; Rollback for anything older. The
+        options are those of `first`.
         """
-        roots, root = root_chain.extend(self.metadata.roots, self.root, metadata.roots)
+        seen = None if unwitnessed else metadata.witnessed
+        roots, root = root_chain.extend(self.metadata.roots, self.root, metadata.roots, witnessed=seen)
         verified = _verified(root, metadata, self.time_floor)
-        made = TrustedApp(self.app_key, replace(metadata, roots=roots), root, *verified)
+        taken = replace(metadata, roots=roots, witnessed=self._seen(metadata.witnessed))
+        made = TrustedApp(self.app_key, taken, root, *verified)
+        if not unwitnessed:
+            made._check_witnessed()
         self._check_floors(made)
         if root is self.root and made.timestamp.envelope.payload == self.timestamp.envelope.payload:
             return self._at(now, allow_expired=True)
@@ -224,6 +244,21 @@ class TrustedApp:
         return tuple(signer for signer in authority.signers.values() if signer.public in valid)
 
     @property
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """The heads that witnesses have to cosign, by role; none where the root names no witnesses."""
+        if self.root.witnesses is None:
+            return {}
+        return checkpoints(self.app_key, self.targets, self.channels, self.metadata.logs)
+
+    def witnessed_by_of(self, channel: str = "") -> tuple[Signer, ...]:
+        """Which witnesses cosigned what is current in a channel; all of it was verified."""
+        name = channel if channel in self.channels else self.targets.envelope.name
+        checkpoint, data = self.checkpoints.get(name), self.metadata.witnessed.get(name)
+        if checkpoint is None or data is None or self.root.witnesses is None:
+            return ()
+        return check_head(name, checkpoint, self.root.witnesses, data)
+
+    @property
     def root_version(self) -> int:
         return self.root.version
 
@@ -263,6 +298,25 @@ class TrustedApp:
                 return self
             raise
         return replace(self, time_floor=max(float(int(now)), self.time_floor))
+
+    def _seen(self, offered: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The cosignatures of a set; of steps to known roots those verified before, whatever it has."""
+        mine = {name: data for name, data in self.metadata.witnessed.items() if step_version(name)}
+        known = {name for name in offered if 0 < (step_version(name) or 0) <= self.root.version}
+        return {name: data for name, data in offered.items() if name not in known} | mine
+
+    def _check_witnessed(self) -> None:
+        """Rule 9, but for the steps between roots. Raises ThresholdNotMet, BadSignature, DigestMismatch."""
+        left = {
+            name: data
+            for name, data in self.metadata.witnessed.items()
+            if not 0 < (step_version(name) or 0) <= self.root.version
+        }
+        for name, checkpoint in self.checkpoints.items():
+            assert self.root.witnesses is not None
+            check_head(name, checkpoint, self.root.witnesses, left.pop(name, b""))
+        if left:
+            raise DigestMismatch("A cosignature belongs to none of the metadata beside it.")
 
     def _check_floors(self, new: TrustedApp) -> None:
         """Rules 3 and 8. What the new root's keys no longer vouch for binds nobody, nor does what a channel's
@@ -321,6 +375,8 @@ def _verified_channels(
         name, raw = delegation.name, metadata.delegated[delegation.name]
         if delegation.authority.signers.keys() & online:
             raise TrustError(f"The channel {name} has the heartbeat's key: a heartbeat could install.")
+        if root.witnesses and delegation.authority.signers.keys() & root.witnesses.signers.keys():
+            raise TrustError(f"The channel {name} has a witness's key: nobody is their own witness.")
         named = snapshot.files.get(f"{name}.json")
         if named is None:
             raise TrustError(f"The snapshot does not name the metadata of the channel {name}.")

@@ -11,6 +11,7 @@ signature and otherwise ignored. Fields of this profile begin with `x-pearrt-`:
                   x-pearrt-period  seconds between two heartbeats, 0 where the publisher promises none
                   x-pearrt-root    version of the root that was newest when it was signed
     targets       x-pearrt-revoked releases that should not have been: see revocation.py
+    root          x-pearrt-witnesses  who has to have seen what is released: see witness.py
     a key         x-pearrt-name    the signer's name, for display only
 
 An envelope that was parsed outside the profile is read by TUF's own rules, without these fields.
@@ -30,6 +31,7 @@ from pearrt.trust.release import MAX_TARGETS, Release
 from pearrt.trust.revocation import FIELD as REVOKED
 from pearrt.trust.revocation import Revocation, parse_revocations
 from pearrt.trust.shape import HEX_16, HEX_32, Shape
+from pearrt.trust.witness import parse_witnesses
 
 __all__ = [
     "SPEC_VERSION",
@@ -72,8 +74,11 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Root(Signed):
+    """`witnesses`: who has to have seen releases and later roots; None where nobody has to."""
+
     authorities: Mapping[str, Authority]
     consistent_snapshot: bool = False
+    witnesses: Authority | None = None
 
     @classmethod
     def read(cls, envelope: Envelope) -> Root:
@@ -85,9 +90,10 @@ class Root(Signed):
         roles = shape.object("roles")
         roles.only(*ROLES)
         authorities = {role: _authority(roles.object(role), signers, envelope) for role in ROLES}
-        if envelope.profile.strict:
-            _keep_heartbeat_apart(shape, authorities)
-        return cls(*common, authorities, consistent)
+        if not envelope.profile.strict:
+            return cls(*common, authorities, consistent)
+        _keep_heartbeat_apart(shape, authorities)
+        return cls(*common, authorities, consistent, parse_witnesses(shape, authorities))
 
 
 @dataclass(frozen=True, slots=True)

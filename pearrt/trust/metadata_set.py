@@ -10,17 +10,17 @@ from pearrt.errors import LimitExceeded, ProtocolViolation
 from pearrt.trust.delegation import MAX_CHANNELS, is_channel
 from pearrt.trust.envelope import MAX_BYTES
 from pearrt.trust.log import MAX_LOG_BYTES
+from pearrt.trust.witness import COSIGNATURE_BYTES, MAX_WITNESSED_BYTES, MAX_WITNESSES, TARGETS, step_version
 
+MAX_ANSWER_BYTES = 1 << 20  # what a METADATA message or the HTTP view holds
+MAX_ROOT_BYTES = MAX_BYTES["root"] + 16  # encoded
+MAX_CURRENT_BYTES = MAX_ANSWER_BYTES - MAX_ROOT_BYTES  # all but the roots: one of them always fits besides
 MAX_ROOT_STEPS = 256
 MAX_LOGS = 64
 MAX_CHANNEL_BYTES = 64 * 1024
-MAX_SET_BYTES = (
-    (MAX_ROOT_STEPS + 1) * (MAX_BYTES["root"] + 16)
-    + MAX_CHANNELS * (MAX_CHANNEL_BYTES + 64)
-    + 512 * 1024
-    + MAX_LOG_BYTES
-)
-MAX_ITEMS = MAX_ROOT_STEPS + 2 * MAX_LOGS + 2 * MAX_CHANNELS + 16
+MAX_SET_BYTES = (MAX_ROOT_STEPS + 1) * MAX_ROOT_BYTES + MAX_CURRENT_BYTES
+MAX_HEADS = MAX_ROOT_STEPS + MAX_CHANNELS + 1
+MAX_ITEMS = MAX_ROOT_STEPS + 2 * MAX_LOGS + 2 * MAX_CHANNELS + 2 * MAX_HEADS + 16
 
 _FIELDS = {b"roots", b"timestamp", b"snapshot", b"targets"}
 
@@ -31,6 +31,7 @@ class MetadataSet:
 
     `delegated`: the targets metadata of each channel that has signers of its own, by channel.
     `logs`: of each role that commits to a log of its past (`log.py`), the leaf hashes, 32 bytes each.
+    `witnessed`: cosignatures (`witness.py`) by what they are of: `targets`, a channel, `root/<version>`.
     """
 
     roots: tuple[bytes, ...]
@@ -39,11 +40,13 @@ class MetadataSet:
     targets: bytes
     delegated: Mapping[str, bytes] = field(default_factory=dict)
     logs: Mapping[str, bytes] = field(default_factory=dict)
+    witnessed: Mapping[str, bytes] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Bencode: {roots: [blob, …], snapshot, targets, timestamp}.
 
-        With delegated: {channel: blob} and logs: {role: hashes}, where there are any.
+        With delegated: {channel: blob}, logs: {role: hashes} and witnessed: {head: cosignatures}, where there
+        are any.
         """
         value: dict[str, object] = {
             "roots": list(self.roots),
@@ -55,6 +58,8 @@ class MetadataSet:
             value["delegated"] = dict(self.delegated)
         if any(self.logs.values()):
             value["logs"] = {role: log for role, log in self.logs.items() if log}
+        if any(self.witnessed.values()):
+            value["witnessed"] = {head: data for head, data in self.witnessed.items() if data}
         return bencode.encode(value)
 
     @classmethod
@@ -66,6 +71,7 @@ class MetadataSet:
         if not isinstance(value, dict):
             raise ProtocolViolation("a metadata set is no dictionary")
         logs = _logs(value.pop(b"logs")) if b"logs" in value else {}
+        witnessed = _witnessed(value.pop(b"witnessed")) if b"witnessed" in value else {}
         delegated = _delegated(value.pop(b"delegated")) if b"delegated" in value else {}
         if value.keys() != _FIELDS:
             raise ProtocolViolation("a metadata set must have roots, timestamp, snapshot and targets")
@@ -80,14 +86,26 @@ class MetadataSet:
                 raise LimitExceeded(
                     f"{role} metadata of {len(blob)} bytes, at most {MAX_BYTES[role]} are allowed"
                 )
-        return cls(tuple(roots), value[b"timestamp"], value[b"snapshot"], value[b"targets"], delegated, logs)
+        top = (value[b"timestamp"], value[b"snapshot"], value[b"targets"])
+        made = cls(tuple(roots), *top, delegated, logs, witnessed)
+        if made.current_bytes > MAX_CURRENT_BYTES:
+            raise LimitExceeded(
+                f"a metadata set of {made.current_bytes} bytes beside its roots,"
+                f" at most {MAX_CURRENT_BYTES} are allowed"
+            )
+        return made
 
-    def since(self, first_root: int, max_bytes: int) -> MetadataSet:
+    @property
+    def current_bytes(self) -> int:
+        """The size of all but the roots, encoded: what every answer holds."""
+        return len(replace(self, roots=()).encode())
+
+    def since(self, first_root: int, max_bytes: int = MAX_ANSWER_BYTES) -> MetadataSet:
         """The set with roots from version `first_root` on, as many as fit into `max_bytes` when encoded.
 
-        For a set that begins with root 1.
+        For a set that begins with root 1. How the others are fetched: `root_steps.py`.
         """
-        room = max_bytes - len(replace(self, roots=()).encode())
+        room = max_bytes - self.current_bytes
         fitting: list[bytes] = []
         for root in self.roots[max(0, first_root - 1) :]:
             room -= len(root) + 8
@@ -124,4 +142,25 @@ def _delegated(value: object) -> dict[str, bytes]:
                 f"{name} metadata of {len(blob)} bytes, at most {MAX_CHANNEL_BYTES} are allowed"
             )
         found[name] = blob
+    return found
+
+
+def _witnessed(value: object) -> dict[str, bytes]:
+    """Cosignatures by head, bounded. Whether they are any is checked with what they are of."""
+    if not isinstance(value, dict) or not value or len(value) > MAX_HEADS:
+        raise ProtocolViolation(
+            f"the cosignatures of a metadata set are of no heads, or of more than {MAX_HEADS}"
+        )
+    found: dict[str, bytes] = {}
+    for key, data in value.items():
+        name = key.decode("ascii", "replace")
+        if not isinstance(data, bytes) or not data:
+            raise ProtocolViolation("the cosignatures of a head are empty or no string")
+        if len(data) > MAX_WITNESSES * COSIGNATURE_BYTES:
+            raise LimitExceeded(f"cosignatures of {len(data)} bytes: at most {MAX_WITNESSES} are allowed")
+        if not (name == TARGETS or is_channel(name) or step_version(name)):
+            raise ProtocolViolation("a metadata set has cosignatures of what has no log")
+        found[name] = data
+    if sum(map(len, found.values())) > MAX_WITNESSED_BYTES:
+        raise LimitExceeded(f"cosignatures of more than {MAX_WITNESSED_BYTES} bytes")
     return found

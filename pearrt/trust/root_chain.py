@@ -1,18 +1,21 @@
 """The chain of roots (TUF 1.0.34, 5.3): each is signed by a threshold of the one before and of its own keys.
 
-A root is read only after the keys of the one before it, or the app key for root 1, have vouched for it.
+A root is read only after the keys of the one before it, or the app key for root 1, have vouched for it. Where
+the one before it names witnesses, they have to have seen the step (`witness.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pearrt.crypto.hashes import tagged
 from pearrt.errors import DigestMismatch, Equivocation, LimitExceeded, TrustError
 from pearrt.trust.envelope import Envelope
+from pearrt.trust.merkle import leaf_hash
 from pearrt.trust.metadata import Root
 from pearrt.trust.metadata_set import MAX_ROOT_STEPS
 from pearrt.trust.threshold import check_threshold
+from pearrt.trust.witness import check_step
 
 Chain = tuple[bytes, ...]
 
@@ -41,18 +44,29 @@ def root_at(chain: Chain, version: int) -> Root:
     return Root.read(Envelope.parse("root", chain[version - 1]))
 
 
+def root_leaves(chain: Sequence[bytes]) -> list[bytes]:
+    """The leaf hashes of the log of roots, for a chain that was verified before."""
+    return [leaf_hash(Envelope.parse("root", raw).payload) for raw in chain]
+
+
 def extend(
-    known: Chain, newest: Root, offered: Sequence[bytes], *, due: int | None = None
+    known: Chain,
+    newest: Root,
+    offered: Sequence[bytes],
+    *,
+    due: int | None = None,
+    witnessed: Mapping[str, bytes] | None = None,
 ) -> tuple[Chain, Root]:
     """The chain `known` (root 1 on, ending in `newest`) with the new ones of `offered`, and its last root.
 
     `offered` are consecutive versions, from `due` on or from anywhere up to one above `newest`. Known ones
-    are compared.
-    Raises Equivocation for a known version with other, rightly signed content; TrustError for gaps.
+    are compared. `witnessed` are the cosignatures beside them; None asks for none.
+    Raises ThresholdNotMet for a step that witnesses had to see and did not, Equivocation for a known version
+    with other, rightly signed content; TrustError for gaps.
     """
     if len(offered) > MAX_ROOT_STEPS + 1:
         raise LimitExceeded(f"{len(offered)} roots at once, at most {MAX_ROOT_STEPS} steps are allowed")
-    chain = list(known)
+    chain, leaves = list(known), list[bytes]()
     for raw in offered:
         envelope = Envelope.parse("root", raw)
         version = envelope.signed.get("version")
@@ -64,8 +78,13 @@ def extend(
         if version <= newest.version:
             _compare(known, envelope, version)
         else:
-            newest = step(newest, envelope)
+            old, newest = newest, step(newest, envelope)
             chain.append(raw)
+            if witnessed is not None:
+                if old.witnesses is not None:
+                    leaves = [*leaves, *root_leaves(chain[len(leaves) :])]
+                key = app_key_of(Envelope.parse("root", chain[0]).payload)
+                check_step(key, old, newest, leaves, witnessed)
     return tuple(chain), newest
 
 
