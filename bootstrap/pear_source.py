@@ -5,7 +5,8 @@ from __future__ import annotations
 from pearrt.bundle.index import BlockRef
 from pearrt.bundle.pear_file import PearFile
 from pearrt.errors import LimitExceeded, NoSuchApp, NoSuchBlock
-from pearrt.gateway.http_source import MAX_METADATA_BYTES, NotThere
+from pearrt.gateway.http_source import NotThere
+from pearrt.trust.metadata_set import MAX_SET_BYTES
 
 
 class PearSource:
@@ -22,7 +23,7 @@ class PearSource:
             data = self._file.metadata(app_key)
         except NoSuchApp as e:
             raise NotThere(e.message, hint=e.hint) from e
-        if len(data) > MAX_METADATA_BYTES:
+        if len(data) > MAX_SET_BYTES:
             raise LimitExceeded(f"{self._file.path} holds metadata of {len(data)} bytes.")
         return data
 

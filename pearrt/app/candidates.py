@@ -37,10 +37,8 @@ def candidates(home: Home, app_key: bytes) -> dict[bytes, Release]:
 
 
 async def acquaint(app: FollowedApp, home: Home) -> None:
-    """Trusts what a request on the desk follows, where nothing is trusted yet: that was verified from root 1.
-
-    A peer that follows an app and has nothing to say of it would keep others waiting for its answer.
-    """
+    """Trusts what a request on the desk follows, where nothing is trusted yet: that was verified from root 1. So this
+    machine can tell others what is current."""
     desk = Desk.of(home.ceremonies, app.link.app_key)
     for request in await asyncio.to_thread(desk.requests):
         if app.trusted is None and request.base is not None:

@@ -20,7 +20,6 @@ from pearrt.bundle.manifest import Manifest
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import DigestMismatch, Equivocation, StoreError
 from pearrt.link import Link, topic_of
-from pearrt.peer.messages import MAX_METADATA_BYTES
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Membership
 from pearrt.trust.app import TrustedApp, Verdict
@@ -120,7 +119,7 @@ class FollowedApp:
         """What a peer is served that has all roots below `first_root`; None while nothing is trusted."""
         if self.trusted is None:
             return None
-        return self.trusted.metadata.since(first_root, MAX_METADATA_BYTES).encode()
+        return self.trusted.metadata.since(first_root).encode()
 
     def timestamp(self) -> bytes | None:
         return None if self.trusted is None else self.trusted.metadata.timestamp

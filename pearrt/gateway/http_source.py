@@ -27,8 +27,9 @@ from pearrt.errors import (
     Unreachable,
 )
 from pearrt.link import HostPort, encode_key
+from pearrt.trust.metadata_set import MAX_ANSWER_BYTES
+from pearrt.trust.root_steps import RootSteps
 
-MAX_METADATA_BYTES = 1 << 20
 MAX_REDIRECTS = 3
 CONNECT_TIMEOUT_S = 6.0
 READ_TIMEOUT_S = 15.0
@@ -63,7 +64,11 @@ class HttpSource:
 
         Raises NotThere, Unreachable, PeerTimeout, ProtocolViolation or LimitExceeded.
         """
-        return self._get(f"{encode_key(app_key)}/metadata?root={first_root}", MAX_METADATA_BYTES)
+        steps, whole = RootSteps(first_root), None
+        while whole is None:
+            path = f"{encode_key(app_key)}/metadata?root={steps.wanted}"
+            whole = steps.take(self._get(path, MAX_ANSWER_BYTES))
+        return whole
 
     def block(self, block: BlockRef) -> bytes:
         """The block's bytes. Raises DigestMismatch where they are others, else like `metadata`."""

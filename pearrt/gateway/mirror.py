@@ -23,9 +23,10 @@ from pearrt.errors import (
     Unreachable,
 )
 from pearrt.link import encode_key
+from pearrt.trust.metadata_set import MAX_ANSWER_BYTES
+from pearrt.trust.root_steps import RootSteps
 
 MAX_BLOCK_BYTES = 1 << 18
-MAX_METADATA_BYTES = 1 << 20
 MAX_REDIRECTS = 3
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 20.0
@@ -68,8 +69,10 @@ class Mirror:
 
         Raises NotThere, Unreachable, PeerTimeout, ProtocolViolation or LimitExceeded.
         """
-        path = f"{encode_key(app_key)}/metadata"
-        return await self._get(path, MAX_METADATA_BYTES, {"root": str(first_root)})
+        path, steps, whole = f"{encode_key(app_key)}/metadata", RootSteps(first_root), None
+        while whole is None:
+            whole = steps.take(await self._get(path, MAX_ANSWER_BYTES, {"root": str(steps.wanted)}))
+        return whole
 
     async def timestamp(self, app_key: bytes, max_bytes: int = 4096) -> bytes:
         """The timestamp metadata; not verified. Raises like `metadata`."""

@@ -22,7 +22,6 @@ from aiohttp import web
 from pearrt.errors import BadLink
 from pearrt.link import KEY_LETTERS, decode_key
 
-MAX_METADATA_BYTES = 1 << 20
 KEEPALIVE_S = 15.0
 MAX_LINE_BYTES = 2048
 MAX_FIELD_BYTES = 4096
@@ -46,7 +45,7 @@ class MirrorMetadata(Protocol):
     def snapshot(self) -> bytes: ...
     @property
     def targets(self) -> bytes: ...
-    def since(self, first_root: int, max_bytes: int) -> MirrorMetadata: ...
+    def since(self, first_root: int) -> MirrorMetadata: ...
     def encode(self) -> bytes: ...
 
 
@@ -105,7 +104,7 @@ class _View:
         if metadata is None or wanted is None or (query and name != "metadata"):
             return _not_found()
         if name == "metadata":
-            part = metadata.since(int(wanted[1] or 1), MAX_METADATA_BYTES)
+            part = metadata.since(int(wanted[1] or 1))
             return _respond(part.encode(), "application/octet-stream", _ASK_AGAIN)
         if root := _ROOT_FILE.fullmatch(name):
             version = int(root[1])

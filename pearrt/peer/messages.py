@@ -196,7 +196,7 @@ class GetMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Bencoded {roots, snapshot, targets, timestamp}, each signed metadata as it was published."""
+    """A bencoded metadata set (`pearrt.trust.metadata_set`); empty where the sender trusts nothing yet."""
 
     TYPE: ClassVar[int] = 0x06
     MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + MAX_METADATA_BYTES

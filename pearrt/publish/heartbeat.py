@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pearrt.crypto import ed25519
 from pearrt.crypto.hashes import sha256
 from pearrt.publish.draft import NEVER, payload
+from pearrt.publish.servable import check_servable
 from pearrt.trust.envelope import Envelope, seal
 from pearrt.trust.log import next_log, statement_of
 from pearrt.trust.metadata import Root, Snapshot, Targets, Timestamp, key_id
@@ -42,6 +43,7 @@ class Heartbeat:
 
         `delegated` are new metadata of channels; those of `previous` stay while `targets` delegates to them.
         What another heartbeat signed binds nobody once a root names this one, however high its versions are.
+        Raises UserError for more than peers can be given.
         """
         root = Root.read(Envelope.parse("root", roots[-1]))
         current = _channels(targets, {**(previous.delegated if previous else {}), **(delegated or {})})
@@ -63,7 +65,7 @@ class Heartbeat:
             x_pearrt_period=self.period_s,
             x_pearrt_root=root.version,
         )
-        return MetadataSet(
+        made = MetadataSet(
             tuple(roots),
             self._seal(timestamp),
             snapshot,
@@ -71,6 +73,8 @@ class Heartbeat:
             current,
             _logs(previous, targets, current),
         )
+        check_servable(made)
+        return made
 
     def _snapshot(
         self, root: Root, targets: bytes, delegated: Mapping[str, bytes], previous: MetadataSet | None

@@ -108,4 +108,4 @@ class SwarmApp(Protocol):
         """
 
     def metadata_from(self, first_root: int) -> bytes | None:
-        """Encoded metadata whose roots begin with version `first_root`; None while there is none."""
+        """Encoded metadata whose roots begin with version `first_root`; None while nothing is trusted."""

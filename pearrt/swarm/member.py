@@ -55,6 +55,6 @@ class Member:
         self.bytes_from = 0
         self.bytes_to = 0
         self.strays = Allowance(burst=64, per_s=1, now=now)
-        self.questions = Allowance(burst=8, per_s=0.5, now=now)
+        self.questions = Allowance(burst=16, per_s=0.5, now=now)
         self.surplus = Allowance(burst=1024, per_s=16, now=now)
         self.shows = Allowance(burst=64, per_s=0.5, now=now)

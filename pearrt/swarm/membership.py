@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-from pearrt.errors import DigestMismatch, NoPeers, PearrtError, PeerTimeout
+from pearrt.errors import DigestMismatch, NoPeers, PearrtError, PeerTimeout, RemoteError
 from pearrt.swarm.app_swarm import AppSwarm
 from pearrt.swarm.dialer import Dialer, Origin
 from pearrt.swarm.download import Job
@@ -29,6 +29,7 @@ from pearrt.swarm.effects import (
     SwarmApp,
 )
 from pearrt.swarm.scope import Address, source_of
+from pearrt.trust.root_steps import RootSteps
 
 if TYPE_CHECKING:
     from pearrt.peer.link import PeerLink
@@ -200,6 +201,13 @@ class Membership:
         """The first answer of any peer; unverified. Raises NoPeers or PeerTimeout."""
         async with contextlib.aclosing(self.offers(first_root, timeout_s=timeout_s)) as offers:
             async for offer in offers:
+    async def _somebody_else(self, timeout_s: float) -> None:
+        """Returns when somebody joins, or after `timeout_s`."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+
                 return offer.metadata
         raise PeerTimeout("No peer answered with the app's metadata.")
 
@@ -209,13 +217,14 @@ class Membership:
         """Metadata from up to `most` peers, as the answers come, so that one that withholds the newest is
         outvoted.
 
-        Asks one after another where some don't answer. Raises NoPeers where nobody is there within
-        `timeout_s`.
+        Asks one after another where some don't answer, and waits for others where those here know nothing
+        yet. Raises NoPeers where nobody is there within `timeout_s`.
         """
         await self.wait_for_peer(timeout_s)
         asked: set[PeerLink] = set()
         waiting: dict[asyncio.Future[bytes], PeerLink] = {}
-        given = 0
+        steps: dict[PeerLink, RootSteps] = {}
+        given, clueless = 0, False  # clueless: somebody is here who trusts nothing yet
         deadline = time.monotonic() + timeout_s
         try:
             while given < most and (left := deadline - time.monotonic()) > 0:
@@ -224,17 +233,27 @@ class Membership:
                         asked.add(link)
                         waiting[self._ask_metadata(link, first_root)] = link
                 if not waiting:
-                    return
+                    if given or not clueless:
+                        return
+                    await self._somebody_else(left)
+                    continue
                 ready, _ = await asyncio.wait(
+                        steps[link] = RootSteps(first_root)
                     waiting, timeout=min(left, timeout_s / 3), return_when=asyncio.FIRST_COMPLETED
                 )
                 if not ready:
                     most += len(waiting)  # silent: ask others besides
                 for answer in ready:
                     link = waiting.pop(answer)
-                    if not answer.cancelled():
+                    if answer.cancelled():
+                        continue
+                    if not answer.result():
+                        clueless = True
+                    elif (whole := _whole(steps[link], answer.result())) is not None:
                         given += 1
-                        yield Offer(link.peer_id, answer.result())
+                        yield Offer(link.peer_id, whole)
+                    elif link in self.swarm.members:
+                        waiting[self._ask_metadata(link, steps[link].wanted)] = link
         finally:
             for answer in waiting:
                 answer.cancel()
@@ -428,8 +447,8 @@ class Membership:
 
         member = self.swarm.members.get(effect.peer)
         metadata = self.app.metadata_from(effect.first_root)
-        if member is not None and metadata is not None:
-            self._service.send(effect.peer, wire.Metadata(member.channel, metadata))
+        if member is not None:
+            self._service.send(effect.peer, wire.Metadata(member.channel, metadata or b""))
 
     def _tell_newer(self, effect: Newer[PeerLink]) -> None:
         if self.on_newer is None:
@@ -443,3 +462,11 @@ class Membership:
 
 async def _awaited(result: Awaitable[None]) -> None:
     await result
+def _whole(steps: RootSteps, answer: bytes) -> bytes | None:
+    """All that a peer has to say, once it has; what is no metadata is for the caller to judge."""
+    try:
+        return steps.take(answer)
+    except RemoteError:
+        return answer
+
+

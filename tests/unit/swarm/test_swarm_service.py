@@ -111,6 +111,25 @@ async def test_metadata_comes_from_a_peer(tmp_path: Path) -> None:
         assert await asker.metadata(3) == b"3:signed"
 
 
+async def test_who_trusts_nothing_yet_says_so_at_once_and_somebody_else_is_waited_for(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        await a.swarm.join(FakeApp())
+        app = FakeApp(current=b"1")
+        app.metadata = b"signed"
+        asker = await b.swarm.join(FakeApp())
+        asker.add_peer(a.address)
+        await asker.wait_for_peer(5)
+        asked = asyncio.create_task(asker.metadata(timeout_s=20))
+        async with asyncio.timeout(5):  # a silent peer costs a third of the 20 s before others are asked
+            await asyncio.sleep(0)  # asks
+            while any(member.metadata_asked for member in asker.swarm.members.values()):
+                await asyncio.sleep(0.001)
+            async with running_peer(tmp_path / "c") as c:
+                await c.swarm.join(app)
+                asker.add_peer(c.address)
+                assert await asked == b"1:signed"
+
+
 async def test_an_interrupted_fetch_resumes_with_what_the_store_has(tmp_path: Path) -> None:
     bundle = Bundle.make(30)
     async with running_peer(tmp_path / "a") as a:
