@@ -37,8 +37,10 @@ def candidates(home: Home, app_key: bytes) -> dict[bytes, Release]:
 
 
 async def acquaint(app: FollowedApp, home: Home) -> None:
-    """Trusts what a request on the desk follows, where nothing is trusted yet: that was verified from root 1. So this
-    machine can tell others what is current."""
+    """Trusts what a request on the desk follows, where nothing is trusted yet: that was verified from root 1.
+
+    So this machine can tell others what is current.
+    """
     desk = Desk.of(home.ceremonies, app.link.app_key)
     for request in await asyncio.to_thread(desk.requests):
         if app.trusted is None and request.base is not None:

@@ -65,6 +65,7 @@ class AppSwarm(Generic[P]):
         self.log_ids: frozenset[bytes] = (
             frozenset()
         )  # blocks outside of any bundle that any member may ask for
+        self.room_ids: frozenset[bytes] = frozenset()  # likewise: sealed requests
         self.ourselves: set[Address] = set()
         self._rng = rng
         self._uploads = uploads
@@ -151,9 +152,11 @@ class AppSwarm(Generic[P]):
             del self._by_ref[bundle.ref]
 
     def serves(self, block_id: bytes) -> bool:
-        """Whether the block belongs to a bundle of this app, or to its log of releases."""
-        return block_id in self.log_ids or any(
-            block_id in b.ordinals or block_id in b.index_ids for b in self.bundles.values()
+        """Whether the block belongs to a bundle of this app, to its log of releases or to a release room."""
+        return (
+            block_id in self.log_ids
+            or block_id in self.room_ids
+            or any(block_id in b.ordinals or block_id in b.index_ids for b in self.bundles.values())
         )
 
     def choose(self, peer: P, ref: int) -> tuple[bytes, int] | None:

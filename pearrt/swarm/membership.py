@@ -166,6 +166,10 @@ class Membership:
         """Serves these blocks, the leaves of the log of releases, to whoever asks; replaces the last ones."""
         self.swarm.log_ids = frozenset(block_ids)
 
+    def serve_rooms(self, block_ids: Iterable[bytes]) -> None:
+        """Serves these blocks, sealed requests of release rooms, to whoever asks; replaces the last ones."""
+        self.swarm.room_ids = frozenset(block_ids)
+
     def drop_bundle(self, index_digest: bytes) -> None:
         """Serves a bundle no longer."""
         self.swarm.drop_bundle(index_digest)
@@ -197,10 +201,6 @@ class Membership:
         except TimeoutError:
             raise NoPeers("No peer of this app was found.") from None
 
-    async def metadata(self, first_root: int = 1, *, timeout_s: float = METADATA_TIMEOUT_S) -> bytes:
-        """The first answer of any peer; unverified. Raises NoPeers or PeerTimeout."""
-        async with contextlib.aclosing(self.offers(first_root, timeout_s=timeout_s)) as offers:
-            async for offer in offers:
     async def _somebody_else(self, timeout_s: float) -> None:
         """Returns when somebody joins, or after `timeout_s`."""
         self._changed.clear()
@@ -208,6 +208,10 @@ class Membership:
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
 
+    async def metadata(self, first_root: int = 1, *, timeout_s: float = METADATA_TIMEOUT_S) -> bytes:
+        """The first answer of any peer; unverified. Raises NoPeers or PeerTimeout."""
+        async with contextlib.aclosing(self.offers(first_root, timeout_s=timeout_s)) as offers:
+            async for offer in offers:
                 return offer.metadata
         raise PeerTimeout("No peer answered with the app's metadata.")
 
@@ -231,6 +235,7 @@ class Membership:
                 for link in self.swarm.best_informed():
                     if link not in asked and len(waiting) + given < most:
                         asked.add(link)
+                        steps[link] = RootSteps(first_root)
                         waiting[self._ask_metadata(link, first_root)] = link
                 if not waiting:
                     if given or not clueless:
@@ -238,7 +243,6 @@ class Membership:
                     await self._somebody_else(left)
                     continue
                 ready, _ = await asyncio.wait(
-                        steps[link] = RootSteps(first_root)
                     waiting, timeout=min(left, timeout_s / 3), return_when=asyncio.FIRST_COMPLETED
                 )
                 if not ready:
@@ -460,8 +464,6 @@ class Membership:
             task.add_done_callback(self._newer_tasks.discard)
 
 
-async def _awaited(result: Awaitable[None]) -> None:
-    await result
 def _whole(steps: RootSteps, answer: bytes) -> bytes | None:
     """All that a peer has to say, once it has; what is no metadata is for the caller to judge."""
     try:
@@ -470,3 +472,5 @@ def _whole(steps: RootSteps, answer: bytes) -> bytes | None:
         return answer
 
 
+async def _awaited(result: Awaitable[None]) -> None:
+    await result
