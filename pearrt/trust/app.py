@@ -29,7 +29,16 @@ from enum import Enum
 from typing import TypeVar
 
 from pearrt.codec import bencode
-from pearrt.errors import Corrupt, DigestMismatch, Expired, ProtocolViolation, RemoteError, TrustError
+from pearrt.errors import (
+    Corrupt,
+    DigestMismatch,
+    Expired,
+    ProtocolViolation,
+    RemoteError,
+    Rollback,
+    ThresholdNotMet,
+    TrustError,
+)
 from pearrt.trust import root_chain
 from pearrt.trust.authority import Authority, Signer
 from pearrt.trust.checks import (
@@ -145,7 +154,12 @@ class TrustedApp:
         """
         seen = None if unwitnessed else metadata.witnessed
         roots, root = root_chain.extend(self.metadata.roots, self.root, metadata.roots, witnessed=seen)
-        verified = _verified(root, metadata, self.time_floor)
+        try:
+            verified = _verified(root, metadata, self.time_floor)
+        except ThresholdNotMet as e:
+            if root is self.root and self._is_past(metadata.timestamp, now):
+                raise Rollback("What is offered was signed before the app's keys changed.") from e
+            raise
         taken = replace(metadata, roots=roots, witnessed=self._seen(metadata.witnessed))
         made = TrustedApp(self.app_key, taken, root, *verified)
         if not unwitnessed:
@@ -154,6 +168,20 @@ class TrustedApp:
         if root is self.root and made.timestamp.envelope.payload == self.timestamp.envelope.payload:
             return self._at(now, allow_expired=True)
         return made._at(now, allow_expired)
+
+    def _is_past(self, timestamp: bytes, now: float) -> bool:
+        """Whether a timestamp is of lower version than the trusted one and was valid in its time.
+
+        A set with it is refused whatever it holds; this only says why.
+        """
+        try:
+            older = self.check_timestamp(timestamp, now, allow_expired=True) is Verdict.OLDER
+            return (
+                older
+                and Timestamp.read(Envelope.parse("timestamp", timestamp)).version < self.timestamp.version
+            )
+        except (RemoteError, TrustError):
+            return False
 
     def check_timestamp(self, raw: bytes, now: float, *, allow_expired: bool = False) -> Verdict:
         """What a gossiped timestamp means, before anything is fetched for it.

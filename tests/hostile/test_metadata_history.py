@@ -97,6 +97,29 @@ def test_an_older_set_after_a_newer_is_refused_and_the_newer_stays(repository: R
     assert trusted.release() == install(newer).release()
 
 
+TEAM, OTHERS = ("ada", "bob", "cyd"), ("dan", "eve", "fay")
+
+
+@pytest.mark.parametrize(("signers", "heartbeat"), [(TEAM, "hb2"), (OTHERS, "hb"), (OTHERS, "hb2")])
+def test_who_missed_a_change_of_keys_offers_something_older(
+    repository: Repository, signers: tuple[str, ...], heartbeat: str
+) -> None:
+    older = repository.metadata()
+    trusted = install(repository.copy().rotate(signers, 2, heartbeat).release("2.0"))
+    for offered in (older, replace(older, roots=())):
+        with refused(Rollback):
+            trusted.update(offered, NOW)
+
+
+def test_what_former_keys_sign_after_the_change_is_not_merely_older(repository: Repository) -> None:
+    thief = repository.copy()
+    trusted = install(repository.rotate(OTHERS, 2, "hb2").release("2.0"))
+    for _ in range(3):
+        thief.release("6.6.6")
+    with refused(ThresholdNotMet):
+        trusted.update(thief.metadata(), NOW)
+
+
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])
 def test_one_version_with_two_contents_is_an_equivocation_that_keeps_both_as_proof(
     repository: Repository, role: str
