@@ -5,6 +5,9 @@ own, for as long as the app runs. Frames are those of the app's channel; the dae
 
     open_url   url                opens a page, after the person's yes on the terminal
     notify     title, body        shows a notification
+    files.open purpose, mode, name     lets the person choose a file; gives {name} and passes a descriptor
+    clipboard.write  text         puts text on the clipboard
+    clipboard.read                the text on it, after the person's yes on the terminal
     restart                       the app will end by itself and wants to be started again then
     stop       reason             the app has to end: SIGTERM, and after a while SIGKILL
 
@@ -19,14 +22,29 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from pearrt.errors import PearrtError, UserError
+from pearrt.errors import Denied, LimitExceeded, PearrtError, UserError
 from pearrt.sdk import frames
 
 END_GRACE_S = 10.0
 ASK_S = 60.0
-SLOW = ("open_url", "notify")  # each in a thread of its own: `stop` does not wait for a person
+SLOW = (
+    "open_url",
+    "notify",
+    "files.open",
+    "clipboard.write",
+    "clipboard.read",
+)  # each in a thread of its own: `stop` does not wait for a person
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A result that a descriptor goes along with; whoever sends it closes that."""
+
+    result: dict[str, Any]
+    fd: int
 
 
 class Attendance:
@@ -49,6 +67,9 @@ class Attendance:
             "notify": self._notify,
             "restart": self._restart,
             "stop": self._stop,
+            "files.open": self._open_file,
+            "clipboard.write": self._write_clipboard,
+            "clipboard.read": self._read_clipboard,
         }
 
     def __enter__(self) -> Attendance:
@@ -80,18 +101,40 @@ class Attendance:
 
     def _answer(self, message: dict[str, Any]) -> None:
         assert self.connection is not None
-        answer = frames.encode(self._answer_to(message))
-        with contextlib.suppress(OSError), self._sending:
-            self.connection.sendall(answer)
+        result = self._result_of(message)
+        fd = result.fd if isinstance(result, Opened) else -1
+        try:
+            self._send(message.get("id"), result.result if isinstance(result, Opened) else result, fd)
+        finally:
+            if fd >= 0:
+                os.close(fd)
 
-    def _answer_to(self, message: dict[str, Any]) -> dict[str, Any]:
-        number, method = message.get("id"), self._methods.get(str(message.get("method")))
+    def _send(self, number: Any, result: Any, fd: int) -> None:
+        assert self.connection is not None
+        if isinstance(result, PearrtError):
+            answer = {"id": number, "error": result.as_dict()}
+        else:
+            answer = {"id": number, "result": result}
+        try:
+            data = frames.encode(answer)
+        except frames.BadFrame:
+            data = frames.encode(
+                {"id": number, "error": LimitExceeded("It does not fit into a frame.").as_dict()}
+            )
+        with contextlib.suppress(OSError), self._sending:
+            if fd >= 0:  # beside the frame's first byte
+                data = data[socket.send_fds(self.connection, [data[:1]], [fd]) :]
+            self.connection.sendall(data)
+
+    def _result_of(self, message: dict[str, Any]) -> Any:
+        """What the method gives, or the PearrtError that it raised."""
+        method = self._methods.get(str(message.get("method")))
         try:
             if method is None:
                 raise UserError("This version of `pearrt run` cannot do that.", hint="Update pearrt.")
-            return {"id": number, "result": method(message)}
+            return method(message)
         except PearrtError as e:
-            return {"id": number, "error": e.as_dict()}
+            return e
 
     # -- what is asked
 
@@ -110,6 +153,32 @@ class Attendance:
         from pearrt.app.desktop import notify
 
         notify(self.app_name, str(fields["title"]), str(fields["body"]))
+
+    def _open_file(self, fields: dict[str, Any]) -> Opened:
+        from pearrt.app import opening, picker
+        from pearrt.paths import Home
+
+        mode, home = str(fields["mode"]), Home.from_environment()
+        with self._asking:
+            path = picker.choose(self.app_name, str(fields["purpose"]), mode, str(fields["name"]))
+        fd = opening.open_chosen(path, mode, kept=(home.data, home.config))
+        return Opened({"name": os.path.basename(path)}, fd)
+
+    def _write_clipboard(self, fields: dict[str, Any]) -> None:
+        from pearrt.app import clipboard
+
+        clipboard.write(clipboard.checked_text(str(fields["text"])))
+
+    def _read_clipboard(self, _: dict[str, Any]) -> str:
+        from pearrt.app import clipboard
+        from pearrt.app.terminal import ask
+
+        with self._asking:
+            if not ask(
+                f"{self.app_name} asks to read the text on your clipboard. Allow it?", timeout_s=ASK_S
+            ):
+                raise Denied("The person did not want the clipboard read.")
+        return clipboard.read()
 
     def _restart(self, _: dict[str, Any]) -> None:
         self.restarting = True

@@ -97,7 +97,7 @@ def overview(folder: AppFolder, manifest: Manifest) -> dict[str, Any]:
         if asked.without([name]).within(has) == asked.within(has):
             states[name] = "refused" if grant is not None else "not approved"
         else:
-            states[name] = "given" if is_granted(name) else "not granted by this version"
+            states[name] = "given" if is_granted(name, asked) else "not granted by this version"
     return {
         "approved": covers(folder, manifest),
         "approved_at": None if grant is None else grant.approved_at,

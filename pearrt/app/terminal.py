@@ -21,7 +21,7 @@ from pearrt.sandbox.supervise import all_stopped
 
 NOBODY = "There is no terminal to ask the person on."
 
-# Runs with the terminal as its standard input; says yes by its exit code.
+# Runs with the terminal as its standard input; gives what was typed on its standard output.
 _ASK = """
 import os, select, signal, sys, termios
 text, timeout_s = sys.argv[1], float(sys.argv[2])
@@ -33,22 +33,28 @@ mode[0] |= termios.ICRNL
 mode[1] |= termios.OPOST | termios.ONLCR
 mode[3] |= termios.ICANON | termios.ECHO | termios.ISIG | termios.TOSTOP
 termios.tcsetattr(0, termios.TCSAFLUSH, mode)
-os.write(1, text.encode())
+os.write(0, text.encode())
 answer = b""
 try:
     if select.select([0], [], [], timeout_s)[0]:
-        answer = os.read(0, 64)
+        answer = os.read(0, 4096)
 except KeyboardInterrupt:
     pass
 if not answer.endswith(b"\\n"):
-    os.write(1, b"\\n")
-sys.exit(0 if answer.strip().lower() in (b"y", b"yes") else 10)
+    os.write(0, b"\\n")
+    answer = b""
+os.write(1, answer)
 """
-_NO = 10
 
 
 def ask(question: str, *, timeout_s: float) -> bool:
-    """The person's yes or no; no answer in time is a no. `question` is one line of printable text.
+    """The person's yes or no; no answer in time is a no. Else as `ask_line`."""
+    return ask_line(f"{question} [y/N]", timeout_s=timeout_s).lower() in ("y", "yes")
+
+
+def ask_line(question: str, *, timeout_s: float) -> str:
+    """The line that the person types, without spaces around it; "" where none comes in time. `question` is
+    one line of printable text.
 
     Call it from a thread that has every signal blocked. Raises Denied where there is no terminal, or the job
     is in its background.
@@ -60,9 +66,9 @@ def ask(question: str, *, timeout_s: float) -> bool:
     try:
         with _taken(terminal):
             asked = subprocess.run(
-                [inspect().interpreter, "-I", "-S", "-c", _ASK, f"\n{question} [y/N] ", str(timeout_s)],
+                [inspect().interpreter, "-I", "-S", "-c", _ASK, f"\n{question} ", str(timeout_s)],
                 stdin=terminal,
-                stdout=terminal,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 process_group=0,
                 timeout=timeout_s + 10,
@@ -72,9 +78,9 @@ def ask(question: str, *, timeout_s: float) -> bool:
         raise Denied("The terminal would not take the question.") from e
     finally:
         os.close(terminal)
-    if asked.returncode not in (0, _NO):
+    if asked.returncode != 0:
         raise Denied("The terminal would not take the question.")
-    return asked.returncode == 0
+    return os.fsdecode(asked.stdout).strip()
 
 
 @contextlib.contextmanager

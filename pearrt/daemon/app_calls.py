@@ -10,6 +10,11 @@
     open_url          url                  the yes    {}
     notify            title, body          notify     {}
     net.open          host, port           net.hosts  {socket: true} and a connected socket
+    files.open        purpose, mode, name  files, and {file: true, mode, name} and the opened file; `mode` is
+                                           the choice `read` or `save`, `name` a suggestion, then its own
+    clipboard.write   text                 clipboard  {}
+    clipboard.read    -                    clipboard, {text}
+                                           the yes
 
 Rules: identity comes from the channel and from nowhere else; what a call needs is looked up when it is made,
 so that what the person revoked is refused at once; every call costs its app something of a rate, which all
@@ -19,22 +24,29 @@ instances of the app share; every text is bounded and of printable characters.
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 import socket
+import stat
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from pearrt.app import granting, updates
 from pearrt.app.apps import Apps
+from pearrt.app.clipboard import checked_text
+from pearrt.app.picker import MODES, READ
 from pearrt.daemon import app_log
-from pearrt.daemon.instance import Attendant, Instance
+from pearrt.daemon.instance import Attendant, Instance, Opened
 from pearrt.daemon.proxy import Proxy, read_target
 from pearrt.daemon.rate import Bucket, Rate
+from pearrt.daemon.wire import Passable
 from pearrt.errors import Denied, LimitExceeded, StoreError, UserError
 from pearrt.link import Link
 from pearrt.sandbox.address import MAX_URL_CHARACTERS, checked_url
 from pearrt.sandbox.policy import Permissions, is_granted
 from pearrt.sandbox.storage import used_bytes
+from pearrt.sdk.frames import MAX_FRAME_BYTES
 
 PROTOCOL = 1
 ANY_CALL = Rate(per_s=200, burst=400)
@@ -46,17 +58,23 @@ RATES = {
 REFUSING_RATES = {
     "notify": Rate(per_s=0.2, burst=5),
     "open_url": Rate(per_s=0.1, burst=3),
+    "files.open": Rate(per_s=0.2, burst=5),
+    "clipboard.write": Rate(per_s=1, burst=5),
+    "clipboard.read": Rate(per_s=0.1, burst=3),
     "updates.apply": Rate(per_s=0.1, burst=2),
 }  # over these it is told so: a person stands behind them, or other people's machines
 MAX_LOG_CHARACTERS = 4096
 MAX_COUNTED_FILES = 100_000
 MAX_TITLE_CHARACTERS = 200
 MAX_BODY_CHARACTERS = 1000
+MAX_PURPOSE_CHARACTERS = 200
+MAX_NAME_CHARACTERS = 100
 LOG_LEVELS = ("debug", "info", "warning", "error")
 QUESTION_TIMEOUT_S = 120.0
 DESKTOP_TIMEOUT_S = 20.0
+CHOICE_TIMEOUT_S = 660.0  # two questions of `picker.CHOOSE_S` and what lies between them
 
-Result = tuple[Any, socket.socket | None]
+Result = tuple[Any, Passable | None]
 
 
 class AppCalls:
@@ -69,6 +87,9 @@ class AppCalls:
         self._buckets: dict[tuple[bytes, str], Bucket] = {}
         self._methods: dict[str, Callable[[Instance, dict[str, Any]], Awaitable[Any]]] = {
             "app.info": self._info,
+            "clipboard.read": self._read_clipboard,
+            "clipboard.write": self._write_clipboard,
+            "files.open": self._open_file,
             "log.write": self._log,
             "net.open": self._net_open,
             "notify": self._notify,
@@ -86,6 +107,8 @@ class AppCalls:
         if known is None:
             raise UserError(f"There is no method {ascii(method)[:40]}.")
         result = await known(instance, fields)
+        if isinstance(result, Opened):
+            return {**result.result, "file": True}, result.file
         return ({"socket": True}, result) if isinstance(result, socket.socket) else (result, None)
 
     async def _pace(self, instance: Instance, method: str) -> None:
@@ -120,7 +143,8 @@ class AppCalls:
         wanted = fields.get("protocol", PROTOCOL)
         if not isinstance(wanted, int) or wanted < 1:
             raise UserError("The protocol is a whole number from 1.")
-        granted = [name for name in self.granted(instance).optional() if is_granted(name)]
+        has = self.granted(instance)
+        granted = [name for name in has.optional() if is_granted(name, has)]
         return {
             "protocol": min(wanted, PROTOCOL),
             "link": str(Link(instance.app_key)),
@@ -178,6 +202,39 @@ class AppCalls:
         await self._person(instance).ask("notify", timeout_s=DESKTOP_TIMEOUT_S, title=title, body=body)
         return {}
 
+    async def _open_file(self, instance: Instance, fields: dict[str, Any]) -> Opened:
+        self._needs(self.granted(instance).files, "files")
+        mode = fields.get("mode", READ)
+        if mode not in MODES:
+            raise UserError(f"The mode is one of {', '.join(MODES)}.")
+        purpose = app_log.one_line(_text(fields, "purpose", MAX_PURPOSE_CHARACTERS))
+        name = app_log.one_line(_text(fields, "name", MAX_NAME_CHARACTERS))
+        found = await self._person(instance).ask(
+            "files.open", timeout_s=CHOICE_TIMEOUT_S, purpose=purpose, mode=mode, name=name
+        )
+        if not isinstance(found, Opened):
+            raise Denied("No file was handed over.")
+        try:
+            _check_file(found.file, mode)
+            self._needs(self.granted(instance).files, "files")  # the person may have thought of it meanwhile
+            shown = app_log.one_line(str(found.result["name"]))[:255]
+        except BaseException:
+            found.file.close()
+            raise
+        return Opened({"name": shown, "mode": mode}, found.file)
+
+    async def _write_clipboard(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        self._needs(self.granted(instance).clipboard, "clipboard")
+        text = checked_text(_text(fields, "text", MAX_FRAME_BYTES))
+        await self._person(instance).ask("clipboard.write", timeout_s=DESKTOP_TIMEOUT_S, text=text)
+        return {}
+
+    async def _read_clipboard(self, instance: Instance, _: dict[str, Any]) -> dict[str, Any]:
+        self._needs(self.granted(instance).clipboard, "clipboard")
+        text = await self._person(instance).ask("clipboard.read", timeout_s=QUESTION_TIMEOUT_S)
+        self._needs(self.granted(instance).clipboard, "clipboard")
+        return {"text": str(text)}
+
     async def _net_open(self, instance: Instance, fields: dict[str, Any]) -> socket.socket:
         host, port = read_target(fields)
         return await self.proxy.open(instance, host, port, self.granted(instance))
@@ -193,6 +250,16 @@ class AppCalls:
     def _name(self, instance: Instance) -> str:
         installed = self.apps.known(instance.app_key).folder.installed
         return installed.name if installed else ""
+
+
+def _check_file(file: io.FileIO, mode: str) -> None:
+    """A regular file, open for just what was asked for, whoever opened it. Raises Denied."""
+    import fcntl
+
+    wanted = os.O_RDONLY if mode == READ else os.O_WRONLY
+    access = fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_ACCMODE
+    if access != wanted or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise Denied("What was handed over is no file for that.")
 
 
 def _text(fields: dict[str, Any], name: str, limit: int) -> str:

@@ -12,8 +12,8 @@ security, widens}, `permission-revoked` {permission}, `revoked` {version, action
 call them: `app_calls.py`.
 
 For whoever bridges a channel (a browser page has no socket): `Channels(socket, answer=…, changed=…)`,
-`issue(start)`, and the protocol above; an answer with `"socket": true` brings a descriptor along and cannot
-be bridged.
+`issue(start)`, and the protocol above; an answer with `"socket": true` or `"file": true` brings a descriptor
+along and cannot be bridged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pearrt.app.start import Start
 from pearrt.daemon.attendant_token import attendant_token
 from pearrt.daemon.instance import Attendant, Instance, as_error
 from pearrt.daemon.passing import items_of, start_fields, start_from
-from pearrt.daemon.wire import Wire
+from pearrt.daemon.wire import Passable, Wire
 from pearrt.errors import LimitExceeded, PearrtError, PeerTimeout, UserError
 from pearrt.runtime.handover import Item, of_kind
 
@@ -52,7 +52,7 @@ MAX_OPEN_CALLS = 16  # of one app, answered at the same time
 MAX_ID_CHARACTERS = 64
 MAX_ID = 1 << 53
 
-Answered = tuple[Any, socket.socket | None]
+Answered = tuple[Any, Passable | None]
 Answer = Callable[[Instance, str, dict[str, Any]], Awaitable[Answered]]
 
 
@@ -67,8 +67,8 @@ class Observer(Protocol):
 class Channels:
     """All open channels of a daemon; an async context manager that listens while it is open.
 
-    `answer(instance, method, fields)` gives the result of an app's call and, where there is one, a socket to
-    pass along; it raises PearrtError. `changed()` hears of every start and end, `observer` of whose.
+    `answer(instance, method, fields)` gives the result of an app's call and, where there is one, a socket or
+    file to pass along; it raises PearrtError. `changed()` hears of every start and end, `observer` of whose.
     """
 
     def __init__(
@@ -302,6 +302,7 @@ class Channels:
 
     async def _serve_attendant(self, instance: Instance, attendant: Attendant, *, greet: bool = True) -> None:
         wire = attendant.wire
+        wire.taking = True
         instance.attendant = attendant
         try:
             if self.observer is not None:
@@ -311,7 +312,7 @@ class Channels:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(wire.run())
                 while True:
-                    attendant.answered(await wire.read_frame())
+                    attendant.answered(await wire.read_frame(), wire.take_files())
         finally:
             instance.attendant = None
             attendant.gone()
@@ -329,7 +330,7 @@ def _is_id(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and abs(number) < MAX_ID
 
 
-async def _fitting(wire: Wire, message: dict[str, Any], passed: socket.socket | None) -> None:
+async def _fitting(wire: Wire, message: dict[str, Any], passed: Passable | None) -> None:
     try:
         await wire.answer(message, passed)
     except ValueError as e:  # longer than a frame

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pearrt.app.start import Start
 from pearrt.daemon.wire import Wire
 from pearrt.errors import Denied, PearrtError, PeerTimeout, from_dict
 
 MAX_OPEN_REQUESTS = 16
+
+
+class Opened(NamedTuple):
+    """A result with a file that came beside it; whoever gets it closes that."""
+
+    result: Any
+    file: io.FileIO
 
 
 class Attendant:
@@ -37,7 +47,8 @@ class Attendant:
         self.wire.post({"id": 0, "method": method, **fields})
 
     async def ask(self, method: str, *, timeout_s: float, **fields: Any) -> Any:
-        """The answer. Raises what the attendant raised, PeerTimeout, or Denied where it has gone."""
+        """The answer, an `Opened` where a file came beside it. Raises what the attendant raised, PeerTimeout,
+        or Denied where it has gone."""
         if len(self._waiting) >= MAX_OPEN_REQUESTS:
             raise Denied("Too much is being asked of the person at once.", hint="Try again later.")
         number = next(self._ids)
@@ -52,17 +63,23 @@ class Attendant:
         finally:
             del self._waiting[number]
 
-    def answered(self, message: dict[str, Any]) -> None:
-        """Takes a frame that came from the attendant."""
-        number = message.get("id")
-        waiting = self._waiting.get(number) if isinstance(number, int) else None
-        if waiting is None or waiting.done():
-            return
-        error = message.get("error")
-        if isinstance(error, dict):
-            waiting.set_exception(from_dict({key: str(value) for key, value in error.items()}))
-        else:
-            waiting.set_result(message.get("result"))
+    def answered(self, message: dict[str, Any], files: Sequence[io.FileIO] = ()) -> None:
+        """Takes a frame that came from the attendant, and what came beside it."""
+        with contextlib.ExitStack() as unused:
+            for file in files:
+                unused.callback(file.close)
+            number = message.get("id")
+            waiting = self._waiting.get(number) if isinstance(number, int) else None
+            if waiting is None or waiting.done():
+                return
+            error, result = message.get("error"), message.get("result")
+            if isinstance(error, dict):
+                waiting.set_exception(from_dict({key: str(value) for key, value in error.items()}))
+            elif len(files) == 1:
+                unused.pop_all()
+                waiting.set_result(Opened(result, files[0]))
+            else:
+                waiting.set_result(result)
 
     def gone(self) -> None:
         """Ends what still waits for it."""

@@ -2,22 +2,32 @@
 
 Rules: what waits to be sent is bounded in number and bytes; who does not read gets no more answers until it
 does, and events that find no room are dropped and counted. Reading takes no more than a frame at a time, so
-an app that floods waits in its own socket. Descriptors that the other end sends are never taken: the kernel
-closes them.
+an app that floods waits in its own socket. Descriptors that an app sends are never taken: the kernel closes
+them. An attendant's are (`taking`), MAX_TAKEN at once, each beside the frame that it belongs to.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 import socket
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from pearrt.errors import ProtocolViolation
 from pearrt.sdk import frames
 
 MAX_QUEUED_FRAMES = 256
 MAX_QUEUED_BYTES = 1 << 20
+MAX_TAKEN = 4
+
+
+class Passable(Protocol):
+    """What has a descriptor: a socket, or an `io.FileIO`."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
 
 
 class Wire:
@@ -28,7 +38,9 @@ class Wire:
         self.connection = connection
         self.held = bytearray(held)  # read and not yet taken: a reader that is cancelled loses nothing
         self.dropped = 0
-        self._queue: deque[tuple[bytes, socket.socket | None]] = deque()
+        self.taking = False  # set for an attendant
+        self.taken: list[io.FileIO] = []
+        self._queue: deque[tuple[bytes, Passable | None]] = deque()
         self._queued_bytes = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -44,13 +56,29 @@ class Wire:
     async def _hold(self, size: int) -> None:
         while len(self.held) < size:
             try:
-                part = self.connection.recv(size - len(self.held))
+                part = self._receive(size - len(self.held))
             except BlockingIOError:
                 await self._readable()
                 continue
             if not part:
                 raise ConnectionResetError("the other end has gone")
             self.held += part  # at once: nothing read is in flight when a reader is cancelled
+
+    def _receive(self, size: int) -> bytes:
+        if not self.taking:
+            return self.connection.recv(size)
+        part, fds, _, _ = socket.recv_fds(self.connection, size, MAX_TAKEN, socket.MSG_CMSG_CLOEXEC)
+        for fd in fds:
+            if len(self.taken) < MAX_TAKEN:
+                self.taken.append(io.FileIO(fd, _mode_of(fd)))
+            else:
+                os.close(fd)
+        return part
+
+    def take_files(self) -> list[io.FileIO]:
+        """What came along since the last time; the caller closes it."""
+        taken, self.taken = self.taken, []
+        return taken
 
     async def read_frame(self) -> dict[str, Any]:
         """The next message. Raises ProtocolViolation for what is none, ConnectionError at the end."""
@@ -79,7 +107,7 @@ class Wire:
         self._put(frames.encode(message), None)
         return True
 
-    async def answer(self, message: dict[str, Any], passed: socket.socket | None = None) -> None:
+    async def answer(self, message: dict[str, Any], passed: Passable | None = None) -> None:
         """Queues an answer once there is room. `passed` goes along and is closed here."""
         try:
             data = frames.encode(message)
@@ -90,7 +118,7 @@ class Wire:
             raise
         self._put(data, passed)
 
-    def _put(self, data: bytes, passed: socket.socket | None) -> None:
+    def _put(self, data: bytes, passed: Passable | None) -> None:
         self._queue.append((data, passed))
         self._queued_bytes += len(data)
         if len(self._queue) >= MAX_QUEUED_FRAMES or self._queued_bytes >= MAX_QUEUED_BYTES:
@@ -112,7 +140,7 @@ class Wire:
                 if len(self._queue) < MAX_QUEUED_FRAMES and self._queued_bytes < MAX_QUEUED_BYTES:
                     self._room.set()
 
-    async def _send(self, data: bytes, passed: socket.socket | None) -> None:
+    async def _send(self, data: bytes, passed: Passable | None) -> None:
         view = memoryview(data)
         if passed is not None:  # a descriptor travels with one byte: the first of its frame
             while True:
@@ -146,4 +174,12 @@ class Wire:
             if passed is not None:
                 passed.close()
         self._queue.clear()
+        for file in self.take_files():
+            file.close()
         self.connection.close()
+
+
+def _mode_of(fd: int) -> str:
+    import fcntl
+
+    return {os.O_RDONLY: "rb", os.O_WRONLY: "wb"}.get(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE, "r+b")

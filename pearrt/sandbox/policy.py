@@ -12,18 +12,20 @@ bounded one:
     net.hosts       ["host:port", …]             none     exact public hosts, through the daemon's proxy
     notify          true                         false    notifications on the person's desktop
     ui              true                         false    a page of its own, opened in the browser
+    files           true                         false    files that the person picks, one by one
+    clipboard       true                         false    to write the clipboard, to read it by a yes
     background      true                         false    to go on after its terminal was closed
     run.native      true                         false    to be a native program: kind `exec`
 
-    These are asked for, shown, compared and remembered, but not granted by this version:
+    p2p             ["join"]                     none     messages to the same app on other machines
 
-    p2p             ["join", "store"]            none     through the channel to the daemon
-    clipboard       true                         false    through the channel to the daemon
-    files           true                         false    files that the person picks, one by one
+    This is asked for, shown, compared and remembered, but not granted by this version:
+
+    p2p             ["store"]                    none     blocks of its own
 
 Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request
 has one digest; what is not granted yet is described as such and gives nothing. A version that begins to grant
-something moves its line from _NOT_GRANTED to _GRANTED and changes DIGEST_TAG, so that an approval from before
+something moves its line to _GRANTED or P2P_GRANTED and changes DIGEST_TAG, so that an approval from before
 does not cover it. The shares (storage, memory, cpu, processes) come with the approval; everything else is
 OPTIONAL: the person can refuse or revoke it alone, by its key or, of `net.hosts`, by one `host:port`. Pure:
 tables in, values out.
@@ -40,7 +42,7 @@ from pearrt.codec import canonical
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import UserError
 
-DIGEST_TAG = b"pearrt-permissions-v2\0"
+DIGEST_TAG = b"pearrt-permissions-v3\0"
 MIB = 1 << 20
 GIB = 1 << 30
 MAX_HOSTS = 32
@@ -48,8 +50,12 @@ MAX_PROCESSORS = 256
 STORAGE_BOUNDS = (1 * MIB, 1024 * GIB)
 MEMORY_BOUNDS = (64 * MIB, 256 * GIB)
 PROCESS_BOUNDS = (8, 4096)
-_P2P = {"join": "meet peers of its own", "store": "keep and serve blocks of its own"}
+_P2P = {
+    "join": "exchange messages with this app on other machines, which see your network address",
+    "store": "keep and serve blocks of its own",
+}
 P2P_VERBS = tuple(_P2P)
+P2P_GRANTED: tuple[str, ...] = ()
 
 _SIZE = re.compile(r"([0-9]{1,15})\s*(B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)?")
 _UNITS = {
@@ -101,8 +107,8 @@ class Permissions:
         ]
         lines += [f"connect to {host}" for host in self.net_hosts]
         lines += [meaning for name, meaning in _GRANTED.items() if getattr(self, name)]
-        asked = [_P2P[verb] for verb in self.p2p]
-        asked += [meaning for name, meaning in _NOT_GRANTED.items() if getattr(self, name)]
+        lines += [_P2P[verb] for verb in self.p2p if verb in P2P_GRANTED]
+        asked = [_P2P[verb] for verb in self.p2p if verb not in P2P_GRANTED]
         lines += [f"wants to {meaning}: not granted by this version" for meaning in asked]
         other = "other " if self.net_hosts else ""
         return [*lines, f"no {other}access to the network, to your files or to other programs"]
@@ -160,8 +166,10 @@ def parse_optional(text: str) -> str:
     )
 
 
-def is_granted(name: str) -> bool:
-    """Whether a yes to this optional permission gives anything in this version."""
+def is_granted(name: str, asked: Permissions) -> bool:
+    """Whether a yes to this optional permission of the request gives anything in this version."""
+    if name == "p2p":
+        return any(verb in P2P_GRANTED for verb in asked.p2p)
     return ":" in name or name == NET_HOSTS or OPTIONAL.get(name) in _GRANTED
 
 
@@ -266,11 +274,9 @@ _GRANTED = {
     "notify": "show notifications on your desktop",
     "background": "keep running after its terminal is closed",
     "ui": "show a page of its own in your browser",
-    "run_native": "run as a native program: only the kernel stands between it and this machine",
-}
-_NOT_GRANTED = {
-    "clipboard": "read and write the clipboard",
     "files": "open and save files that you pick, one by one",
+    "clipboard": "put text on your clipboard, and read it when you say yes, each time",
+    "run_native": "run as a native program: only the kernel stands between it and this machine",
 }
 
 _KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {

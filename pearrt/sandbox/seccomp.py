@@ -69,6 +69,7 @@ PRCTLS = {
 
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
 _MSG_FASTOPEN = 0x20000000  # connects while it sends
+_S_ISUID, _S_ISGID = 0o4000, 0o2000  # of a file that the person let it save, these would be the person's
 _S_IFMT, _S_IFREG, _S_IFIFO = 0o170000, 0o100000, 0o010000
 
 
@@ -100,6 +101,10 @@ def _checks() -> dict[str, list[Instruction]]:
     mode = [(_AND, 0, 0, _S_IFMT), *_one_of((0, _S_IFREG, _S_IFIFO))]
     stream = [_argument(1), (_AND, 0, 0, _SOCK_TYPE_MASK), *_one_of((_SOCK_STREAM,))]
     return {
+        "chmod": [_argument(1), *_no_bit(_S_ISUID | _S_ISGID)],
+        "fchmod": [_argument(1), *_no_bit(_S_ISUID | _S_ISGID)],
+        "fchmodat": [_argument(2), *_no_bit(_S_ISUID | _S_ISGID)],
+        "fchmodat2": [_argument(2), *_no_bit(_S_ISUID | _S_ISGID)],
         "clone": [_argument(0), *_no_bit(_CLONE_NAMESPACES)],
         "ioctl": [_argument(1), *_one_of(tuple(IOCTLS.values()))],
         "kill": [_argument(0), *_none_of((0,))],

@@ -88,8 +88,8 @@ def _names(text: str) -> frozenset[str]:
 
 CHECKED = _names(
     """
-clone ioctl kill mknod mknodat personality pidfd_send_signal prctl prlimit64 sendmmsg sendmsg sendto
-setpriority socketpair
+chmod clone fchmod fchmodat fchmodat2 ioctl kill mknod mknodat personality pidfd_send_signal prctl prlimit64
+sendmmsg sendmsg sendto setpriority socketpair
 """
 )
 

@@ -6,6 +6,8 @@
     sdk.storage      the private folder that updates leave in place, its size
     sdk.log          lines in the app's own log, outside the sandbox
     sdk.net          connections to the hosts of the permission `net.hosts`
+    sdk.files        files that the person chooses
+    sdk.clipboard    text on the person's clipboard
     sdk.desktop      open a page in the browser (asks the person), show a notification
     sdk.aio          the same for asyncio
 
@@ -20,14 +22,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
-    from pearrt.sdk import aio, app, args, desktop, log, net, storage, updates
+    from pearrt.sdk import aio, app, args, clipboard, desktop, files, log, net, storage, updates
     from pearrt.sdk.desktop import notify, open_url
     from pearrt.sdk.errors import Denied, Error, NotConnected, TooMuch
 
-VERSION = "1.0"
+VERSION = "1.1"
 PROTOCOL = 1
 
-_MODULES = frozenset(["aio", "app", "args", "desktop", "log", "net", "storage", "updates"])
+_MODULES = frozenset(
+    ["aio", "app", "args", "clipboard", "desktop", "files", "log", "net", "storage", "updates"]
+)
 _NAMES = {
     "notify": "desktop",
     "open_url": "desktop",
@@ -46,7 +50,9 @@ __all__ = [
     "aio",
     "app",
     "args",
+    "clipboard",
     "desktop",
+    "files",
     "log",
     "net",
     "notify",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from pearrt.sdk import app as _app
+from pearrt.sdk import files as _files
 from pearrt.sdk import log as _log
 from pearrt.sdk import storage as _storage
 from pearrt.sdk.channel import Reply, channel
@@ -69,6 +70,23 @@ class net:  # noqa: N801
         connection = (await _call("net.open", host=host, port=port)).socket()
         connection.setblocking(False)
         return connection
+
+
+class files:  # noqa: N801
+    @staticmethod
+    async def open(purpose: str, mode: str = _files.READ, *, name: str = "") -> BinaryIO:
+        """An ordinary file, whose reads and writes block: those of a disk."""
+        return _files.taken(await _call("files.open", purpose=purpose, mode=mode, name=name))
+
+
+class clipboard:  # noqa: N801
+    @staticmethod
+    async def write(text: str) -> None:
+        await _call("clipboard.write", text=text)
+
+    @staticmethod
+    async def read() -> str:
+        return str((await _call("clipboard.read")).result()["text"])
 
 
 class updates:  # noqa: N801

@@ -28,13 +28,11 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 class Reply:
-    """What a call is answered: a result, perhaps with a connected socket, or an error."""
+    """What a call is answered: a result, perhaps with a connected socket or an open file, or an error."""
 
-    def __init__(
-        self, result: Any = None, passed: socket.socket | None = None, error: Error | None = None
-    ) -> None:
+    def __init__(self, result: Any = None, error: Error | None = None) -> None:
         self._result = result
-        self.passed = passed
+        self._passed = -1
         self.error = error
 
     def result(self) -> Any:
@@ -45,15 +43,24 @@ class Reply:
 
     def socket(self) -> socket.socket:
         """The socket that came along. Raises as `result`."""
+        return socket.socket(fileno=self.file())
+
+    def file(self) -> int:
+        """The descriptor that came along, the caller's from now on. Raises as `result`."""
         self.result()
-        if self.passed is None:
-            raise Error("The daemon passed no connection.")
-        return self.passed
+        if self._passed < 0:
+            raise Error("The daemon passed no connection and no file.")
+        fd, self._passed = self._passed, -1
+        return fd
+
+    def take(self, fd: int) -> None:
+        """A descriptor has come along."""
+        self._passed = fd
 
     def drop(self) -> None:
         """Closes what nobody took."""
-        if self.passed is not None:
-            self.passed.close()
+        if self._passed >= 0:
+            os.close(self.file())
 
 
 class Channel:
@@ -161,8 +168,9 @@ class Channel:
             return
         result, error = message.get("result"), message.get("error")
         reply = Reply(result, error=from_fields(error) if isinstance(error, dict) else None)
-        if isinstance(result, dict) and result.get("socket") is True and passed:
-            reply.passed = socket.socket(fileno=passed.popleft())
+        brings = isinstance(result, dict) and True in (result.get("socket"), result.get("file"))
+        if brings and passed:
+            reply.take(passed.popleft())
         with self._lock:
             done = self._waiting.pop(message.get("id", 0), None)
         if done is None:

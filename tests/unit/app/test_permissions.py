@@ -20,6 +20,7 @@ from pearrt.sandbox.policy import Permissions
 ASKED = {
     "notify": True,
     "clipboard": True,
+    "p2p": ["store"],
     "net.hosts": ["example.com:443", "example.org:80"],
     "memory": "1 GiB",
 }
@@ -77,7 +78,7 @@ def test_an_approval_whose_table_was_changed_on_disk_is_none(folder: AppFolder) 
 def test_what_was_refused_is_not_given_and_does_not_ask_again(folder: AppFolder) -> None:
     granting.approve(folder, manifest(ASKED), ["notify", "example.com:443"])
     assert granting.covers(folder, manifest(ASKED))
-    assert granting.given(folder).optional() == ["example.org:80", "clipboard"]
+    assert granting.given(folder).optional() == ["example.org:80", "p2p", "clipboard"]
     assert granting.refused(folder) == ("example.com:443", "notify")
     with pytest.raises(UserError, match="does not ask"):
         granting.approve(folder, manifest(ASKED), ["ui"])
@@ -90,7 +91,7 @@ def test_single_permissions_are_taken_back_and_then_the_whole(folder: AppFolder)
     assert granting.covers(folder, manifest(ASKED))
     with pytest.raises(UserError):
         granting.take_back(folder, ["example.net:443"])
-    assert granting.take_back(folder, []) == ["notify"]
+    assert granting.take_back(folder, []) == ["p2p", "notify"]
     assert not granting.covers(folder, manifest(ASKED))
 
 
@@ -116,5 +117,6 @@ def test_the_overview_says_what_is_given_refused_and_given_by_no_yes(folder: App
         "example.com:443": "refused",
         "example.org:80": "given",
         "notify": "given",
-        "clipboard": "not granted by this version",
+        "clipboard": "given",
+        "p2p": "not granted by this version",
     }

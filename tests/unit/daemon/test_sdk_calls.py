@@ -41,7 +41,7 @@ async def test_sync_and_async_say_the_same(beside: Beside, monkeypatch: pytest.M
         info = await aio.app.info()
         assert info == await asyncio.to_thread(sdk.app.info)
         assert (info.name, info.version, info.protocol) == ("told", "1.0", sdk.PROTOCOL)
-        assert info.permissions == ("example.com:443", "example.org:80", "notify")
+        assert info.permissions == ("example.com:443", "example.org:80", "notify", "clipboard")
         usage = await aio.storage.usage()
         assert usage == await asyncio.to_thread(sdk.storage.usage)
         assert usage.quota_bytes == 5 << 20
@@ -102,13 +102,16 @@ def test_outside_a_sandbox_calls_say_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_without_the_grant_every_call_that_needs_one_is_denied(beside: Beside) -> None:
-    start = beside.known.add(A, {"clipboard": True})
+    start = beside.known.add(A, {"p2p": ["store"]})
     async with beside.end(start) as app:
         for method, fields in {
             "notify": {"title": "a", "body": "b"},
             "net.open": {"host": "example.com", "port": 443},
             "updates.restart": {},
             "open_url": {"url": "https://example.com/"},
+            "files.open": {"purpose": "why", "mode": "read"},
+            "clipboard.write": {"text": "a"},
+            "clipboard.read": {},
         }.items():
             with pytest.raises(Denied):
                 await app.call(method, **fields)
@@ -118,7 +121,7 @@ async def test_what_was_refused_or_asked_for_by_another_app_only_is_denied(besid
     refusing = beside.known.add(A, WIDE, refused=("notify", "example.com:443"))
     beside.known.add(B, WIDE)
     async with beside.end(refusing) as app:
-        assert (await app.call("app.info"))["permissions"] == ["example.org:80"]
+        assert (await app.call("app.info"))["permissions"] == ["example.org:80", "clipboard"]
         with pytest.raises(Denied):
             await app.call("notify", title="a", app=B.hex(), key=B.hex(), app_key=B.hex())
         with pytest.raises(Denied):

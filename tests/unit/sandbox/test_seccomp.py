@@ -202,3 +202,12 @@ def test_other_machines_are_refused() -> None:
         with pytest.raises(Unsupported) as caught:
             seccomp.build(machine)
         assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_mode_is_changed_but_never_to_the_owners_rights(machine: str) -> None:
+    for name, before in (("fchmod", 1), ("fchmodat", 2), ("fchmodat2", 2), ("chmod", 1)):
+        if name in syscalls.numbers(machine):
+            assert of(machine, name, *[0] * before, 0o100755) == ALLOW
+            for bits in (0o4755, 0o2755, 0o6000, 0x1_0000_0000 | 0o4000):
+                assert of(machine, name, *[0] * before, bits) == EPERM
