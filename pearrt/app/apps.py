@@ -38,6 +38,7 @@ from pearrt.app.publishing import Publishing
 from pearrt.app.record import Wish
 from pearrt.app.revoked import heed_revocation, revocation_of
 from pearrt.app.rollback import roll_back
+from pearrt.app.rooms import Rooms
 from pearrt.app.start import Start, launchable_of
 from pearrt.app.switching import Switching
 from pearrt.app.verify import verify_folder, verify_installed
@@ -85,6 +86,7 @@ class Apps:
         self.switching = Switching(self)
         self.lookout = Lookout(self, tasks)
         self.publishing = Publishing(self)
+        self.rooms = Rooms(self)
 
     # -- following
 
@@ -98,6 +100,7 @@ class Apps:
                 await self.follow(link)
             except PearrtError as e:
                 log.warning("%s is not followed: %s", encode_key(folder.app_key)[:8], e)
+        await self.rooms.restore()
 
     async def follow(self, link: Link) -> FollowedApp:
         """The app behind `link`, its swarm joined; the link's nodes are DHT nodes and peers to try."""
@@ -124,6 +127,7 @@ class Apps:
         for digest, index_blocks, index in await asyncio.to_thread(held, app, self.store):
             advertise(app, digest, index_blocks, index)
         await offer_candidates(app, self.store, self.home)
+        await self.rooms.serve(app)
         if app.trusted is not None:
             await asyncio.to_thread(keep_log, app, self.store)
         return app
@@ -204,11 +208,23 @@ class Apps:
         return asking
 
     async def seed(self, link: Link, report: Report, *, allow_stale: bool) -> dict[str, Any]:
-        """Brings the newest release's blocks here, not installed, and seeds the app without end."""
+        """Brings the newest release's blocks here, not installed, and seeds the app without end.
+
+        A link that names a channel moves an app there that is seeded only. Raises UserError for one that is
+        installed from another channel.
+        """
         app = await self.follow(link)
         async with self.locks[link.app_key]:
-            release = await obtain(app, self.store, report, allow_stale=allow_stale)
-            app.folder.wish = replace(app.folder.wish or Wish(str(link)), seed=True)
+            before = app.link
+            if _names_another_channel(link, app):
+                _check_movable(app, link)
+                app.link = replace(app.link, channel=link.channel, names_channel=True)
+            try:
+                release = await obtain(app, self.store, report, allow_stale=allow_stale)
+            except PearrtError:
+                app.link = before
+                raise
+            app.folder.wish = replace(app.folder.wish or Wish(""), link=str(app.link), seed=True)
         return {"link": str(app.link), "seeding": True, "version": release.version}
 
     def stop_seeding(self, app_key: bytes) -> None:
@@ -230,11 +246,14 @@ class Apps:
                 hint="`pearrt versions`, `pearrt update` and `pearrt rollback` are for that.",
             )
 
-    async def offer(self, link: Link) -> list[str]:
-        """Serves, to those who review them, the bundles that requests on the desk name; gives their
-        digests."""
+    async def offer(self, link: Link, *, rooms_only: bool = False) -> list[str]:
+        """Serves, to those who review them, the requests that are in release rooms and the bundles that
+        requests on the desk name; gives the digests of these."""
         app = await self.follow(link)
         await acquaint(app, self.home)
+        await self.rooms.serve(app)
+        if rooms_only:
+            return []
         return [digest.hex() for digest in await offer_candidates(app, self.store, self.home)]
 
     async def bring(self, link: Link, release: Release, report: Report, *, whole: bool) -> dict[str, Any]:
@@ -343,6 +362,15 @@ class Apps:
         if app is None or (app.trusted is None and app.folder.installed is None):
             raise NoSuchApp(f"{encode_key(app_key)} is not on this machine.")
         return app
+
+
+def _check_movable(app: FollowedApp, link: Link) -> None:
+    installed = app.folder.installed
+    if installed is not None:
+        raise UserError(
+            f"{installed.name} is installed here from its channel {app.link.channel!r}, and that is seeded.",
+            hint=f"`pearrt run {link}` moves it to {link.channel!r}; then it is seeded from there.",
+        )
 
 
 def _names_another_channel(link: Link, app: FollowedApp) -> bool:

@@ -14,7 +14,10 @@ events. Each connection's peer credentials are checked before anything is read f
     POST   /v1/apps/{key}/revoke         {names}; all where there are none
     POST   /v1/apps/{key}/seed           {link, on, allow_stale}                 streams
     POST   /v1/apps/{key}/publish        {link}
-    POST   /v1/apps/{key}/offer          {link}
+    POST   /v1/apps/{key}/offer          {link, rooms_only}
+    POST   /v1/apps/{key}/enter          {link}: the sealed request of a release room
+    POST   /v1/apps/{key}/post           {link, key, seq, value, signature}: an answer, into the DHT
+    POST   /v1/apps/{key}/gather         {link, signers}: answers, out of the DHT
     POST   /v1/apps/{key}/bring          {link, digest, size, index_blocks, whole}   streams
     POST   /v1/apps/{key}/verify         {folder}: what is installed, where absent
     GET    /v1/apps/{key}/log?link=…     every release with who signed it, verified
@@ -51,6 +54,7 @@ from pearrt.app.candidates import named_bundle
 from pearrt.app.export import export
 from pearrt.app.importing import import_file
 from pearrt.app.progress import Report
+from pearrt.app.rooms import named_signers, posted_item
 from pearrt.app.stage import stage
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.credentials import peer_credentials
@@ -59,6 +63,7 @@ from pearrt.daemon.live import Live
 from pearrt.daemon.self_update import SelfUpdate
 from pearrt.errors import Denied, PearrtError, Unreachable, UserError
 from pearrt.link import Link, decode_key
+from pearrt.publish.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +112,7 @@ class Api:
         app.router.add_get("/v1/apps/{key}/permissions", self.permissions)
         for action in ("install", "launch", "grant", "decline", "revoke"):
             app.router.add_post(f"/v1/apps/{{key}}/{action}", getattr(self, action))
-        for action in ("seed", "publish", "offer", "bring", "verify"):
+        for action in ("seed", "publish", "offer", "enter", "post", "gather", "bring", "verify"):
             app.router.add_post(f"/v1/apps/{{key}}/{action}", getattr(self, action))
         app.router.add_post("/v1/stage", self.stage)
         app.router.add_post("/v1/export", self.export)
@@ -196,7 +201,26 @@ class Api:
         return _ok(await self.apps.info(link))
 
     async def offer(self, request: web.Request) -> web.Response:
-        return _ok(await self.apps.offer(_link(request, await _body(request))))
+        body = await _body(request)
+        return _ok(await self.apps.offer(_link(request, body), rooms_only=_flag(body, "rooms_only")))
+
+    async def enter(self, request: web.Request) -> web.Response:
+        link = _link(request, await _body(request))
+        return _ok({"block": (await self.apps.rooms.enter(link)).hex()})
+
+    async def post(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        link = _link(request, body)
+        item = posted_item(Room.parse(link), body)
+        await self.apps.follow(link)
+        return _ok({"stored": await self.apps.rooms.post(item)})
+
+    async def gather(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        link, signers = _link(request, body), named_signers(body)
+        await self.apps.follow(link)
+        found = await self.apps.rooms.look(Room.parse(link), signers)
+        return _ok([[public.hex(), value.hex()] for public, value in found])
 
     async def bring(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request)

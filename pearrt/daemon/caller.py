@@ -113,9 +113,29 @@ class Daemon(Client):
         it."""
         return dict(self.call("POST", f"/v1/apps/{link.key_text}/publish", {"link": str(link)}))
 
-    def offer(self, link: Link) -> list[str]:
-        """Has the bundles of the requests on the desk served to reviewers; gives those that are here."""
-        return list(self.call("POST", f"/v1/apps/{link.key_text}/offer", {"link": str(link)}))
+    def offer(self, link: Link, *, rooms_only: bool = False) -> list[str]:
+        """Has the requests in release rooms, and the bundles of those on the desk, served to reviewers; gives
+        the bundles that are here."""
+        body = {"link": str(link), "rooms_only": rooms_only}
+        return list(self.call("POST", f"/v1/apps/{link.key_text}/offer", body))
+
+    def enter(self, link: Link) -> bytes:
+        """The sealed request of the release room that the link leads to. Raises NoPeers."""
+        found = self.call("POST", f"/v1/apps/{link.key_text}/enter", {"link": str(link)})
+        return bytes.fromhex(found["block"])
+
+    def post(self, link: Link, *, key: bytes, seq: int, value: bytes, signature: bytes) -> int:
+        """Has the DHT hold a signer's answer, signed as an item; how many nodes took it. Raises
+        Unreachable."""
+        body = {"link": str(link), "key": key.hex(), "seq": seq}
+        body |= {"value": value.hex(), "signature": signature.hex()}
+        return int(self.call("POST", f"/v1/apps/{link.key_text}/post", body)["stored"])
+
+    def gather(self, link: Link, signers: Collection[bytes]) -> list[tuple[bytes, bytes]]:
+        """What these signers posted to a release room, unverified: public key and value each."""
+        body = {"link": str(link), "signers": [public.hex() for public in signers]}
+        found = self.call("POST", f"/v1/apps/{link.key_text}/gather", body)
+        return [(bytes.fromhex(public), bytes.fromhex(value)) for public, value in found]
 
     def bring(self, link: Link, release: Release, report: Report, *, whole: bool) -> dict[str, Any]:
         """Fetches a bundle that need not be released, or its index alone, into the store. Raises NoPeers."""

@@ -255,6 +255,7 @@ class Daemon:
         while True:
             await self.apps.publishing.beat()
             self.apps.lookout.beat()
+            self.apps.rooms.beat()
             await asyncio.sleep(HEARTBEAT_CHECK_S)
 
     def _channels_changed(self) -> None:

@@ -96,19 +96,20 @@ def signed_text(salt: bytes, seq: int, encoded: bytes) -> bytes:
 def immutable_item(value: bytes) -> ImmutableItem:
     """The item for `value`. Raises UserError when it is too long."""
     encoded = bencode.encode(value)
-    _check_own(encoded, b"", 0)
+    check_own(encoded, b"", 0)
     return ImmutableItem(encoded)
 
 
 def sign_item(seed: bytes, value: bytes, *, salt: bytes, seq: int) -> MutableItem:
     """The mutable item for `value`, signed with the 32-byte Ed25519 `seed`. Raises UserError past a bound."""
     encoded = bencode.encode(value)
-    _check_own(encoded, salt, seq)
+    check_own(encoded, salt, seq)
     signature = ed25519.sign(seed, signed_text(salt, seq, encoded))
     return MutableItem(ed25519.public_key(seed), salt, seq, encoded, signature)
 
 
-def _check_own(encoded: bytes, salt: bytes, seq: int) -> None:
+def check_own(encoded: bytes, salt: bytes, seq: int) -> None:
+    """Raises UserError for an item of ours past a bound."""
     if len(encoded) > MAX_VALUE_BYTES:
         raise UserError(
             f"A DHT item holds at most {MAX_VALUE_BYTES} bytes with its encoding; this has {len(encoded)}."

@@ -29,7 +29,7 @@ from typing import Self, TypeVar
 from pearrt.crypto import ed25519
 from pearrt.dht import table_file as table_format
 from pearrt.dht.contact import ID_BYTES, Address, Contact, Family
-from pearrt.dht.items import MutableItem, immutable_item, mutable_target, sign_item
+from pearrt.dht.items import MutableItem, check_own, immutable_item, mutable_target, sign_item
 from pearrt.dht.node import DhtNode
 from pearrt.dht.node_id import distance
 from pearrt.dht.operations import (
@@ -41,6 +41,7 @@ from pearrt.dht.operations import (
     Operation,
     PutImmutable,
     PutMutable,
+    SignItem,
 )
 from pearrt.dht.settings import DEFAULT_BOOTSTRAP, DhtSettings
 from pearrt.dht.table_file import SavedTable
@@ -321,6 +322,22 @@ class DhtService:
         refused = sum(code in (301, 302) for operation in done for code in operation.refusals)
         return PutResult(done[0].target, stored, own.seq if own is not None else 0, refused)
 
+    async def put_item(self, item: MutableItem, *, republish: bool = True) -> PutResult:
+        """Stores a mutable item that was signed elsewhere, unless a newer one lies there.
+
+        With `republish` as `put_mutable`. Raises UserError where its signature or a bound does not hold.
+        """
+        check_own(item.encoded, item.salt, item.seq)
+        if not item.verifies():
+            raise UserError("The signature of this DHT item does not verify.")
+        done = await self._run(lambda: PutMutable(item.public_key, item.salt, _unless_newer(item), cas=None))
+        stored = sum(operation.stored for operation in done)
+        if republish and stored:
+            self._published[item.target] = (item, self._time() + self._settings.republish_s)
+            self._upkeep_changed.set()
+        refused = sum(code in (301, 302) for operation in done for code in operation.refusals)
+        return PutResult(item.target, stored, item.seq, refused)
+
     async def get_mutable(self, public_key: bytes, *, salt: bytes = b"") -> MutableItem | None:
         """The newest item under a 32-byte Ed25519 key and salt, its signature verified."""
         found = await self._run(lambda: FindMutable(public_key, salt))
@@ -485,11 +502,7 @@ class DhtService:
 
     async def _republish(self, target: bytes, item: MutableItem) -> None:
         """Stores an item as it is, unless a newer one is found: then it is no longer ours to keep alive."""
-
-        def same(newest: MutableItem | None) -> MutableItem | None:
-            return item if newest is None or newest.seq <= item.seq else None
-
-        done = await self._run(lambda: PutMutable(item.public_key, item.salt, same, cas=None))
+        done = await self._run(lambda: PutMutable(item.public_key, item.salt, _unless_newer(item), cas=None))
         held = self._published.get(target)
         if held is None or held[0] is not item:
             return
@@ -497,6 +510,11 @@ class DhtService:
             del self._published[target]
         else:
             self._published[target] = (item, self._time() + self._settings.republish_s)
+
+
+def _unless_newer(item: MutableItem) -> SignItem:
+    """Stores `item` as it is, or nothing where a newer one is found."""
+    return lambda newest: item if newest is None or newest.seq <= item.seq else None
 
 
 def _family(sock: socket.socket) -> Family:

@@ -3,6 +3,8 @@
     <ceremonies>/<55-letter key>/<request digest>.request    drafted or reviewed here; answers are added
                                  <request digest>.committed  the same, once it was published
                                  <request digest>.reviewed   {"fingerprint", "at"}: these bytes were reviewed
+                                 <request digest>.room       {"link", "ours"}: it is in a release room
+                                 <request digest>.posted-<key>  an answer given here, as the DHT is to hold it
                                  signed-<role>-<version>     {"digest", "fingerprint"} of what was signed here
                                  heartbeat-<key id>.json     a heartbeat key that no committed root names yet
 
@@ -12,12 +14,15 @@ does not travel with a request.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pearrt.atomic import write_file
+from pearrt.codec import bencode
 from pearrt.crypto import ed25519
+from pearrt.dht.items import MutableItem
 from pearrt.errors import Corrupt, PearrtError, UserError
 from pearrt.link import encode_key
 from pearrt.publish.heartbeat import Heartbeat
@@ -26,6 +31,7 @@ from pearrt.publish.request import MAX_REQUEST_BYTES, Request
 from pearrt.trust.metadata import Root, key_id
 
 MAX_REVIEW_BYTES = 4096
+MAX_ROOM_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,13 @@ class Desk:
     def knows(self, request: Request) -> bool:
         """Whether this request is under way here; maybe with more answers."""
         return (self.folder / f"{request.digest.hex()}.request").exists()
+
+    def find(self, digest: bytes) -> Request | None:
+        """The request with this digest, under way or published."""
+        for kind in ("request", "committed"):
+            with contextlib.suppress(PearrtError):
+                return Request.decode(read_bounded(self.folder / f"{digest.hex()}.{kind}", MAX_REQUEST_BYTES))
+        return None
 
     def requests(self) -> list[Request]:
         """Those that are under way, in order of their digests; what is damaged is left out."""
@@ -70,8 +83,42 @@ class Desk:
 
     def forget(self, request: Request) -> None:
         """Drops a request that is out of date, and its review."""
-        for kind in ("request", "reviewed"):
+        for kind in ("request", "reviewed", "room"):
             self._file(request, kind).unlink(missing_ok=True)
+        for path in self.folder.glob(f"{request.digest.hex()}.posted-*"):
+            path.unlink(missing_ok=True)
+
+    def join_room(self, request: Request, link: str, *, ours: bool) -> None:
+        """Notes that a request is in a room; `ours`: drafted here, where its answers are gathered."""
+        write_file(self._file(request, "room"), json.dumps({"link": link, "ours": ours}).encode() + b"\n")
+
+    def rooms(self) -> list[tuple[Request, bool]]:
+        """The requests under way that are in a room, and whether it is ours; what is damaged is left out."""
+        found = []
+        for path in sorted(self.folder.glob("*.room")) if self.folder.is_dir() else []:
+            try:
+                ours = bool(json.loads(read_bounded(path, MAX_ROOM_BYTES))["ours"])
+                request = Request.decode(read_bounded(path.with_suffix(".request"), MAX_REQUEST_BYTES))
+            except (PearrtError, ValueError, KeyError, TypeError):
+                continue
+            found.append((request, ours))
+        return found
+
+    def keep_post(self, request: Request, item: MutableItem) -> None:
+        """Keeps an answer as the DHT stores it, so that it can be stored again."""
+        fields = {"k": item.public_key, "salt": item.salt, "seq": item.seq, "v": item.encoded}
+        path = self._file(request, f"posted-{item.public_key.hex()[:16]}")
+        write_file(path, bencode.encode(fields | {"sig": item.signature}))
+
+    def posts(self, request: Request) -> list[MutableItem]:
+        """What was posted from here; what is damaged is left out. Their signatures are not verified."""
+        found = []
+        for path in sorted(self.folder.glob(f"{request.digest.hex()}.posted-*")):
+            with contextlib.suppress(PearrtError, KeyError, TypeError):
+                fields = bencode.decode(read_bounded(path, MAX_REVIEW_BYTES))
+                k, salt, seq, v, sig = (fields[name] for name in (b"k", b"salt", b"seq", b"v", b"sig"))
+                found.append(MutableItem(k, salt, seq, v, sig))
+        return found
 
     def reviewed(self, request: Request, words: str, now: float) -> None:
         """Records that the person saw a full review of this request."""

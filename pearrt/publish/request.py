@@ -23,7 +23,14 @@ from typing import Any
 
 from pearrt.codec import bencode
 from pearrt.crypto.hashes import DIGEST_BYTES, sha256, tagged
-from pearrt.errors import DigestMismatch, LimitExceeded, ProtocolViolation, TrustError, UserError
+from pearrt.errors import (
+    DigestMismatch,
+    LimitExceeded,
+    NoSuchApp,
+    ProtocolViolation,
+    TrustError,
+    UserError,
+)
 from pearrt.link import encode_key
 from pearrt.publish.answer import MAX_ANSWERS, Answer
 from pearrt.publish.draft import Draft
@@ -64,11 +71,33 @@ class Request:
         key = app_key_of(root.payload)
         return cls(key, None, _checked(key, None, [("root", root.payload), ("targets", targets.payload)]))
 
+    @classmethod
+    def of_statement(cls, data: bytes, digest: bytes, base: TrustedApp | None) -> Request:
+        """The request with this digest, of its bare statement and what this machine trusts of the app.
+
+        Raises DigestMismatch for another's statement, ProtocolViolation, TrustError.
+        """
+        if tagged(_TAG, data) != digest:
+            raise DigestMismatch("This is another request than the one that was asked for.", hint=HINT)
+        value = bencode.decode(data, max_depth=4, max_items=64)
+        if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], bytes):
+            raise ProtocolViolation("The request names no app.", hint=HINT)
+        app_key, pairs = value[0], _pairs(value[1])
+        if pairs and pairs[0][0] == "root" and _read_root(pairs[0][1]).version == 1:
+            base = None  # a new app's
+        elif base is None or base.app_key != app_key:
+            raise NoSuchApp(f"Nothing is known of {encode_key(app_key)[:80]} on this machine.")
+        return cls(app_key, base, _checked(app_key, base, pairs))
+
     @property
     def digest(self) -> bytes:
         """32 bytes that say which request it is."""
-        drafts = [[draft.role, draft.payload] for draft in self.drafts]
-        return tagged(_TAG, bencode.encode([self.app_key, drafts]))
+        return tagged(_TAG, self.statement)
+
+    @property
+    def statement(self) -> bytes:
+        """What the digest is of: the app and all that is to be signed."""
+        return bencode.encode([self.app_key, [[draft.role, draft.payload] for draft in self.drafts]])
 
     @property
     def root(self) -> Root | None:

@@ -13,11 +13,13 @@ from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.release.combine import SUFFIX
 from pearrt.cli.release.request_file import (
     describe,
+    file_of,
     output_option,
     read_answers,
     read_request,
     request_argument,
 )
+from pearrt.cli.release.room import add_answers, gather_from, wait_option
 from pearrt.link import HostPort, Link
 from pearrt.paths import Home
 
@@ -26,12 +28,14 @@ from pearrt.paths import Home
 @request_argument
 @click.argument("answers", metavar="[ANSWER...]", nargs=-1)
 @output_option
+@wait_option
 @network_options
 def command(
     output: Output,
-    request_path: Path,
+    where: Path | Link,
     answers: tuple[str, ...],
     target: Path | None,
+    wait: bool,
     bootstrap: tuple[HostPort, ...],
     hosts: tuple[HostPort, ...],
     no_dht: bool,
@@ -40,7 +44,8 @@ def command(
 
     All is checked as every peer will check it, then published in one step: a kill at any moment leaves the
     old state or the new one, and the command can be run again. On a machine that does not hold the app's
-    heartbeat key it writes the complete file instead, for the publisher's seeder to commit.
+    heartbeat key it writes the complete file instead, for the publisher's seeder to commit. With the LINK of
+    a release room, the answers that were posted there are gathered first.
     """
     from pearrt.app.drafting import trusted_here
     from pearrt.atomic import write_file
@@ -50,15 +55,18 @@ def command(
 
     home = Home.from_environment()
     home.prepare()
-    request = read_request(request_path)
-    request = collect(request, read_answers(answers))
+    daemon = open_daemon(bootstrap, hosts, no_dht)
+    request = read_request(where, daemon)
+    request = collect(request.with_answers(()), request.answers)
+    request = add_answers(request, where, read_answers(answers))
+    request = gather_from(output, request, where, wait=wait, given=bool(answers))
     signed_blobs(request)
     desk = Desk.of(home.ceremonies, request.app_key)
     publication = commit(request, home.publishing, desk, time.time())
     fields = describe(request)
     if publication is None:
         _check_takes(request, trusted_here(home, request.app_key))
-        path = target or request_path.with_suffix(SUFFIX)
+        path = target or file_of(where, request, SUFFIX)
         write_file(path, request.encode(), mode=0o644)
         output.result(fields | {"committed": False, "file": str(path)}, printable(str(path)))
         output.say(
@@ -66,7 +74,7 @@ def command(
             f" `pearrt release commit {path.name}` on the publisher's seeder."
         )
         return
-    finish(output, home, request, publication, fields, open_daemon(bootstrap, hosts, no_dht))
+    finish(output, home, request, publication, fields, daemon)
 
 
 def finish(

@@ -12,6 +12,7 @@ import click
 from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
 from pearrt.cli.output import Output, speaking
 from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
+from pearrt.cli.release.room import room_option
 from pearrt.cli.release.terms import terms_of, terms_options
 from pearrt.link import HostPort, Link
 from pearrt.paths import Home
@@ -22,6 +23,7 @@ from pearrt.paths import Home
 @click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True)
 @terms_options
 @output_option
+@room_option
 @click.option("--no-offer", is_flag=True, help="Do not serve the bundles to reviewers: they have them.")
 @network_options
 def command(
@@ -29,6 +31,7 @@ def command(
     link: Link,
     bundles: tuple[str, ...],
     target: Path | None,
+    room: bool,
     no_offer: bool,
     bootstrap: tuple[HostPort, ...],
     hosts: tuple[HostPort, ...],
@@ -39,7 +42,8 @@ def command(
 
     BUNDLE is the digest that `pearrt stage` printed, or the beginning of it; several, one for each platform,
     make one release. The file holds the exact bytes to be signed and what they follow. This machine serves
-    the bundles to who reviews them; nobody can install them before enough signers have signed.
+    the bundles to who reviews them; nobody can install them before enough signers have signed. --room has it
+    serve the request too: signers need the room's link, which is printed, and no file.
     """
     from pearrt.app.drafting import draft_release
     from pearrt.publish.changes import release_changes
@@ -48,11 +52,13 @@ def command(
     home = Home.from_environment()
     terms = terms_of(options)
     daemon = open_daemon(bootstrap, hosts, no_dht)
-    base = known_base(home, with_nodes(link, *bootstrap, *hosts), daemon)
+    link = with_nodes(link, *bootstrap, *hosts)
+    base = known_base(home, link, daemon)
     request = Request.of(base, draft_release(base, home, bundles, terms, time.time()))
     (release, *_) = [change.after for change in release_changes(request) if change.after]
     name = file_name(f"{release.name}-{release.version}")
-    write_request(output, request, target or Path(name + SUFFIX), offer=not no_offer)
+    path = target or Path(name + SUFFIX)
+    write_request(output, request, path, offer=not no_offer, room=link if room else None)
 
 
 def known_base(home: Home, link: Link, daemon: Any) -> Any:

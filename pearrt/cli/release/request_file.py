@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +11,18 @@ import click
 
 from pearrt.cli.options import open_daemon
 from pearrt.cli.output import Output, printable
+from pearrt.cli.release.room import RequestType, open_room, room_request
 from pearrt.errors import PearrtError
 from pearrt.link import Link
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
+    from pearrt.daemon.caller import Daemon
     from pearrt.publish.answer import Answer
     from pearrt.publish.request import Request
 
 SUFFIX = ".request"
-request_argument = click.argument("request_path", metavar="REQUEST", type=click.Path(path_type=Path))
+request_argument = click.argument("where", metavar="REQUEST|LINK", type=RequestType())
 output_option = click.option(
     "--output",
     "-o",
@@ -29,11 +32,17 @@ output_option = click.option(
 )
 
 
-def read_request(path: Path) -> Request:
-    """A checked request. Raises UserError, RemoteError or TrustError, each with the file's name."""
+def read_request(where: Path | Link, daemon: Daemon | None = None) -> Request:
+    """A checked request, out of a file or of a release room.
+
+    Raises UserError, RemoteError or TrustError, each with the file's name; NoPeers.
+    """
     from pearrt.publish.desk import read_bounded
     from pearrt.publish.request import MAX_REQUEST_BYTES, Request
 
+    if isinstance(where, Link):
+        return room_request(where, daemon or open_daemon())
+    path = where
     data = read_bounded(path, MAX_REQUEST_BYTES)
     try:
         return Request.decode(data)
@@ -59,10 +68,27 @@ def read_answers(named: Sequence[str]) -> list[Answer]:
     return found
 
 
+def file_of(where: Path | Link, request: Request, suffix: str) -> Path:
+    """The name of a file beside the request's; of one that has no file, after what it asks for."""
+    if isinstance(where, Path):
+        return where.with_suffix(suffix)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", title(request).partition(" for ")[0]).strip("-.")
+    return Path(f"{name or 'request'}{suffix}")
+
+
 def write_request(
-    output: Output, request: Request, target: Path, *, offer: bool = True, say: str = ""
+    output: Output,
+    request: Request,
+    target: Path,
+    *,
+    offer: bool = True,
+    room: Link | None = None,
+    say: str = "",
 ) -> None:
-    """Writes a new request, remembers it, has its bundles served to reviewers, and says what comes next."""
+    """Writes a new request, remembers it, has its bundles served to reviewers, and says what comes next.
+
+    `room`: the app's link with nodes to find this machine by; a release room is opened then.
+    """
     from pearrt.atomic import write_file
     from pearrt.publish.desk import Desk
     from pearrt.publish.fingerprint import fingerprint
@@ -72,16 +98,28 @@ def write_request(
     Desk.of(home.ceremonies, request.app_key).keep(request)
     data = request.encode()
     write_file(target, data, mode=0o644)
-    offered = open_daemon().offer(Link(request.app_key)) if offer else []
+    room_link = None if room is None else open_room(request, room)
+    offered = []
+    if offer or room_link:
+        offered = open_daemon().offer(room_link or Link(request.app_key), rooms_only=not offer)
     result = describe(request) | {
         "file": str(target),
         "bytes": len(data),
         "fingerprint": fingerprint(request.digest),
         "offered": offered,
+        "room": None if room_link is None else str(room_link),
     }
-    output.result(result, printable(f"{target}\n{result['fingerprint']}"))
+    shown = [str(target), *([str(room_link)] if room_link else []), result["fingerprint"]]
+    output.result(result, printable("\n".join(shown)))
     if say:
         output.say(printable(say))
+    if room_link:
+        output.say(
+            f"Send the link to the signers and to nobody else: `pearrt release review '{room_link}'` shows"
+            " what they are asked to sign, `pearrt release sign` posts their answers. Leave this machine's"
+            " daemon running. The six words above are the same for everyone who holds this very request."
+        )
+        return
     output.say(
         f"Send {target} to the signers, by any way: `pearrt release review {target.name}` shows what they are"
         " asked to sign. The six words above are the same for everyone who holds this very request."

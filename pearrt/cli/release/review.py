@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @network_options
 def command(
     output: Output,
-    request_path: Path,
+    where: Path | Link,
     paths: tuple[Path, ...],
     diffs: tuple[str, ...],
     bootstrap: tuple[HostPort, ...],
@@ -63,22 +63,25 @@ def command(
 
     home = Home.from_environment()
     home.prepare()
-    request = read_request(request_path)
+    daemon = open_daemon(bootstrap, hosts, no_dht)
+    request = read_request(where, daemon)
     request = collect(request.with_answers(()), request.answers)
     check_current(request, trusted_here(home, request.app_key))
-    link = with_nodes(Link(request.app_key), *bootstrap, *hosts)
+    nodes = where.nodes if isinstance(where, Link) else ()
+    link = with_nodes(Link(request.app_key), *bootstrap, *hosts, *nodes)
     desk = Desk.of(home.ceremonies, request.app_key)
     if not desk.knows(request):
         desk.keep(request)
     with ProgressBar(shown=not output.as_json) as bar, Workshop.open(home, paths) as workshop:
-        workshop.daemon, workshop.link, workshop.report = open_daemon(bootstrap, hosts, no_dht), link, bar
+        workshop.daemon, workshop.link, workshop.report = daemon, link, bar
         findings = workshop.look(request)
         texts = {path: _diff(findings, path) for path in diffs}
     words = fingerprint(request.digest)
     desk.reviewed(request, words, time.time())
     fields = review_fields(request, findings, words, texts)
     output.result(fields, lambda: review_text(request, findings, words, texts, time.time()))
-    output.say(f"Agreed? `pearrt release sign {request_path}` signs it.")
+    how = where if isinstance(where, Path) else f"'{where}' --post"
+    output.say(f"Agreed? `pearrt release sign {how}` signs it.")
 
 
 class Workshop:

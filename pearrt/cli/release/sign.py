@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pearrt.cli.options import key_options, unlock_keys
+from pearrt.cli.options import key_options, open_daemon, unlock_keys
 from pearrt.cli.output import Output, printable, speaking
-from pearrt.cli.release.request_file import output_option, read_request, request_argument
+from pearrt.cli.release.request_file import file_of, output_option, read_request, request_argument
+from pearrt.cli.release.room import post_answer
 from pearrt.errors import UserError
+from pearrt.link import Link
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
@@ -36,10 +38,15 @@ SUFFIX = ".answer"
 )
 @click.option("--words", help="The six words, for --blind without a terminal.")
 @click.option("--instead", is_flag=True, help="It replaces another request of this version that you signed.")
+@click.option(
+    "--post/--no-post",
+    default=None,
+    help="Put the answer into the release room of the LINK; it is signed once more for that.",
+)
 @output_option
 def command(
     output: Output,
-    request_path: Path,
+    where: Path | Link,
     keys: tuple[str, ...],
     password_files: tuple[Path, ...],
     agent: bool,
@@ -48,13 +55,15 @@ def command(
     blind: bool,
     words: str | None,
     instead: bool,
+    post: bool | None,
     target: Path | None,
 ) -> None:
     """Sign a request that was reviewed on this machine.
 
     Prints the answer, one line that survives e-mail, and writes it to a file. Send either to whoever collects
     the answers. --blind signs without a review here: type the six words that somebody who reviewed it read
-    to you.
+    to you. With the LINK of a release room, --post puts the answer there, where the requester finds it; no
+    file is written then, unless by --output.
     """
     from pearrt.app.drafting import trusted_here
     from pearrt.atomic import write_file
@@ -65,8 +74,10 @@ def command(
     from pearrt.publish.fingerprint import fingerprint
     from pearrt.publish.signers import answer
 
+    if post and isinstance(where, Path):
+        raise UserError("An answer is posted to a release room.", hint="Pass the room's link.")
     home = Home.from_environment()
-    request = read_request(request_path)
+    request = read_request(where)
     check_current(request, trusted_here(home, request.app_key))
     shown = fingerprint(request.digest)
     _check_reviewed(home, request, shown, blind, words)
@@ -77,11 +88,29 @@ def command(
     signed = answer(request, key)
     desk.note_signed(request, shown)
     name = display_name(all_signers(request)[key.public])
-    path = target or request_path.with_name(f"{request_path.stem}.{_safe(name)}{SUFFIX}")
-    write_file(path, f"{signed}\n".encode(), mode=0o644)
-    result = {"file": str(path), "answer": str(signed), "signer": name, "fingerprint": shown}
+    result: dict[str, Any] = {"answer": str(signed), "signer": name, "fingerprint": shown}
+    posting = isinstance(where, Link) and _to_be_posted(post)
+    path = target
+    if path is None and not posting:
+        path = file_of(where, request, f".{_safe(name)}{SUFFIX}")
+    if path is not None:
+        write_file(path, f"{signed}\n".encode(), mode=0o644)
+    stored = post_answer(where, request, signed, key, open_daemon()) if posting else 0  # type: ignore[arg-type]
+    result |= {"file": None if path is None else str(path), "posted": stored}
     output.result(result, str(signed))
-    output.say(printable(f"Signed as {name}. Send this line, or {path}, to whoever collects the answers."))
+    if posting:
+        output.say(printable(f"Signed as {name}, and posted: {stored} nodes hold the answer."))
+    else:
+        output.say(
+            printable(f"Signed as {name}. Send this line, or {path}, to whoever collects the answers.")
+        )
+
+
+def _to_be_posted(post: bool | None) -> bool:
+    """What the person said, or says now; without a terminal the answer stays here."""
+    if post is None and sys.stdin.isatty():
+        return click.confirm("Post the answer to the release room?", default=True, err=True)
+    return bool(post)
 
 
 def _check_only_one(other: str | None, instead: bool) -> None:

@@ -9,7 +9,8 @@ import click
 
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.release.request_file import describe, read_request
-from pearrt.errors import BadLink, PearrtError
+from pearrt.cli.release.room import gather_from, wait_option
+from pearrt.errors import BadLink, PearrtError, UserError
 from pearrt.link import Link, decode_key
 from pearrt.paths import Home
 
@@ -19,15 +20,20 @@ if TYPE_CHECKING:
 
 @speaking(name="status")
 @click.argument("what", metavar="[REQUEST|LINK]", required=False)
-def command(output: Output, what: str | None) -> None:
+@wait_option
+def command(output: Output, what: str | None, wait: bool) -> None:
     """Say where requests stand: who signed, who is awaited.
 
-    Of one REQUEST file, of an app's LINK, or of all that this machine drafted, reviewed or collected.
+    Of one REQUEST file, of an app's LINK, or of all that this machine drafted, reviewed or collected. Of the
+    LINK of a release room, with the answers that are there by now.
     """
     home = Home.from_environment()
-    requests = _requests(home, what)
+    room = _room(what)
+    if wait and room is None:
+        raise UserError("Only answers to a release room are waited for.", hint="Pass the room's link.")
+    requests = _requests(home, what) if room is None else [_gathered(output, room, wait)]
     found = [_status(home, request) for request in requests]
-    if what is None or not Path(what).is_file():
+    if not _is_file(what):
         _tidy(home, requests, found)
     output.result(
         found, lambda: "\n".join(_line(each) for each in found) or "No requests are under way here."
@@ -46,11 +52,41 @@ def _tidy(home: Home, requests: list[Request], found: list[dict[str, Any]]) -> N
             desk.forget(request)
 
 
+def _is_file(what: str | None) -> bool:
+    """Whether it names a file; a link is too long for a name."""
+    return what is not None and "://" not in what and Path(what).is_file()
+
+
+def _room(what: str | None) -> Link | None:
+    """The link, where it is one of a release room. Raises BadLink for one that is misspelt."""
+    if what is None or _is_file(what):
+        return None
+    from pearrt.publish.room import NAME, Room
+
+    link = Link.parse(what)
+    if not link.fragment.startswith(NAME):
+        return None
+    Room.parse(link)
+    return link
+
+
+def _gathered(output: Output, room: Link, wait: bool) -> Request:
+    from pearrt.app.drafting import trusted_here
+    from pearrt.publish.ceremony import collect
+    from pearrt.publish.commit import is_committed
+
+    request = read_request(room)
+    request = collect(request.with_answers(()), request.answers)
+    if is_committed(request, trusted_here(Home.from_environment(), request.app_key)):
+        return request
+    return gather_from(output, request, room, wait=wait, given=False)
+
+
 def _requests(home: Home, what: str | None) -> list[Request]:
     from pearrt.publish.ceremony import collect
     from pearrt.publish.desk import Desk
 
-    if what is not None and Path(what).is_file():
+    if what is not None and _is_file(what):
         request = read_request(Path(what))
         return [collect(request.with_answers(()), request.answers)]
     keys = [Link.parse(what).app_key] if what is not None else _apps(home)

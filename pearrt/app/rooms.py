@@ -1,0 +1,206 @@
+"""Release rooms on the daemon's side: sealed requests are served and fetched, answers put into the DHT and
+looked for there.
+
+A room has no state but files on the desk. Its request is a block that the app's peers pass on; whoever
+entered serves it too. An answer is a mutable item that its signer's daemon stores again every hour while it
+runs. The daemon of who opened the room also looks for answers now and then and keeps them on the desk, so
+that signers need not be online together: an item lives for two hours. Everything found is a stranger's word
+until `publish/room.py` has checked it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pearrt.app.candidates import acquaint
+from pearrt.app.followed import FollowedApp
+from pearrt.app.install import catch_up
+from pearrt.bundle.index import BlockRef
+from pearrt.codec import bencode
+from pearrt.crypto.hashes import sha256
+from pearrt.dht.items import KEY_BYTES, MutableItem
+from pearrt.errors import BadLink, NetworkError, NoPeers, PearrtError, Unreachable, UserError
+from pearrt.link import Link, decode_key
+from pearrt.publish.commit import check_current
+from pearrt.publish.desk import Desk
+from pearrt.publish.request import Request
+from pearrt.publish.room import Room, awaited, gather, seal
+
+if TYPE_CHECKING:
+    from pearrt.app.apps import Apps
+    from pearrt.dht.service import DhtService
+
+ROUND_EVERY_S = 900.0
+LOOKUPS_AT_ONCE = 8
+MAX_SIGNERS = 64
+PATIENCE_S = 20.0
+NO_DHT = "The DHT is off on this machine, so answers can be neither posted to a release room nor found."
+NO_DHT_HINT = "Send the answer by hand: `pearrt release combine` takes lines and files."
+
+log = logging.getLogger(__name__)
+
+
+class Rooms:
+    """`_posted`: what this process has the DHT hold, by target: public key and salt."""
+
+    def __init__(self, apps: Apps) -> None:
+        self._apps = apps
+        self._posted: dict[bytes, tuple[bytes, bytes]] = {}
+        self._next_round = 0.0
+        self._in_round = False
+
+    # -- requests
+
+    async def serve(self, app: FollowedApp) -> None:
+        """Serves the sealed requests of all rooms of the app that this machine is in, and no others."""
+        store, prefix = self._apps.store, f"room-{app.link.key_text}-"
+        blocks = {sha256(data): data for data in await asyncio.to_thread(self._sealed, app.link.app_key)}
+        for block_id, data in blocks.items():
+            store.pin(prefix + block_id.hex(), [block_id])
+            await asyncio.to_thread(store.put, block_id, data)
+        for name in store.pins():
+            if name.startswith(prefix) and bytes.fromhex(name.removeprefix(prefix)) not in blocks:
+                store.unpin(name)
+        app.members.serve_rooms(blocks)
+
+    def _sealed(self, app_key: bytes) -> list[bytes]:
+        return [seal(request) for request, _ in self._desk(app_key).rooms()]
+
+    async def enter(self, link: Link) -> bytes:
+        """The sealed block of the room that the link leads to, and the app's newest metadata besides.
+
+        Raises BadLink, NoPeers where nobody is there who has it.
+        """
+        room = Room.parse(link)
+        app = await self._apps.follow(link)
+        await acquaint(app, self._apps.home)
+        try:
+            await app.members.fetch([BlockRef(room.block, 0)], patience_s=PATIENCE_S)
+        except NoPeers as e:
+            raise NoPeers(
+                "Nobody was found who has the request of this release room.",
+                hint="Is the requester's daemon running? A node in the link helps: ?node=host:port.",
+            ) from e
+        if not app.published:
+            with contextlib.suppress(NetworkError):  # of a new app there is none yet
+                await catch_up(app, allow_stale=True)
+        return await asyncio.to_thread(self._apps.store.get, room.block)
+
+    async def restore(self) -> None:
+        """Joins again the swarms of apps that do not exist yet and have a room here."""
+        folder = self._apps.home.ceremonies
+        for path in sorted(folder.glob("*/*.room")) if folder.is_dir() else []:
+            try:
+                await self._apps.follow(Link(decode_key(path.parent.name)))
+            except BadLink:
+                continue
+            except PearrtError as e:
+                log.warning("the release room of %s: %s", path.parent.name[:8], e)
+
+    # -- answers
+
+    async def post(self, item: MutableItem) -> int:
+        """Has the DHT hold an answer from now on; how many nodes took it. Raises UserError, Unreachable."""
+        done = await self._dht().put_item(item)
+        if not done.stored:
+            raise Unreachable(
+                "No node of the DHT took the answer.",
+                hint="The daemon tries again later. Else send the answer by hand: it is the line above.",
+            )
+        self._posted[item.target] = (item.public_key, item.salt)
+        return done.stored
+
+    async def look(self, room: Room, signers: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+        """What lies in the DHT under these signers' keys: public key and value each. Raises UserError."""
+        dht, gate = self._dht(), asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+        async def ask(public: bytes) -> MutableItem | None:
+            async with gate:
+                return await dht.get_mutable(public, salt=room.salt)
+
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(ask(public)) for public in dict.fromkeys(signers)]
+        return [(item.public_key, item.value) for task in asked if (item := task.result()) is not None]
+
+    def beat(self) -> None:
+        """Now and then: posts again what was posted before this daemon started, and looks for answers."""
+        if self._apps.dht is not None and not self._in_round and time.monotonic() >= self._next_round:
+            self._in_round = True
+            self._apps.lookout.in_background(self._round())
+
+    async def _round(self) -> None:
+        try:
+            for app in list(self._apps.followed.values()):
+                for request, ours in await asyncio.to_thread(self._desk(app.link.app_key).rooms):
+                    await self._tend(app, request, ours)
+        except PearrtError as e:
+            log.warning("release rooms: %s", e)
+        except Exception:
+            log.exception("our own bug in looking after release rooms")
+        finally:
+            self._next_round, self._in_round = time.monotonic() + ROUND_EVERY_S, False
+
+    async def _tend(self, app: FollowedApp, request: Request, ours: bool) -> None:
+        desk = self._desk(app.link.app_key)
+        posts = await asyncio.to_thread(desk.posts, request)
+        if _is_over(request, app):
+            for item in posts:
+                self._dht().forget(item.public_key, salt=item.salt)
+            return
+        for item in posts:
+            if item.target not in self._posted:
+                with contextlib.suppress(NetworkError):
+                    await self.post(item)
+        if ours:
+            found = await self.look(Room.of(request), [signer.public for signer in awaited(request)])
+            gathered = await asyncio.to_thread(gather, request, found)
+            if gathered.came:
+                log.info("%s answered in a release room", ", ".join(gathered.came))
+                await asyncio.to_thread(_keep, desk, gathered.request)
+
+    def _desk(self, app_key: bytes) -> Desk:
+        return Desk.of(self._apps.home.ceremonies, app_key)
+
+    def _dht(self) -> DhtService:
+        if self._apps.dht is None:
+            raise UserError(NO_DHT, hint=NO_DHT_HINT)
+        return self._apps.dht
+
+
+def _keep(desk: Desk, request: Request) -> None:
+    if desk.knows(request):  # else it was committed or dropped meanwhile
+        desk.keep(request)
+
+
+def _is_over(request: Request, app: FollowedApp) -> bool:
+    """Whether the app went on: the request was published, or something else was."""
+    try:
+        check_current(request, app.trusted)
+    except UserError:
+        return True
+    return False
+
+
+def posted_item(room: Room, fields: Mapping[str, Any]) -> MutableItem:
+    """The answer that a request of the local API brings. Raises UserError."""
+    try:
+        public, value, signature = (bytes.fromhex(fields[name]) for name in ("key", "value", "signature"))
+        return MutableItem(public, room.salt, int(fields["seq"]), bencode.encode(value), signature)
+    except (KeyError, TypeError, ValueError) as e:
+        raise UserError("The request does not bring an answer.") from e
+
+
+def named_signers(fields: Mapping[str, Any]) -> list[bytes]:
+    """The public keys that a request of the local API names. Raises UserError."""
+    try:
+        found = [bytes.fromhex(text) for text in fields["signers"]]
+    except (KeyError, TypeError, ValueError) as e:
+        raise UserError("The request names no signers.") from e
+    if len(found) > MAX_SIGNERS or any(len(public) != KEY_BYTES for public in found):
+        raise UserError(f"The request names other signers than up to {MAX_SIGNERS} keys.")
+    return found
