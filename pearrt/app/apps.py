@@ -215,8 +215,8 @@ class Apps:
         """
         app = await self.follow(link)
         async with self.locks[link.app_key]:
-            before = app.link
-            if _names_another_channel(link, app):
+            before, wish = app.link, app.folder.wish or Wish(str(link))
+            if moving := _names_another_channel(link, app):
                 _check_movable(app, link)
                 app.link = replace(app.link, channel=link.channel, names_channel=True)
             try:
@@ -224,7 +224,7 @@ class Apps:
             except PearrtError:
                 app.link = before
                 raise
-            app.folder.wish = replace(app.folder.wish or Wish(""), link=str(app.link), seed=True)
+            app.folder.wish = replace(wish, link=str(link) if moving else wish.link, seed=True)
         return {"link": str(app.link), "seeding": True, "version": release.version}
 
     def stop_seeding(self, app_key: bytes) -> None:

@@ -80,7 +80,12 @@ class Team:
         self.publication = self.publication.commit(draft, self.sign(draft), time.time())
 
     async def release(
-        self, here: Here, version: str = "1.0", files: dict[str, bytes] | None = None, notes: str = ""
+        self,
+        here: Here,
+        version: str = "1.0",
+        files: dict[str, bytes] | None = None,
+        notes: str = "",
+        channel: str = "stable",
     ) -> None:
         """Stages a tree into the publisher's store, releases it, and tells the publisher's apps."""
         tree = files or {"thing.py": b"print(1)\n", "data": os.urandom(300_000)}
@@ -97,6 +102,7 @@ class Team:
                 index_blocks=tuple(map(bytes.fromhex, record["index_blocks"])),
                 now=time.time(),
                 notes=notes,
+                channel=channel,
             )
         )
         await here.apps.publishing.publish(self.link)
