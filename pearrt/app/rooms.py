@@ -24,7 +24,7 @@ from pearrt.bundle.index import BlockRef
 from pearrt.codec import bencode
 from pearrt.crypto.hashes import sha256
 from pearrt.dht.items import KEY_BYTES, MutableItem
-from pearrt.errors import BadLink, NetworkError, NoPeers, PearrtError, Unreachable, UserError
+from pearrt.errors import BadLink, NetworkError, NoPeers, NoSuchApp, PearrtError, Unreachable, UserError
 from pearrt.link import Link, decode_key
 from pearrt.publish.commit import check_current
 from pearrt.publish.desk import Desk
@@ -46,11 +46,11 @@ log = logging.getLogger(__name__)
 
 
 class Rooms:
-    """`_posted`: what this process has the DHT hold, by target: public key and salt."""
+    """`_posted`: the targets of what this process has the DHT hold."""
 
     def __init__(self, apps: Apps) -> None:
         self._apps = apps
-        self._posted: dict[bytes, tuple[bytes, bytes]] = {}
+        self._posted: set[bytes] = set()
         self._next_round = 0.0
         self._in_round = False
 
@@ -74,7 +74,7 @@ class Rooms:
     async def enter(self, link: Link) -> bytes:
         """The sealed block of the room that the link leads to, and the app's newest metadata besides.
 
-        Raises BadLink, NoPeers where nobody is there who has it.
+        Raises BadLink, NoPeers where nobody is there who has it, DigestMismatch for a link to something else.
         """
         room = Room.parse(link)
         app = await self._apps.follow(link)
@@ -86,10 +86,13 @@ class Rooms:
                 "Nobody was found who has the request of this release room.",
                 hint="Is the requester's daemon running? A node in the link helps: ?node=host:port.",
             ) from e
-        if not app.published:
-            with contextlib.suppress(NetworkError):  # of a new app there is none yet
+        data = await asyncio.to_thread(self._apps.store.get, room.block)
+        if not app.published and not await asyncio.to_thread(_is_of_new_app, room, data):
+            try:
                 await catch_up(app, allow_stale=True)
-        return await asyncio.to_thread(self._apps.store.get, room.block)
+            except PearrtError as e:  # what is trusted here stands
+                log.info("metadata for a release room: %s", e)
+        return data
 
     async def restore(self) -> None:
         """Joins again the swarms of apps that do not exist yet and have a room here."""
@@ -110,9 +113,9 @@ class Rooms:
         if not done.stored:
             raise Unreachable(
                 "No node of the DHT took the answer.",
-                hint="The daemon tries again later. Else send the answer by hand: it is the line above.",
+                hint="The daemon tries again later; else send the answer by hand.",
             )
-        self._posted[item.target] = (item.public_key, item.salt)
+        self._posted.add(item.target)
         return done.stored
 
     async def look(self, room: Room, signers: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
@@ -148,9 +151,12 @@ class Rooms:
     async def _tend(self, app: FollowedApp, request: Request, ours: bool) -> None:
         desk = self._desk(app.link.app_key)
         posts = await asyncio.to_thread(desk.posts, request)
-        if _is_over(request, app):
+        if _is_over(request, app, time.time()):
             for item in posts:
                 self._dht().forget(item.public_key, salt=item.salt)
+                self._posted.discard(item.target)
+            await asyncio.to_thread(desk.leave_room, request)
+            await self.serve(app)
             return
         for item in posts:
             if item.target not in self._posted:
@@ -172,13 +178,24 @@ class Rooms:
         return self._apps.dht
 
 
+def _is_of_new_app(room: Room, data: bytes) -> bool:
+    """Whether nothing can be known yet of the app. Raises DigestMismatch, ProtocolViolation, TrustError."""
+    try:
+        room.unseal(data, None)
+    except NoSuchApp:
+        return False
+    return True
+
+
 def _keep(desk: Desk, request: Request) -> None:
     if desk.knows(request):  # else it was committed or dropped meanwhile
         desk.keep(request)
 
 
-def _is_over(request: Request, app: FollowedApp) -> bool:
-    """Whether the app went on: the request was published, or something else was."""
+def _is_over(request: Request, app: FollowedApp, now: float) -> bool:
+    """Whether the request was published, or something else was, or it waited too long."""
+    if now > request.expires:
+        return True
     try:
         check_current(request, app.trusted)
     except UserError:

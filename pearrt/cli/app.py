@@ -13,6 +13,8 @@ from pearrt.cli.options import key_options, link_argument, open_daemon, unlock_k
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.release.request import known_base
 from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
+from pearrt.cli.release.room import room_option
+from pearrt.cli.release.witness import witness_options
 from pearrt.errors import UserError
 from pearrt.link import Link, decode_key
 from pearrt.paths import Home
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pearrt.crypto.keyfile import PublicKey
     from pearrt.publish.app import NewApp
     from pearrt.publish.heartbeat import Heartbeat
+    from pearrt.trust.authority import Authority
 
 DAY_S = 86_400
 
@@ -45,17 +48,22 @@ def command() -> None:
     show_default=True,
     help="How often this machine confirms the newest release; 0 promises nothing.",
 )
+@witness_options
 @key_options
 @output_option
+@room_option
 def new(
     output: Output,
     signers: tuple[str, ...],
     threshold: int | None,
     solo: bool,
     heartbeat_days: int,
+    witness: tuple[str, ...],
+    witness_threshold: int | None,
     keys: tuple[str, ...],
     password_files: tuple[Path, ...],
     target: Path | None,
+    room: bool,
 ) -> None:
     """Create an app and print its link.
 
@@ -63,6 +71,9 @@ def new(
     with --key; without --key a request is written, which they review and sign on machines of their own, and
     which this machine commits. Lose more keys than the threshold can spare, and no release can ever follow:
     the link stays, the app is frozen. Keep the keys on different machines, with different people.
+
+    With --witness the link stands for witnesses as well: people who sign no release, but without whose having
+    seen it nobody takes it, even where enough keys were stolen.
     """
     from pearrt.crypto import ed25519
     from pearrt.publish.app import APP_ID_BYTES, new_app
@@ -78,6 +89,8 @@ def new(
         raise UserError(
             "Name the signers and their threshold.", hint="--signers a.pub,b.pub,c.pub --threshold 2"
         )
+    if room and keys:
+        raise UserError("--room is for signers elsewhere; with --key the app is signed right here.")
     home = Home.from_environment()
     home.prepare()
     public = [find_public(home.keys, name) for name in names]
@@ -88,11 +101,12 @@ def new(
         heartbeat=ed25519.public_key(heartbeat.seed),
         app_id=secrets.token_bytes(APP_ID_BYTES),
         now=time.time(),
+        witnesses=_witnesses(home, witness, witness_threshold),
     )
     if keys:
         _create(output, home, app, heartbeat, unlock_keys(keys, password_files))
     else:
-        _ask(output, home, app, heartbeat, target)
+        _ask(output, home, app, heartbeat, target, room)
 
 
 def _create(output: Output, home: Home, app: NewApp, heartbeat: Heartbeat, seeds: list[bytes]) -> None:
@@ -114,7 +128,9 @@ def _create(output: Output, home: Home, app: NewApp, heartbeat: Heartbeat, seeds
     )
 
 
-def _ask(output: Output, home: Home, app: NewApp, heartbeat: Heartbeat, target: Path | None) -> None:
+def _ask(
+    output: Output, home: Home, app: NewApp, heartbeat: Heartbeat, target: Path | None, room: bool
+) -> None:
     """Writes the request for the first signatures; the heartbeat key waits here for the commit."""
     from pearrt.publish.desk import Desk
     from pearrt.publish.request import Request
@@ -127,6 +143,7 @@ def _ask(output: Output, home: Home, app: NewApp, heartbeat: Heartbeat, target: 
         Request.of_new_app(app.root, app.targets),
         target or Path(f"app-{link.key_text[:8]}{SUFFIX}"),
         offer=False,
+        room=link if room else None,
         say=f"Its link, once it is committed here: {link}\n{_losing(len(team.signers), team.threshold)}",
     )
 
@@ -153,7 +170,10 @@ def _losing(signers: int, threshold: int) -> str:
 @click.option("--remove", multiple=True, metavar="NAME", help="A signer less: name, key id or public key.")
 @click.option("--threshold", type=int, help="How many signers a release takes from now on.")
 @click.option("--heartbeat", is_flag=True, help="A new heartbeat key, which stays on this machine.")
+@witness_options
+@click.option("--no-witnesses", is_flag=True, help="Nobody has to see releases from now on.")
 @output_option
+@room_option
 def rotate(
     output: Output,
     link: Link,
@@ -161,13 +181,20 @@ def rotate(
     remove: tuple[str, ...],
     threshold: int | None,
     heartbeat: bool,
+    witness: tuple[str, ...],
+    witness_threshold: int | None,
+    no_witnesses: bool,
     target: Path | None,
+    room: bool,
 ) -> None:
-    """Write a request for other signers, another threshold or heartbeat key.
+    """Write a request for other signers or witnesses, another threshold or heartbeat key.
 
     The link stays. The request wants the threshold of the signers before and of those after it; it is
     reviewed, signed, combined and committed like a release. When the heartbeat key was stolen, run this with
     --heartbeat on the machine that shall publish from now on: whatever the thief signed binds nobody then.
+
+    --witness names all who are to be witnesses from then on. Those before have to see this step, too; where
+    they are lost, every signer has to sign it, not just a threshold.
     """
     from pearrt.crypto import ed25519
     from pearrt.publish.desk import Desk
@@ -176,8 +203,12 @@ def rotate(
     from pearrt.publish.rotation import change_team
     from pearrt.publish.rotation import rotate as draft
 
-    if not (add or remove or threshold or heartbeat):
-        raise UserError("Say what changes: --add, --remove, --threshold or --heartbeat.")
+    if not (add or remove or threshold or heartbeat or witness or no_witnesses):
+        raise UserError(
+            "Say what changes: --add, --remove, --threshold, --heartbeat, --witness or --no-witnesses."
+        )
+    if no_witnesses and witness:
+        raise UserError("--witness and --no-witnesses exclude each other.")
     home = Home.from_environment()
     home.prepare()
     base = known_base(home, link, open_daemon())
@@ -190,10 +221,30 @@ def rotate(
         made = new_heartbeat(base.timestamp.period_s) if ours else new_heartbeat()
         Desk.of(home.ceremonies, base.app_key).keep_heartbeat(made)
         public = ed25519.public_key(made.seed)
-    rotation = draft(base, team.signers, team.threshold, heartbeat=public, now=time.time())
+    rotation = draft(
+        base,
+        team.signers,
+        team.threshold,
+        heartbeat=public,
+        now=time.time(),
+        witnesses=_witnesses(home, witness, witness_threshold),
+        unwitnessed=no_witnesses,
+    )
     request = Request.of(base, rotation.root, rotation.targets)
     path = target or Path(f"root-{rotation.root.version}{SUFFIX}")
-    write_request(output, request, path, offer=False, say=_losing(len(team.signers), team.threshold))
+    say = _losing(len(team.signers), team.threshold)
+    write_request(output, request, path, offer=False, room=link if room else None, say=say)
+
+
+def _witnesses(home: Home, named: tuple[str, ...], threshold: int | None) -> Authority | None:
+    """Whom --witness names; None for nobody. Raises UserError."""
+    from pearrt.publish.app import witnesses_of
+
+    if not named:
+        if threshold is not None:
+            raise UserError("--witness-threshold says how many of those whom --witness names; name them.")
+        return None
+    return witnesses_of([_named_key(home, text) for text in named], threshold or 0)
 
 
 def _named_key(home: Home, text: str) -> PublicKey:

@@ -83,14 +83,19 @@ class Desk:
 
     def forget(self, request: Request) -> None:
         """Drops a request that is out of date, and its review."""
-        for kind in ("request", "reviewed", "room"):
+        self.leave_room(request)
+        for kind in ("request", "reviewed"):
             self._file(request, kind).unlink(missing_ok=True)
-        for path in self.folder.glob(f"{request.digest.hex()}.posted-*"):
-            path.unlink(missing_ok=True)
 
     def join_room(self, request: Request, link: str, *, ours: bool) -> None:
         """Notes that a request is in a room; `ours`: drafted here, where its answers are gathered."""
         write_file(self._file(request, "room"), json.dumps({"link": link, "ours": ours}).encode() + b"\n")
+
+    def leave_room(self, request: Request) -> None:
+        """Forgets that a request is in a room, and what was posted from here."""
+        self._file(request, "room").unlink(missing_ok=True)
+        for path in self.folder.glob(f"{request.digest.hex()}.posted-*"):
+            path.unlink(missing_ok=True)
 
     def rooms(self) -> list[tuple[Request, bool]]:
         """The requests under way that are in a room, and whether it is ours; what is damaged is left out."""

@@ -227,7 +227,9 @@ def _checked(
         before = current_of(base, role)
         if signed.version != (before.version if before else 0) + 1 and not (base and before is None):
             raise TrustError(
-                f"The {role} draft in the request has version {signed.version}, which is not due."
+                f"The {role} draft in the request has version {signed.version}, which is not due.",
+                hint="Is it out of date? In a release room it follows what this machine knows of the app:"
+                " `pearrt info LINK` asks peers for what is newer.",
             )
     return tuple(
         Draft(role, signed.version, signed.envelope.payload, _authorities(role, read, base))

@@ -10,9 +10,10 @@ from tests.support.in_thread import InThread
 
 
 class TestnetThread(InThread):
-    """A context manager. `bootstrap` is what PEARRT_BOOTSTRAP wants."""
+    """A context manager. `bootstrap` is what PEARRT_BOOTSTRAP wants, `net` the nodes."""
 
     __test__ = False
+    net: Testnet
 
     def __init__(self, size: int = 8) -> None:
         super().__init__()
@@ -22,5 +23,6 @@ class TestnetThread(InThread):
     @asynccontextmanager
     async def service(self) -> AsyncIterator[None]:
         async with Testnet(self.size) as net:
+            self.net = net
             self.bootstrap = ",".join(map(str, net.bootstrap))
             yield

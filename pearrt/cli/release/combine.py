@@ -15,7 +15,7 @@ from pearrt.cli.release.request_file import (
     read_request,
     request_argument,
 )
-from pearrt.cli.release.room import add_answers, gather_from, wait_option
+from pearrt.cli.release.room import add_answers, gather_from, gathered_fields, wait_option
 from pearrt.errors import PearrtError, UserError
 from pearrt.link import Link
 from pearrt.paths import Home
@@ -54,13 +54,15 @@ def command(
     combined = collect(request.with_answers(()), request.answers)
     for name in answers:
         combined = _with_answers_of(combined, where, name)
-    combined = gather_from(output, combined, where, wait=wait, given=bool(answers))
+    gathered = gather_from(output, combined, where, wait=wait, given=bool(answers))
+    combined = gathered.request
     path = target or (where.with_suffix(SUFFIX) if isinstance(where, Path) else None)
     if path is not None:
         write_file(path, combined.encode(), mode=0o644)
     if isinstance(where, Path):
         Desk.of(home.ceremonies, combined.app_key).keep(combined)
-    fields = describe(combined) | {"file": None if path is None else str(path)}
+    fields = describe(combined) | gathered_fields(gathered)
+    fields |= {"file": None if path is None else str(path)}
     output.result(fields, printable(fields["signatures"]))
     if fields["complete"]:
         named = path if path is not None else f"'{where}'"

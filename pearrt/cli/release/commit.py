@@ -20,6 +20,7 @@ from pearrt.cli.release.request_file import (
     request_argument,
 )
 from pearrt.cli.release.room import add_answers, gather_from, wait_option
+from pearrt.cli.release.witness import show_waiting
 from pearrt.link import HostPort, Link
 from pearrt.paths import Home
 
@@ -59,7 +60,7 @@ def command(
     request = read_request(where, daemon)
     request = collect(request.with_answers(()), request.answers)
     request = add_answers(request, where, read_answers(answers))
-    request = gather_from(output, request, where, wait=wait, given=bool(answers))
+    request = gather_from(output, request, where, wait=wait, given=bool(answers)).request
     signed_blobs(request)
     desk = Desk.of(home.ceremonies, request.app_key)
     publication = commit(request, home.publishing, desk, time.time())
@@ -87,6 +88,9 @@ def finish(
     if publication.trusted.releases:
         daemon.publish(link)
     Desk.of(home.ceremonies, request.app_key).finish(request)
+    if publication.waiting is not None:
+        show_waiting(output, link, publication.waiting, fields)
+        return
     signed_by = [signer.name for signer in publication.trusted.signed_by]
     result = fields | {"committed": True, "sequence": request.version, "signed_by": signed_by}
     text = f"{fields['title']}: published, signed by {', '.join(signed_by)}. {link}"

@@ -11,6 +11,7 @@ from pearrt.cli.options import link_argument, open_daemon
 from pearrt.cli.output import Output, speaking
 from pearrt.cli.release.request import file_name, known_base
 from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
+from pearrt.cli.release.room import room_option
 from pearrt.cli.release.terms import parse_rollout, rollout_option
 from pearrt.errors import UserError
 from pearrt.link import Link
@@ -25,6 +26,7 @@ from pearrt.paths import Home
 @click.option("--security", is_flag=True, help="It mends a hole: reaches everyone at once.")
 @rollout_option
 @output_option
+@room_option
 def promote(
     output: Output,
     link: Link,
@@ -34,6 +36,7 @@ def promote(
     security: bool,
     rollout: str,
     target: Path | None,
+    room: bool,
 ) -> None:
     """Write a request that makes a channel's releases current in another one.
 
@@ -47,7 +50,7 @@ def promote(
     steps = parse_rollout(rollout, now)
     made = draft(base, source, channel, now=now, rollout=steps, security=security, notes=notes)
     path = target or Path(file_name(f"promote-{source}-{channel}") + SUFFIX)
-    write_request(output, Request.of(base, made), path, offer=False)
+    write_request(output, Request.of(base, made), path, offer=False, room=link if room else None)
 
 
 @speaking(name="channel")
@@ -57,6 +60,7 @@ def promote(
 @click.option("--threshold", type=int, help="How many of them a release of the channel takes.")
 @click.option("--take-back", is_flag=True, help="The app's signers sign it again.")
 @output_option
+@room_option
 def channel(
     output: Output,
     link: Link,
@@ -65,6 +69,7 @@ def channel(
     threshold: int | None,
     take_back: bool,
     target: Path | None,
+    room: bool,
 ) -> None:
     """Write a request that gives a channel signers of its own, or takes it back.
 
@@ -87,4 +92,4 @@ def channel(
         change = delegate_channel(base, name, keys, threshold or 0, now=now)
         request = Request.of(base, change.targets, change.channel)
     path = target or Path(file_name(f"channel-{name}") + SUFFIX)
-    write_request(output, request, path, offer=False)
+    write_request(output, request, path, offer=False, room=link if room else None)

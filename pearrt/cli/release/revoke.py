@@ -11,6 +11,7 @@ from pearrt.cli.options import link_argument, open_daemon
 from pearrt.cli.output import Output, speaking
 from pearrt.cli.release.request import file_name, known_base
 from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
+from pearrt.cli.release.room import room_option
 from pearrt.cli.release.terms import channel_option
 from pearrt.errors import UserError
 from pearrt.link import Link
@@ -25,7 +26,10 @@ ACTIONS = click.Choice(["warn", "stop", "return"])
 @click.option("--action", type=ACTIONS, required=True, help="What installed copies do.")
 @click.option("--reason", required=True, help="Why, for the people who have it: one line.")
 @output_option
-def revoke(output: Output, link: Link, named: str, action: str, reason: str, target: Path | None) -> None:
+@room_option
+def revoke(
+    output: Output, link: Link, named: str, action: str, reason: str, target: Path | None, room: bool
+) -> None:
     """Write a request that takes a release back.
 
     Nobody installs a revoked release any more. Installed copies warn, stop, or return to what is current.
@@ -40,14 +44,15 @@ def revoke(output: Output, link: Link, named: str, action: str, reason: str, tar
     base = known_base(home, link, open_daemon())
     draft = draft_revocation(base, home, named, action=Action(action), reason=reason, now=time.time())
     path = target or Path(file_name(f"revoke-{named[:16]}") + SUFFIX)
-    write_request(output, Request.of(base, draft), path)
+    write_request(output, Request.of(base, draft), path, room=link if room else None)
 
 
 @speaking(name="reinstate")
 @link_argument
 @click.argument("named", metavar="VERSION|DIGEST")
 @output_option
-def reinstate(output: Output, link: Link, named: str, target: Path | None) -> None:
+@room_option
+def reinstate(output: Output, link: Link, named: str, target: Path | None, room: bool) -> None:
     """Write a request that lifts a revocation."""
     from pearrt.app.drafting import draft_revocation
     from pearrt.publish.request import Request
@@ -56,7 +61,7 @@ def reinstate(output: Output, link: Link, named: str, target: Path | None) -> No
     base = known_base(home, link, open_daemon())
     draft = draft_revocation(base, home, named, action=None, reason="", now=time.time())
     path = target or Path(file_name(f"reinstate-{named[:16]}") + SUFFIX)
-    write_request(output, Request.of(base, draft), path)
+    write_request(output, Request.of(base, draft), path, room=link if room else None)
 
 
 @speaking(name="return")
@@ -67,6 +72,7 @@ def reinstate(output: Output, link: Link, named: str, target: Path | None) -> No
 @click.option("--revoke", "action", type=ACTIONS, help="Also revoke what it replaces, with this action.")
 @click.option("--reason", default="", help="With --revoke: why, in one line.")
 @output_option
+@room_option
 def return_(
     output: Output,
     link: Link,
@@ -76,6 +82,7 @@ def return_(
     action: str | None,
     reason: str,
     target: Path | None,
+    room: bool,
 ) -> None:
     """Write a request that makes an older version current again.
 
@@ -99,4 +106,4 @@ def return_(
         revoking=(Action(action), reason) if action else None,
     )
     path = target or Path(file_name(f"return-{named[:16]}") + SUFFIX)
-    write_request(output, Request.of(base, draft), path)
+    write_request(output, Request.of(base, draft), path, room=link if room else None)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pearrt.daemon.caller import Daemon
     from pearrt.publish.answer import Answer
     from pearrt.publish.request import Request
+    from pearrt.publish.room import Gathered
     from pearrt.publish.signers import SigningKey
 
 FIRST_POLL_S = 2.0
@@ -110,7 +111,7 @@ def post_answer(link: Link, request: Request, answer: Answer, key: SigningKey, d
         raise type(e)(e.message, hint=hint) from e
 
 
-def gather_answers(output: Output, request: Request, link: Link, daemon: Daemon, *, wait: bool) -> Request:
+def gather_answers(output: Output, request: Request, link: Link, daemon: Daemon, *, wait: bool) -> Gathered:
     """The request with what its signers posted; with `wait`, once they are enough. What is refused is said.
 
     Each answer is kept on the desk as it comes: who interrupts it loses nothing. Raises UserError without a
@@ -118,10 +119,11 @@ def gather_answers(output: Output, request: Request, link: Link, daemon: Daemon,
     """
     from pearrt.publish.ceremony import tally
     from pearrt.publish.desk import Desk
-    from pearrt.publish.room import awaited, gather
+    from pearrt.publish.room import Gathered, awaited, gather
 
     desk = Desk.of(Home.from_environment().ceremonies, request.app_key)
-    told: set[tuple[str, str]] = set()
+    came: list[str] = []
+    told: dict[str, str] = {}
     pause_s, line = FIRST_POLL_S, _Line(output)
     while True:
         if waiting := awaited(request):
@@ -129,13 +131,15 @@ def gather_answers(output: Output, request: Request, link: Link, daemon: Daemon,
             request = found.request
             if found.came and desk.knows(request):
                 desk.keep(request)
-            for name, why in [each for each in found.refused if each not in told]:
-                told.add((name, why))
-                line.say(f"Not counted: {name}'s answer in the room. {why}")
+            came += found.came
+            for name, why in found.refused:
+                if told.get(name) != why:
+                    line.say(f"Not counted: what {name} posted to the room. {why}")
+            told = dict(found.refused)
         standing = tally(request)
         if not wait or standing.complete:
             line.end()
-            return request
+            return Gathered(request, tuple(came), tuple(told.items()))
         line.show(str(standing))
         _sleep(pause_s, line.end)
         pause_s = min(LAST_POLL_S, pause_s * POLL_GROWTH)
@@ -176,7 +180,7 @@ class _Line:
         self.shown = ""
 
 
-def gather_from(output: Output, request: Request, where: Path | Link, *, wait: bool, given: bool) -> Request:
+def gather_from(output: Output, request: Request, where: Path | Link, *, wait: bool, given: bool) -> Gathered:
     """The request, whose answers were checked, with those that lie in its room, if `where` is one.
 
     `given`: answers were given by hand, which count without a DHT too. Raises UserError for a wait without a
@@ -184,23 +188,33 @@ def gather_from(output: Output, request: Request, where: Path | Link, *, wait: b
     """
     from pearrt.publish.ceremony import tally
     from pearrt.publish.desk import Desk
+    from pearrt.publish.room import Gathered
 
+    as_it_is = Gathered(request, (), ())
     if isinstance(where, Path):
         if wait:
             raise UserError("Only answers to a release room are waited for.", hint="Pass the room's link.")
-        return request
+        return as_it_is
     desk = Desk.of(Home.from_environment().ceremonies, request.app_key)
     if given and desk.knows(request):
         desk.keep(request)
     if tally(request).complete:
-        return request
+        return as_it_is
     try:
         return gather_answers(output, request, where, open_daemon(), wait=wait)
     except UserError as e:
         if wait or not given:
             raise
         output.say(e.message)
-        return request
+        return as_it_is
+
+
+def gathered_fields(gathered: Gathered) -> dict[str, Any]:
+    """What came from a room, for scripts."""
+    return {
+        "gathered": list(gathered.came),
+        "refused": [{"signer": name, "reason": why} for name, why in gathered.refused],
+    }
 
 
 def add_answers(request: Request, where: Path | Link, answers: list[Answer]) -> Request:

@@ -9,13 +9,14 @@ import click
 
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.release.request_file import describe, read_request
-from pearrt.cli.release.room import gather_from, wait_option
+from pearrt.cli.release.room import gather_from, gathered_fields, wait_option
 from pearrt.errors import BadLink, PearrtError, UserError
 from pearrt.link import Link, decode_key
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
     from pearrt.publish.request import Request
+    from pearrt.publish.room import Gathered
 
 
 @speaking(name="status")
@@ -31,8 +32,11 @@ def command(output: Output, what: str | None, wait: bool) -> None:
     room = _room(what)
     if wait and room is None:
         raise UserError("Only answers to a release room are waited for.", hint="Pass the room's link.")
-    requests = _requests(home, what) if room is None else [_gathered(output, room, wait)]
+    gathered = None if room is None else _gathered(output, room, wait)
+    requests = [gathered.request] if gathered else _requests(home, what)
     found = [_status(home, request) for request in requests]
+    if gathered:
+        found[0] |= gathered_fields(gathered)
     if not _is_file(what):
         _tidy(home, requests, found)
     output.result(
@@ -70,15 +74,16 @@ def _room(what: str | None) -> Link | None:
     return link
 
 
-def _gathered(output: Output, room: Link, wait: bool) -> Request:
+def _gathered(output: Output, room: Link, wait: bool) -> Gathered:
     from pearrt.app.drafting import trusted_here
     from pearrt.publish.ceremony import collect
     from pearrt.publish.commit import is_committed
+    from pearrt.publish.room import Gathered
 
     request = read_request(room)
     request = collect(request.with_answers(()), request.answers)
     if is_committed(request, trusted_here(Home.from_environment(), request.app_key)):
-        return request
+        return Gathered(request, (), ())
     return gather_from(output, request, room, wait=wait, given=False)
 
 
