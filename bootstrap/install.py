@@ -115,16 +115,7 @@ def _sources(task: Task, agreement: Agreement, stack: contextlib.ExitStack) -> t
 
 def _record(release: Release, app: AppFolder, link: Link) -> None:
     """What the daemon needs to go on seeding and following the runtime."""
-    app.switch(
-        Installed(
-            version=release.version,
-            sequence=release.sequence,
-            index_digest=release.index_digest.hex(),
-            index_blocks=[block_id.hex() for block_id in release.index_blocks],
-            name=release.name,
-            installed_at=int(time.time()),
-        )
-    )
+    app.switch(Installed.of(release, release.name, time.time()))
     app.wish = Wish(link=str(link))
 
 

@@ -16,7 +16,7 @@ from bootstrap.discovery import Discovery, Places
 from bootstrap.pool import Pool
 from bootstrap.screen import Screen, size
 from pearrt.app.library import AppFolder, remove_tree
-from pearrt.bundle.index import BLOCK_BYTES, BlockRef, Index
+from pearrt.bundle.index import BlockRef, Index, refs_of_index
 from pearrt.bundle.unpack import unpack
 from pearrt.bundle.verify import verify_tree
 from pearrt.crypto.hashes import sha256
@@ -73,7 +73,7 @@ class Installation:
     def fetch(self, release: Release) -> Index:
         """All blocks of the release into the store, pinned; gives the index. Raises Full, NoPeers."""
         self._pin(release, ())
-        self._bring(_index_refs(release))
+        self._bring(refs_of_index(release.index_blocks, release.index_size))
         index = self._read_index(release)
         self._pin(release, [block.id for block in index.blocks])
         missing = [block for block in index.blocks if not self._store.has(block.id)]
@@ -137,12 +137,3 @@ class Installation:
                 f"pearrt needs {size(needed)} more; {size(free)} are free in {self._store.root}.",
                 hint="Free some disk space, or set PEARRT_HOME to a folder on a larger disk; run it again.",
             )
-
-
-def _index_refs(release: Release) -> list[BlockRef]:
-    """The index is cut into blocks of full size, but for the last one."""
-    last = len(release.index_blocks) - 1
-    return [
-        BlockRef(block_id, BLOCK_BYTES if at < last else release.index_size - last * BLOCK_BYTES)
-        for at, block_id in enumerate(release.index_blocks)
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pearrt.bundle.index import BlockRef
 from pearrt.bundle.pear_file import PearFile
 from pearrt.errors import LimitExceeded, NoSuchApp, NoSuchBlock
-from pearrt.gateway.http_source import NotThere
+from pearrt.gateway.asking import NotThere
 from pearrt.trust.metadata_set import MAX_SET_BYTES
 
 

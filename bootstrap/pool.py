@@ -18,7 +18,8 @@ from typing import Protocol
 from bootstrap.wanted import SLOW_S, Wanted
 from pearrt.bundle.index import BlockRef
 from pearrt.errors import DigestMismatch, NetworkError, NoPeers, PearrtError, RemoteError, StoreError
-from pearrt.gateway.http_source import REQUEST_TIMEOUT_S, NotThere
+from pearrt.gateway.asking import NotThere
+from pearrt.gateway.http_source import REQUEST_TIMEOUT_S
 
 CONNECTIONS = 3  # to one source
 MAX_SOURCES = 12  # tried or used at once

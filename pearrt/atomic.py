@@ -35,8 +35,13 @@ def replacing(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
             raise
         sync_folder(path.parent)
     except OSError as e:
-        kind = Full if e.errno == errno.ENOSPC else StoreError
-        raise kind(f"Cannot write {path}: {e.strerror}.") from e
+        raise store_error(e, f"Cannot write {path}") from e
+
+
+def store_error(error: OSError, what: str) -> StoreError:
+    """`what` failed: Full where the disk or the quota is, StoreError else."""
+    kind = Full if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+    return kind(f"{what}: {error.strerror}.")
 
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:

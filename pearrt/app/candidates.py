@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pearrt.app.followed import FollowedApp, advertise, read_index
-from pearrt.app.install import index_refs
 from pearrt.app.progress import Progress, Report, Stage
-from pearrt.bundle.index import BLOCK_BYTES, MAX_INDEX_BYTES, Index
+from pearrt.bundle.index import BLOCK_BYTES, MAX_INDEX_BYTES, Index, refs_of_index
 from pearrt.crypto.hashes import DIGEST_BYTES
 from pearrt.errors import StoreError, UserError
 from pearrt.link import encode_key
@@ -74,7 +73,7 @@ async def bring_candidate(
             store.unpin(name)
     pin = prefix + release.index_digest.hex()
     store.pin(pin, release.index_blocks)
-    await app.members.fetch(index_refs(release))
+    await app.members.fetch(refs_of_index(release.index_blocks, release.index_size))
     index = await asyncio.to_thread(read_index, store, release.index_digest, release.index_blocks)
     if whole:
         store.pin(pin, [*release.index_blocks, *(block.id for block in index.blocks)])

@@ -20,11 +20,10 @@ from pearrt.app.followed import FollowedApp, Pending, advertise, current_choice,
 from pearrt.app.mirrors import MIRROR, fetch_blocks, offers
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
-from pearrt.bundle.index import BlockRef, Index
+from pearrt.bundle.index import Index, refs_of_index
 from pearrt.bundle.unpack import unpack
 from pearrt.errors import NetworkError, PeerTimeout, RemoteError, TrustError, UserError
 from pearrt.link import encode_key
-from pearrt.peer.messages import MAX_BLOCK_BYTES
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Progress as Fetched
 from pearrt.trust.checks import check_unexpired
@@ -219,20 +218,9 @@ async def fetch(
 async def fetch_index(app: FollowedApp, store: Store, release: Release) -> Index:
     """Brings the index alone. Raises NoPeers, DigestMismatch."""
     _pin(app, store, release, ())
-    refs = index_refs(release)
+    refs = refs_of_index(release.index_blocks, release.index_size)
     await fetch_blocks(app, store, refs, lambda: app.members.fetch(refs))
     return await asyncio.to_thread(read_index, store, release.index_digest, release.index_blocks)
-
-
-def index_refs(release: Release) -> list[BlockRef]:
-    """Ids and sizes of an index's blocks. It is cut into blocks of full size, but for the last one."""
-    last = len(release.index_blocks) - 1
-    return [
-        BlockRef(
-            block_id, MAX_BLOCK_BYTES if position < last else release.index_size - last * MAX_BLOCK_BYTES
-        )
-        for position, block_id in enumerate(release.index_blocks)
-    ]
 
 
 def _unpack(app: FollowedApp, store: Store, release: Release, index: Index, report: Report) -> None:
@@ -248,15 +236,7 @@ def _unpack(app: FollowedApp, store: Store, release: Release, index: Index, repo
 
 
 def _switch(app: FollowedApp, store: Store, release: Release, index: Index) -> Installed:
-    installed = Installed(
-        version=release.version,
-        sequence=release.sequence,
-        index_digest=release.index_digest.hex(),
-        index_blocks=[block_id.hex() for block_id in release.index_blocks],
-        name=index.manifest.name,
-        installed_at=int(time.time()),
-        boot=boot_id() or NOT_DURABLE,
-    )
+    installed = Installed.of(release, index.manifest.name, time.time(), boot=boot_id() or NOT_DURABLE)
     app.folder.switch(installed)
     app.pending = None
     forget_older(app, store)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pearrt.app.followed import FollowedApp
 from pearrt.bundle.index import BlockRef
-from pearrt.errors import NetworkError, RemoteError, TrustError
+from pearrt.errors import BadLink, NetworkError, RemoteError, TrustError
 from pearrt.gateway.mirror import MAX_CONNECTIONS, Mirror
 from pearrt.store.service import Store
 
@@ -78,7 +78,7 @@ async def _ask_mirrors(app: FollowedApp) -> list[Offered]:
             async with Mirror(base) as mirror:
                 metadata = await mirror.metadata(app.link.app_key, app.first_root_wanted)
                 return Offered(metadata, urlsplit(base).netloc)
-        except (NetworkError, RemoteError) as e:
+        except (NetworkError, RemoteError, BadLink) as e:
             log.info("mirror %s: %s", base, e)
             return None
 
@@ -114,7 +114,7 @@ async def _from_mirrors(app: FollowedApp, store: Store, blocks: Sequence[BlockRe
         try:
             async with Mirror(base) as mirror:
                 await _fetch_all(mirror, store, missing)
-        except (NetworkError, RemoteError, TrustError) as e:
+        except (NetworkError, RemoteError, TrustError, BadLink) as e:
             log.warning("mirror %s: %s", base, e)
         missing = [block_id for block_id in missing if not store.has(block_id)]
         if not missing:

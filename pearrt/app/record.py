@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from pearrt.errors import Corrupt
+from pearrt.trust.release import Release
 
 T = TypeVar("T")
 
@@ -27,6 +28,19 @@ class Installed:
     name: str
     installed_at: int
     boot: str = ""  # the boot in which it was unpacked, while it is not durable yet
+
+    @classmethod
+    def of(cls, release: Release, name: str, now: float, *, boot: str = "") -> Installed:
+        """The record of a release whose tree was unpacked at `now`."""
+        return cls(
+            version=release.version,
+            sequence=release.sequence,
+            index_digest=release.index_digest.hex(),
+            index_blocks=[block_id.hex() for block_id in release.index_blocks],
+            name=name,
+            installed_at=int(now),
+            boot=boot,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ index's digest is the SHA-256 of its encoding, and equal trees have equal `tree_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,6 +57,15 @@ class BlockRef:
 
     id: bytes
     size: int
+
+
+def refs_of_index(block_ids: Sequence[bytes], size: int) -> list[BlockRef]:
+    """The blocks of an index of `size` bytes: it is cut into blocks of full size, but for the last one."""
+    last = len(block_ids) - 1
+    return [
+        BlockRef(block_id, BLOCK_BYTES if at < last else size - last * BLOCK_BYTES)
+        for at, block_id in enumerate(block_ids)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

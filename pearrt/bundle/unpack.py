@@ -15,7 +15,6 @@ number under way, so memory stays flat however large the bundle is.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import secrets
@@ -25,7 +24,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pearrt.atomic import sync_folder
+from pearrt.atomic import store_error, sync_folder
 from pearrt.bundle.codecs import Codec
 from pearrt.bundle.folders import FolderCursor
 from pearrt.bundle.framing import Span, spans_of
@@ -85,8 +84,7 @@ def _as_store_error(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        kind = Full if e.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
-        raise kind(f"Cannot unpack into {destination}: {e.strerror}.") from e
+        raise store_error(e, f"Cannot unpack into {destination}") from e
 
 
 def _check_room(index: Index, parent: Path) -> None:

@@ -13,35 +13,30 @@ import contextlib
 import socket
 import time
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult
 
 from pearrt.bundle.index import BlockRef
-from pearrt.crypto.hashes import sha256
-from pearrt.errors import (
-    BadLink,
-    DigestMismatch,
-    LimitExceeded,
-    NetworkError,
-    PeerTimeout,
-    ProtocolViolation,
-    Unreachable,
+from pearrt.errors import LimitExceeded, PeerTimeout, ProtocolViolation, Unreachable
+from pearrt.gateway.asking import (
+    MAX_REDIRECTS,
+    PORTS,
+    REDIRECTS,
+    NotThere,
+    block_path,
+    check_block,
+    metadata_path,
+    redirected,
+    split,
 )
-from pearrt.link import HostPort, encode_key
+from pearrt.link import HostPort
 from pearrt.trust.metadata_set import MAX_ANSWER_BYTES
 from pearrt.trust.root_steps import RootSteps
 
-MAX_REDIRECTS = 3
 CONNECT_TIMEOUT_S = 6.0
 READ_TIMEOUT_S = 15.0
 REQUEST_TIMEOUT_S = 60.0
-_PORTS = {"http": 80, "https": 443}
-_REDIRECTS = frozenset({301, 302, 307, 308})
 _MAX_ERROR_BYTES = 16 * 1024
 _READ_BYTES = 64 * 1024
-
-
-class NotThere(NetworkError):
-    """The source does not have it."""
 
 
 class HttpSource:
@@ -49,7 +44,7 @@ class HttpSource:
 
     def __init__(self, base: str) -> None:
         self.base = base.rstrip("/")
-        self._parts = _split(self.base)
+        self._parts = split(self.base)
         self._connection: HTTPConnection | None = None
         self._connected_to = ("", "")
         self._deadline = 0.0
@@ -66,15 +61,13 @@ class HttpSource:
         """
         steps, whole = RootSteps(first_root), None
         while whole is None:
-            path = f"{encode_key(app_key)}/metadata?root={steps.wanted}"
-            whole = steps.take(self._get(path, MAX_ANSWER_BYTES))
+            whole = steps.take(self._get(metadata_path(app_key, steps.wanted), MAX_ANSWER_BYTES))
         return whole
 
     def block(self, block: BlockRef) -> bytes:
         """The block's bytes. Raises DigestMismatch where they are others, else like `metadata`."""
-        data = self._get(f"block/{block.id.hex()}", block.size)
-        if sha256(data) != block.id:
-            raise DigestMismatch(f"{self.base} sent something else than block {block.id.hex()[:12]}.")
+        data = self._get(block_path(block.id), block.size)
+        check_block(self.base, data, block.id)
         return data
 
     @property
@@ -96,12 +89,12 @@ class HttpSource:
             self._connection = None
 
     def _get(self, path: str, max_bytes: int) -> bytes:
-        url = f"{self.base}/pearrt/v1/{path}"
+        url = self.base + path
         self._deadline = time.monotonic() + REQUEST_TIMEOUT_S
         try:
             for _ in range(MAX_REDIRECTS + 1):
-                response = self._request(_split(url))
-                if response.status not in _REDIRECTS:
+                response = self._request(split(url))
+                if response.status not in REDIRECTS:
                     return self._body(response, max_bytes)
                 url = self._redirected(url, response)
         except TimeoutError as e:
@@ -138,7 +131,7 @@ class HttpSource:
             return self._connection
         self.close()
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-        port = url.port or _PORTS[url.scheme]
+        port = url.port or PORTS[url.scheme]
         connection = kind(url.hostname or "", port, timeout=CONNECT_TIMEOUT_S)
         connection.connect()
         connection.sock.settimeout(READ_TIMEOUT_S)
@@ -176,21 +169,7 @@ class HttpSource:
     def _redirected(self, url: str, response: HTTPResponse) -> str:
         location = response.getheader("Location") or ""
         self._drain(response)
-        here, there = _split(url), urlsplit(urljoin(url, location))
-        same_place = there.hostname == here.hostname and there.scheme in {here.scheme, "https"}
-        if not location or not same_place:
-            raise ProtocolViolation(f"{self.base} redirects to another place.")
-        return there.geturl()
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in _PORTS and parts.hostname and parts.port != 0 and url.isprintable():
-            return parts
-    except ValueError:
-        pass
-    raise BadLink(f"{url[:80]!r} is no http or https address.")
+        return redirected(self.base, url, location)
 
 
 def _reason(error: Exception) -> str:

@@ -97,7 +97,7 @@ class Updater:
             fault = "its signers have revoked it"
         if fault:
             return self._refuse(release, fault)
-        self.app.folder.switch(_installed(release, index))
+        self.app.folder.switch(Installed.of(release, index.manifest.name, time.time()))
         self.folder.edit(lambda state: states.begin(state, digest, release.version))
         report(Progress(Stage.READY, detail=release.version))
         log.info("pearrt %s is healthy and begins its trial", release.version)
@@ -143,18 +143,6 @@ class Updater:
         if not state.trial:
             self.app.folder.prune(set(state.kept))
         return state
-
-
-def _installed(release: Release, index: Index) -> Installed:
-    """The record of a release whose tree is durable."""
-    return Installed(
-        version=release.version,
-        sequence=release.sequence,
-        index_digest=release.index_digest.hex(),
-        index_blocks=[block_id.hex() for block_id in release.index_blocks],
-        name=index.manifest.name,
-        installed_at=int(time.time()),
-    )
 
 
 def _channel(state: RuntimeState) -> str:

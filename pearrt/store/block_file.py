@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pearrt.errors import Full, StoreError
+from pearrt.atomic import store_error
 
 MAX_BLOCK_BYTES = 256 * 1024
 
@@ -79,5 +79,4 @@ def store_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        kind = Full if e.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
-        raise kind(f"Store {root}: {e.strerror}.") from e
+        raise store_error(e, f"Store {root}") from e

@@ -14,7 +14,7 @@ from bootstrap.pool import Pool
 from pearrt.bundle.index import BlockRef
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import DigestMismatch, Full, LimitExceeded, NoPeers, Unreachable
-from pearrt.gateway.http_source import NotThere
+from pearrt.gateway.asking import NotThere
 
 CONTENT = {sha256(data): data for data in (bytes([number]) * 1000 for number in range(40))}
 BLOCKS = [BlockRef(block_id, len(data)) for block_id, data in CONTENT.items()]

@@ -19,7 +19,8 @@ from pearrt.errors import (
     Unreachable,
 )
 from pearrt.gateway import http_source as module
-from pearrt.gateway.http_source import HttpSource, NotThere
+from pearrt.gateway.asking import NotThere
+from pearrt.gateway.http_source import HttpSource
 from pearrt.gateway.service import view_factory
 from pearrt.link import HostPort
 from tests.support.peers import peer

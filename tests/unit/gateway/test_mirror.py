@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from pearrt.bundle.index import BLOCK_BYTES
 from pearrt.errors import DigestMismatch, LimitExceeded, PeerTimeout, ProtocolViolation, Unreachable
 from pearrt.gateway import mirror as mirror_module
-from pearrt.gateway.mirror import MAX_BLOCK_BYTES, Mirror, NotThere
+from pearrt.gateway.asking import NotThere
+from pearrt.gateway.mirror import Mirror
 from pearrt.gateway.service import view_factory
 from tests.support.peers import peer
 from tests.unit.gateway.test_view import BLOCK, BLOCK_ID, KEY, METADATA, Source
@@ -25,7 +27,6 @@ async def test_a_peers_view_is_a_mirror() -> None:
     ):
         assert await mirror.metadata(KEY) == METADATA.encode()
         assert await mirror.metadata(KEY, 3) == METADATA.since(3, 1 << 20).encode()
-        assert await mirror.timestamp(KEY) == METADATA.timestamp
         assert await mirror.block(BLOCK_ID) == BLOCK
         with pytest.raises(NotThere):
             await mirror.block(bytes(32))
@@ -73,7 +74,7 @@ async def test_other_bytes_than_the_blocks_are_refused() -> None:
     "reply",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + bytes(MAX_BLOCK_BYTES + 1),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + bytes(BLOCK_BYTES + 1),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + bytes(65536) + b"\r\n" * 1
         + (b"10000\r\n" + bytes(65536) + b"\r\n") * 4,
     ],
@@ -138,4 +139,4 @@ async def test_a_silent_mirror_times_out(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_no_mirror_is_unreachable(free_port: Callable[[], int]) -> None:
     async with Mirror(f"http://127.0.0.1:{free_port()}") as mirror:
         with pytest.raises(Unreachable):
-            await mirror.timestamp(KEY)
+            await mirror.metadata(KEY)
