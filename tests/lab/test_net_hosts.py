@@ -24,9 +24,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.sandbox]
 PUBLIC, PRIVATE, OURS = "9.9.9.9", "192.168.7.7", "9.9.9.1"
 SERVER = """
 import socket, sys, threading
-def serve(host, port):
-    listener = socket.create_server((host, port))
-    print("up", flush=True)
+def serve(listener):
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=echo, args=[connection], daemon=True).start()
@@ -34,8 +32,9 @@ def echo(connection):
     with connection:
         while data := connection.recv(65536):
             connection.sendall(data.upper())
-for number, host in enumerate(sys.argv[1:]):
-    threading.Thread(target=serve, args=[host, 443]).start()
+for listener in [socket.create_server((host, 443)) for host in sys.argv[1:]]:
+    threading.Thread(target=serve, args=[listener]).start()
+print("up", flush=True)
 """
 APP = """
 import asyncio, json, os, queue, socket, sys, time
@@ -109,10 +108,12 @@ def internet(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             ["ip", "netns", "exec", there, sys.executable, "-c", SERVER, PUBLIC, PRIVATE],
             stdout=subprocess.PIPE,
         ) as server:
-            assert server.stdout is not None
-            assert [server.stdout.readline() for _ in range(2)] == [b"up\n"] * 2
-            yield here
-            server.kill()
+            try:
+                assert server.stdout is not None
+                assert server.stdout.readline() == b"up\n"
+                yield here
+            finally:
+                server.kill()
     finally:
         for name in (here, there):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
@@ -142,19 +143,22 @@ def test_an_app_reaches_just_the_hosts_it_was_granted_until_they_are_taken_back(
         [*machine.prefix, *PEARRT, "run", "--yes", team.link], env=machine.environ, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as app:  # fmt: skip
-        assert app.stdout is not None
-
-        def line() -> Any:
+        try:
             assert app.stdout is not None
-            assert app.stderr is not None
-            text = app.stdout.readline()
-            return json.loads(text) if text else app.stderr.read()
 
-        assert line() == {
-            "granted": "HELLO", "aio": True, "other port": "denied", "other host": "denied",
-            "private": "user-error", "loopback": "user-error", "closed": "unreachable", "direct": 1,
-        }  # fmt: skip
-        assert line() == "connected"
-        machine.ok("permissions", "revoke", team.link, f"{PUBLIC}:443")
-        assert line() == ["", "denied"]
-        assert app.wait(30) == 0
+            def line() -> Any:
+                assert app.stdout is not None
+                assert app.stderr is not None
+                text = app.stdout.readline()
+                return json.loads(text) if text else app.stderr.read()
+
+            assert line() == {
+                "granted": "HELLO", "aio": True, "other port": "denied", "other host": "denied",
+                "private": "user-error", "loopback": "user-error", "closed": "unreachable", "direct": 1,
+            }  # fmt: skip
+            assert line() == "connected"
+            machine.ok("permissions", "revoke", team.link, f"{PUBLIC}:443")
+            assert line() == ["", "denied"]
+            assert app.wait(30) == 0
+        finally:
+            app.kill()
