@@ -16,7 +16,8 @@ from pearrt.crypto.aead import TAG_BYTES
 from pearrt.crypto.noise import CipherState
 from pearrt.errors import ProtocolViolation
 from pearrt.peer import messages
-from pearrt.peer.messages import HEADER_BYTES, Buffer, Message
+from pearrt.peer.bodies import Buffer
+from pearrt.peer.messages import HEADER_BYTES, Message
 from pearrt.peer.pool import BufferPool
 
 LENGTH_BYTES = 2

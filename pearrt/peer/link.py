@@ -15,20 +15,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pearrt.errors import LimitExceeded, NetworkError, PearrtError, PeerTimeout, RemoteError, Unreachable
+from pearrt.peer.bodies import Address
 from pearrt.peer.connection import Connection, Opened, State
 from pearrt.peer.handshake import Session
 from pearrt.peer.limits import PeerLimits
-from pearrt.peer.messages import (
-    BYE_DONE,
-    BYE_IDLE,
-    BYE_LIMIT,
-    BYE_VIOLATION,
-    Address,
-    Block,
-    Bye,
-    Hello,
-    Message,
-)
+from pearrt.peer.messages import BYE_DONE, BYE_IDLE, BYE_LIMIT, BYE_VIOLATION, Block, Bye, Hello, Message
 
 WRITE_HIGH_BYTES = 64 * 1024
 WRITE_LOW_BYTES = 16 * 1024

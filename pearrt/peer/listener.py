@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from pearrt.errors import Unreachable
 from pearrt.peer.admission import Admission
+from pearrt.peer.bodies import Address
 from pearrt.peer.doorway import Doorway
 from pearrt.peer.limits import PeerLimits
 from pearrt.peer.link import PeerLink
-from pearrt.peer.messages import Address
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike

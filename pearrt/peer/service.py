@@ -20,12 +20,13 @@ from types import TracebackType
 
 from pearrt.crypto.noise import PSK_BYTES
 from pearrt.errors import NetworkError, PearrtError, PeerTimeout, Unreachable
+from pearrt.peer.bodies import Address
 from pearrt.peer.connection import Connection
 from pearrt.peer.handshake import Handshake, Identity
 from pearrt.peer.limits import PeerLimits
 from pearrt.peer.link import PeerLink
 from pearrt.peer.listener import Listener
-from pearrt.peer.messages import BYE_DUPLICATE, BYE_SHUTDOWN, Address, Hello
+from pearrt.peer.messages import BYE_DUPLICATE, BYE_SHUTDOWN, Hello
 from pearrt.peer.pool import BufferPool
 
 log = logging.getLogger(__name__)

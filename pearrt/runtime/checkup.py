@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 
-from pearrt.peer.messages import Address
+from pearrt.peer.bodies import Address
 from pearrt.runtime.layout import RuntimeFolder, command
 
 CHECKUP = "pearrt.daemon.checkup"

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from pearrt.errors import ProtocolViolation
 from pearrt.peer import messages as wire
+from pearrt.peer.bodies import MAX_ORDINALS
 from pearrt.swarm.actions import Action, Arrival, Ask, Cancel, Condemn
 from pearrt.swarm.bundle_state import BundleState
 from pearrt.swarm.diverse import diverse
@@ -456,8 +457,8 @@ class AppSwarm(Generic[P]):
                 fresh, bundle.fresh_for_seeds = bundle.fresh_for_seeds, []
             else:
                 fresh, bundle.fresh = bundle.fresh, []
-            for at in range(0, len(fresh), wire.MAX_ORDINALS):
-                ordinals = tuple(fresh[at : at + wire.MAX_ORDINALS])
+            for at in range(0, len(fresh), MAX_ORDINALS):
+                ordinals = tuple(fresh[at : at + MAX_ORDINALS])
                 for peer, member in self.members.items():
                     if bundle.is_seed(peer) == to_seeds:
                         self._send(peer, wire.Have(member.channel, bundle.ref, ordinals))

@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from pearrt.peer.messages import Buffer, Message
+from pearrt.peer.bodies import Buffer
+from pearrt.peer.messages import Message
 from pearrt.swarm.reputation import Offence
 from pearrt.swarm.scope import Address
 

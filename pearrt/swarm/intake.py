@@ -14,7 +14,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from pearrt.errors import PearrtError
-from pearrt.peer.messages import Buffer
+from pearrt.peer.bodies import Buffer
 from pearrt.store.service import Store
 
 MAX_WAITING = 32

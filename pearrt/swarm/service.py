@@ -25,6 +25,7 @@ from types import TracebackType
 
 from pearrt.errors import PearrtError, ProtocolViolation, RemoteError, StoreError
 from pearrt.peer import messages as wire
+from pearrt.peer.bodies import Buffer
 from pearrt.peer.link import PeerLink
 from pearrt.peer.service import PeerService
 from pearrt.store.service import Store
@@ -290,7 +291,7 @@ class SwarmService:
         if not link.closed:
             link.send(message)
 
-    def keep(self, block_id: bytes, data: wire.Buffer, done: Done) -> None:
+    def keep(self, block_id: bytes, data: Buffer, done: Done) -> None:
         self._intake.put(block_id, data, done)
         self._pace()
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pearrt.errors import PearrtError
-from pearrt.peer.messages import BYE_LIMIT, NOT_FOUND, Block, Buffer, Promise, Refuse
+from pearrt.peer.bodies import Buffer
+from pearrt.peer.messages import BYE_LIMIT, NOT_FOUND, Block, Promise, Refuse
 from pearrt.peer.pool import BufferPool
 from pearrt.store.service import Store
 from pearrt.swarm.upload import Grant, Promised, UploadQueue
