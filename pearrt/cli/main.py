@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "app": ("app", "Create an app: its link, signers and threshold."),
     "stage": ("stage", "Turn a folder, project or PyPI package into a bundle."),
     "release": ("release", "Prepare, review, sign and publish releases."),
+    "witness": ("witness", "Vouch as a witness for having seen what an app is about to release."),
     "versions": ("versions", "Show pearrt's own versions on this machine."),
     "update": ("update", "Bring pearrt itself up to date, or put that off."),
     "rollback": ("rollback", "Go back to the version before, of pearrt or of an app."),

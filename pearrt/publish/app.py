@@ -15,6 +15,8 @@ from pearrt.trust.log import FIELD as LOG
 from pearrt.trust.log import empty_head, head_fields
 from pearrt.trust.metadata import Authority, Signer
 from pearrt.trust.root_chain import app_key_of
+from pearrt.trust.witness import FIELD as WITNESSES
+from pearrt.trust.witness import MAX_WITNESSES, witness_fields
 
 APP_ID_BYTES = 16
 OFFLINE_LIFETIME_S = 5 * 365 * 86400.0  # of root and targets, which take a meeting of signers to renew
@@ -37,16 +39,18 @@ def new_app(
     app_id: bytes,
     now: float,
     lifetime_s: float = OFFLINE_LIFETIME_S,
+    witnesses: Authority | None = None,
 ) -> NewApp:
     """Drafts for an app that `threshold` of `signers` control together; one signer and threshold 1 will do.
 
-    `heartbeat` is the public key of the snapshot and timestamp roles; `app_id` is 16 random bytes.
-    Raises UserError for a threshold that can't be met, a signer named twice or the heartbeat key as a signer.
+    `heartbeat` is the public key of the snapshot and timestamp roles; `app_id` is 16 random bytes;
+    `witnesses` are those of `witnesses_of`. Raises UserError for a threshold that can't be met, a signer
+    named twice or the heartbeat key as a signer.
     """
     if len(app_id) != APP_ID_BYTES:
         raise ValueError(f"an app id has {APP_ID_BYTES} bytes")
     roles = roles_of(signers, threshold, heartbeat)
-    root = root_draft(app_id.hex(), 1, roles, now + lifetime_s)
+    root = root_draft(app_id.hex(), 1, roles, now + lifetime_s, witnesses=witnesses)
     fields: dict[str, Any] = {"targets": {}, LOG: head_fields(empty_head())}
     targets = payload("targets", app_id.hex(), 1, now + lifetime_s, **fields)
     return NewApp(app_key_of(root.payload), root, Draft("targets", 1, targets, (roles["targets"],)))
@@ -65,6 +69,34 @@ def roles_of(signers: Sequence[PublicKey], threshold: int, heartbeat: bytes) -> 
     return {"root": team, "targets": team, "snapshot": online, "timestamp": online}
 
 
+def witnesses_of(keys: Sequence[PublicKey], threshold: int) -> Authority:
+    """Witnesses of whom `threshold`, by default more than half, have to see every release.
+
+    Raises UserError where two quorums would share nobody, or a key is named twice.
+    """
+    if not 1 <= len(keys) <= MAX_WITNESSES:
+        raise UserError(f"An app has 1 to {MAX_WITNESSES} witnesses.")
+    threshold = threshold or len(keys) // 2 + 1
+    if not len(keys) < 2 * threshold <= 2 * len(keys):
+        raise UserError(
+            f"A threshold of {threshold} does not fit {len(keys)} witnesses.",
+            hint="It takes more than half of them: otherwise two groups could be shown two histories.",
+        )
+    if len({key.key for key in keys}) < len(keys):
+        raise UserError("A key is named twice among the witnesses.")
+    return authority([Signer(key.key, key.comment) for key in keys], threshold)
+
+
+def check_apart(roles: Mapping[str, Authority], witnesses: Authority) -> None:
+    """Raises UserError where a witness signs for the app as well."""
+    for role in roles.values():
+        if both := role.signers.keys() & witnesses.signers.keys():
+            name = role.signers[min(both)].name or min(both)[:8]
+            raise UserError(
+                f"{name} signs for the app: nobody is their own witness.", hint="Name a key of somebody else."
+            )
+
+
 def authority(signers: Sequence[Signer], threshold: int) -> Authority:
     """`threshold` of these signers."""
     return Authority({signer.keyid: signer for signer in signers}, threshold)
@@ -76,8 +108,13 @@ def root_draft(
     roles: Mapping[str, Authority],
     expires: float,
     previous: Authority | None = None,
+    *,
+    witnesses: Authority | None = None,
 ) -> Draft:
-    """A root. `previous` are the signers of the root before it, who must sign this one too."""
+    """A root. `previous` are the signers of the root before it, who must sign this one too.
+
+    Raises UserError where a witness signs for the app as well.
+    """
     keys = {keyid: key_fields(signer) for role in roles.values() for keyid, signer in role.signers.items()}
     fields: dict[str, Any] = {
         "consistent_snapshot": False,
@@ -86,5 +123,8 @@ def root_draft(
             name: {"keyids": list(role.signers), "threshold": role.threshold} for name, role in roles.items()
         },
     }
+    if witnesses is not None:
+        check_apart(roles, witnesses)
+        fields[WITNESSES] = witness_fields(witnesses)
     authorities = (roles["root"],) if previous is None else (previous, roles["root"])
     return Draft("root", version, payload("root", app_id, version, expires, **fields), authorities)

@@ -44,6 +44,7 @@ class KeyChanges:
     kept: tuple[str, ...]
     threshold: tuple[int, int]
     heartbeat_changed: bool
+    witnesses: tuple[Authority | None, Authority | None]  # (old, new)
     uneven: bool  # root and targets are not signed by the same people: pearrt drafts no such root
 
 
@@ -105,9 +106,21 @@ def key_changes(request: Request) -> KeyChanges | None:
         threshold=(before.threshold, after.threshold),
         heartbeat_changed=old is None
         or old.authorities["timestamp"].signers.keys() != root.authorities["timestamp"].signers.keys(),
+        witnesses=(old.witnesses if old else None, root.witnesses),
         uneven=root.authorities["root"] != root.authorities["targets"]
         or root.authorities["snapshot"] != root.authorities["timestamp"],
     )
+
+
+def witness_changes(keys: KeyChanges) -> tuple[str, ...]:
+    """Lines on who has to see releases from now on; none where that stays."""
+    old, new = keys.witnesses
+    if old == new:
+        return ()
+    if new is None:
+        return ("nobody has to see releases any more: stolen keys could release to one person alone",)
+    names = ", ".join(display_name(witness) for witness in new.signers.values())
+    return (f"{new.threshold} of {len(new.signers)} have to see every release: {names}",)
 
 
 def channel_changes(request: Request) -> tuple[str, ...]:

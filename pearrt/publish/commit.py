@@ -16,12 +16,14 @@ from pearrt.publish.desk import Desk, names_heartbeat
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import Publication, is_published
 from pearrt.publish.request import Request, current_of
+from pearrt.publish.waiting import Waiting
 from pearrt.trust.app import TrustedApp
 
 
 def commit(request: Request, publishing: Path, desk: Desk, now: float) -> Publication | None:
     """Publishes a signed request from this machine; None where the heartbeat key lies on another one.
 
+    Where the app has witnesses it waits for them, as the publication's `waiting`.
     Raises ThresholdNotMet with who is awaited, BadSignature, or UserError where something else was published
     since the request was made.
     """
@@ -63,7 +65,11 @@ def _begun(
         )
     else:
         metadata = heartbeat.beat((*base.metadata.roots, blobs["root"]), blobs["targets"], now, base.metadata)
-        trusted = base.update(metadata, now, allow_expired=True)
+        trusted = base.update(metadata, now, allow_expired=True, unwitnessed=True)
+        waiting = Waiting.of(base, trusted)
+        if not waiting.is_complete:
+            return Publication.begin(publishing, base, heartbeat, instead=True, waiting=waiting)
+        trusted = base.update(waiting.metadata, now, allow_expired=True)
     return Publication.begin(publishing, trusted, heartbeat, instead=base is not None)
 
 

@@ -4,6 +4,7 @@
                                  heartbeat-<key id>.json  {"seed", "period_s"}: heartbeat.py says what it can
                                                           do
                                  log/                     what was released before: history.py
+                                 waiting.benc             what waits for the app's witnesses: waiting.py
                                  lock                     held while one process writes
 
 Nothing is written that this machine's own verifier would not accept as an update. Every file is replaced in
@@ -18,7 +19,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pearrt.atomic import sync_folder, write_file
@@ -30,24 +31,32 @@ from pearrt.publish.draft import Draft, Signature, combine
 from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
 from pearrt.publish.history import keep_leaf
 from pearrt.publish.rotation import Rotation
+from pearrt.publish.waiting import Waiting
+from pearrt.publish.witness_answer import WitnessAnswer
 from pearrt.store.lock import ProcessLock
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.delegation import is_channel
-from pearrt.trust.metadata import Root, Signed, key_id
+from pearrt.trust.envelope import Envelope
+from pearrt.trust.metadata import Root, Signed, Timestamp, key_id
 from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
 
 METADATA = "metadata.benc"
+WAITING = "waiting.benc"
 LOCK = "lock"
 MAX_HEARTBEAT_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What lies in the folder, verified. Methods that write return the new state."""
+    """What lies in the folder, verified. Methods that write return the new state.
+
+    `trusted` is published; `waiting`, where there is one, takes its place once its witnesses have seen it.
+    """
 
     folder: Path
     trusted: TrustedApp
     heartbeat: Heartbeat
+    waiting: Waiting | None = None
 
     @property
     def app_key(self) -> bytes:
@@ -76,10 +85,17 @@ class Publication:
 
     @classmethod
     def begin(
-        cls, publishing: Path, trusted: TrustedApp, heartbeat: Heartbeat, *, instead: bool = False
+        cls,
+        publishing: Path,
+        trusted: TrustedApp,
+        heartbeat: Heartbeat,
+        *,
+        instead: bool = False,
+        waiting: Waiting | None = None,
     ) -> Publication:
         """Makes the app's folder out of verified metadata that `heartbeat` confirmed, in one step.
 
+        Where the root that names the heartbeat is in `waiting`, it confirms nothing before that is published.
         Raises UserError where there is one; `instead` sets that one aside, as `.old-<key>`.
         """
         folder = publishing / encode_key(trusted.app_key)
@@ -91,13 +107,15 @@ class Publication:
         draft.mkdir(mode=0o700)
         write_heartbeat(draft, heartbeat)
         write_file(draft / METADATA, trusted.metadata.encode())
+        if waiting is not None:
+            write_file(draft / WAITING, waiting.metadata.encode())
         if instead and folder.exists():
             old = publishing / f".old-{folder.name}"
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         draft.rename(folder)
         sync_folder(publishing)
-        return cls(folder, trusted, heartbeat)
+        return cls(folder, trusted, heartbeat, waiting)
 
     @classmethod
     def open(cls, folder: Path) -> Publication:
@@ -105,13 +123,17 @@ class Publication:
         try:
             metadata = MetadataSet.decode(_read(folder / METADATA, MAX_SET_BYTES))
             trusted = TrustedApp.first(decode_key(folder.name), metadata, 0.0, allow_expired=True)
+            waiting = _read_waiting(folder, trusted)
         except FileNotFoundError as e:
             raise UserError(
                 f"Nothing is published from {folder}.", hint="`pearrt app new` makes an app."
             ) from e
         except (PearrtError, OSError) as e:
             raise Corrupt(f"{folder / METADATA} is damaged: {e}", hint="Restore it from a backup.") from e
-        return cls(folder, trusted, read_heartbeat(trusted.root, folder))
+        root = trusted.root
+        if waiting is not None and not heartbeat_files(folder, root):
+            root = waiting.offered.root  # the app moves to this machine once witnesses have seen it
+        return cls(folder, trusted, read_heartbeat(root, folder), waiting)
 
     def commit(self, draft: Draft, signatures: Iterable[Signature], now: float) -> Publication:
         """Publishes a release: checked as everyone else will check it, then written atomically.
@@ -144,10 +166,14 @@ class Publication:
     ) -> Publication:
         """Publishes the signed blobs of `drafts`, all at once; `heartbeat` where a root names another one.
 
-        Raises as `commit` does, and leaves everything as it was.
+        Where the app's witnesses have not seen them yet, they are kept as `waiting` instead. Raises as
+        `commit` does, and leaves everything as it was.
         """
         with self._locked():
             current = self._reopened()
+            if current.waiting is not None:
+                _check_waits(current.waiting, drafts)
+                return current
             for draft in drafts:
                 _check_next(current.trusted, draft)
             roots, beating = current.metadata.roots, heartbeat or current.heartbeat
@@ -158,9 +184,51 @@ class Publication:
             taken = Publication(self.folder, current.trusted, beating)
             channels = {role: raw for role, raw in blobs.items() if is_channel(role)}
             made = taken._replace(roots, blobs.get("targets", current.metadata.targets), now, channels)
+            if made.waiting is not None:
+                return replace(current, waiting=made.waiting)
             if beating.seed != current.heartbeat.seed:
                 heartbeat_file(self.folder, current.heartbeat).unlink(missing_ok=True)
             return made
+
+    def witness(self, answers: Iterable[WitnessAnswer], now: float) -> Publication:
+        """Adds what witnesses answered to what waits, and publishes it once they are enough.
+
+        Raises UserError where nothing waits, BadSignature for an answer that is none to it.
+        """
+        with self._locked():
+            current = self._reopened()
+            if current.waiting is None:
+                raise UserError(
+                    "Nothing of this app waits for witnesses.",
+                    hint="`pearrt info` shows who saw what is out.",
+                )
+            waiting = current.waiting.with_answers(answers)
+            write_file(self.folder / WAITING, waiting.metadata.encode())
+            if not waiting.is_complete:
+                return replace(current, waiting=waiting)
+            beating = read_heartbeat(waiting.offered.root, self.folder)
+            metadata = beating.beat(
+                waiting.metadata.roots,
+                waiting.metadata.targets,
+                now,
+                _later(waiting.metadata, current.trusted),
+                delegated=waiting.metadata.delegated,
+            )
+            metadata = replace(metadata, witnessed=waiting.metadata.witnessed)
+            trusted = current.trusted.update(metadata, now, allow_expired=True)
+            made = Publication(self.folder, current.trusted, beating)._write(trusted)
+            (self.folder / WAITING).unlink()
+            for old in self.folder.glob("heartbeat-*.json"):
+                if old != heartbeat_file(self.folder, beating):
+                    old.unlink()
+            return made
+
+    def withdraw(self) -> Publication:
+        """Drops what waits. Who of the witnesses has cosigned it will not cosign another in its place."""
+        with self._locked():
+            current = self._reopened()
+            (self.folder / WAITING).unlink(missing_ok=True)
+            return replace(current, waiting=None)
 
     def refresh(self, now: float) -> Publication:
         """The heartbeat: signs anew that what is published is current.
@@ -175,12 +243,18 @@ class Publication:
                         f"The {role.envelope.role} metadata expired; no heartbeat can renew it.",
                         hint="The signers must sign a new release or a new root.",
                     )
-            return current._replace(current.metadata.roots, current.metadata.targets, now)
+            made = current._replace(current.metadata.roots, current.metadata.targets, now)
+            return replace(made, waiting=current.waiting)
 
     def refresh_due(self, now: float) -> bool:
         """Whether a heartbeat's period has passed since the last one."""
         period_s = self.heartbeat.period_s
-        return period_s > 0 and now >= self.trusted.timestamp.signed_at + period_s
+        due = period_s > 0 and now >= self.trusted.timestamp.signed_at + period_s
+        return due and self._is_named_by(self.trusted.root)
+
+    def _is_named_by(self, root: Root) -> bool:
+        """Whether the heartbeat's key is that of the root; not while the root that names it still waits."""
+        return key_id(ed25519.public_key(self.heartbeat.seed)) in root.authorities["timestamp"].signers
 
     def _replace(
         self,
@@ -192,7 +266,17 @@ class Publication:
         metadata = self.heartbeat.beat(roots, targets, now, self.metadata, delegated=channels)
         # Expired roles are renewed one after the other: what is still expired must not stop the first of
         # them.
-        trusted = self.trusted.update(metadata, now, allow_expired=True)
+        offered = self.trusted.update(metadata, now, allow_expired=True, unwitnessed=True)
+        waiting = Waiting.of(self.trusted, offered)
+        if not waiting.is_complete:
+            write_file(self.folder / WAITING, waiting.metadata.encode())
+            return replace(self, waiting=waiting)
+        if waiting.demands:
+            offered = self.trusted.update(waiting.metadata, now, allow_expired=True)
+        return self._write(offered)
+
+    def _write(self, trusted: TrustedApp) -> Publication:
+        """Replaces what is published by what was verified."""
         for replaced in (self.trusted.targets, *self.trusted.channels.values()):
             if replaced.envelope.raw not in (trusted.metadata.targets, *trusted.metadata.delegated.values()):
                 keep_leaf(self.folder, replaced.envelope)
@@ -201,7 +285,10 @@ class Publication:
 
     def _reopened(self) -> Publication:
         """What is on disk now, which another process may have written since this was opened."""
-        return Publication.open(self.folder)
+        current = Publication.open(self.folder)
+        if current.waiting is None:  # or it was published, by a process that was killed then
+            (self.folder / WAITING).unlink(missing_ok=True)
+        return current
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -244,6 +331,33 @@ def _check_next(trusted: TrustedApp, draft: Draft) -> None:
         )
 
 
+def _check_waits(waiting: Waiting, drafts: Sequence[Draft]) -> None:
+    """Raises UserError unless it is these drafts that wait."""
+    offered = waiting.offered
+    said = {each.envelope.payload for each in (offered.root, offered.targets, *offered.channels.values())}
+    if not all(draft.payload in said for draft in drafts):
+        raise UserError(
+            f"Another release waits for the app's witnesses: {waiting.progress()}.",
+            hint="`pearrt release witness LINK ANSWER` publishes it; with --drop it is given up.",
+        )
+
+
+def _later(metadata: MetadataSet, trusted: TrustedApp) -> MetadataSet:
+    """`metadata` as what a heartbeat follows: with the published timestamp, where that is the newer one."""
+    mine = Timestamp.read(Envelope.parse("timestamp", metadata.timestamp))
+    published = trusted.timestamp
+    if mine.version > published.version or mine.root_version != published.root_version:
+        return metadata
+    return replace(metadata, timestamp=published.envelope.raw)
+
+
+def _read_waiting(folder: Path, trusted: TrustedApp) -> Waiting | None:
+    try:
+        return Waiting.restore(trusted, _read(folder / WAITING, MAX_SET_BYTES))
+    except FileNotFoundError:
+        return None
+
+
 def _read(path: Path, max_bytes: int) -> bytes:
     with path.open("rb") as file:
         data = file.read(max_bytes + 1)
@@ -255,6 +369,12 @@ def _read(path: Path, max_bytes: int) -> bytes:
 def heartbeat_file(folder: Path, heartbeat: Heartbeat) -> Path:
     """Where this heartbeat's key lies, or will lie."""
     return folder / f"heartbeat-{key_id(ed25519.public_key(heartbeat.seed))[:16]}.json"
+
+
+def heartbeat_files(folder: Path, root: Root) -> list[Path]:
+    """The files in `folder` of heartbeats that the root names."""
+    named = [folder / f"heartbeat-{keyid[:16]}.json" for keyid in root.authorities["timestamp"].signers]
+    return [path for path in named if path.exists()]
 
 
 def write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:

@@ -1,4 +1,5 @@
-"""A change of signers, threshold or heartbeat: a new root, and the current releases signed anew under it.
+"""A change of signers, threshold, heartbeat or witnesses: a new root, and the current releases signed anew
+under it.
 
 Rotating keys is also the way back after a theft: what only revoked keys vouched for binds nobody any more. If
 a threshold of signers was stolen, rotate the heartbeat as well, so that versions the thief pushed up are
@@ -16,7 +17,7 @@ from pearrt.publish.app import OFFLINE_LIFETIME_S, roles_of, root_draft
 from pearrt.publish.draft import Draft, display_name
 from pearrt.publish.release import targets_draft
 from pearrt.trust.app import TrustedApp
-from pearrt.trust.metadata import Signer
+from pearrt.trust.metadata import Authority, Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,13 @@ def rotate(
     heartbeat: bytes,
     now: float,
     lifetime_s: float = OFFLINE_LIFETIME_S,
+    witnesses: Authority | None = None,
+    unwitnessed: bool = False,
 ) -> Rotation:
-    """Drafts that hand the app over. Raises UserError as `new_app` does."""
+    """Drafts that hand the app over. The witnesses stay, unless there are new ones or shall be none.
+
+    Raises UserError as `new_app` does.
+    """
     roles = roles_of(signers, threshold, heartbeat)
     root = root_draft(
         trusted.root.app_id,
@@ -53,6 +59,7 @@ def rotate(
         roles,
         now + lifetime_s,
         previous=trusted.root.authorities["root"],
+        witnesses=None if unwitnessed else witnesses or trusted.root.witnesses,
     )
     targets = targets_draft(trusted, trusted.targets.releases, now + lifetime_s, authority=roles["targets"])
     return Rotation(root, targets)

@@ -11,6 +11,7 @@ import click
 from pearrt.cli.options import key_options, link_argument, network_options, open_daemon, unlock_keys
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.release.terms import terms_of, terms_options
+from pearrt.cli.release.witness import show_waiting
 from pearrt.link import HostPort, Link
 from pearrt.paths import Home
 
@@ -59,6 +60,9 @@ def command(
     assert publication is not None  # it was opened above
     open_daemon(bootstrap, hosts, no_dht).publish(link)
     desk.finish(request)
+    if publication.waiting is not None:
+        show_waiting(output, link, publication.waiting, {"link": str(link), "sequence": request.version})
+        return
     (release, *_) = [change.after for change in release_changes(request) if change.after]
     signed_by = [signer.name for signer in publication.trusted.signed_by]
     result = {

@@ -65,11 +65,14 @@ def _revocation_fields(revocation: Any) -> dict[str, str]:
 
 
 def _key_fields(keys: KeyChanges) -> dict[str, Any]:
+    from pearrt.publish.changes import witness_changes
+
     return {
         "added": list(keys.added),
         "removed": list(keys.removed),
         "threshold": list(keys.threshold),
         "heartbeat_changed": keys.heartbeat_changed,
+        "witnesses": list(witness_changes(keys)),
     }
 
 
@@ -185,6 +188,8 @@ def _file_line(change: FileChange) -> str:
 
 
 def _key_lines(keys: KeyChanges) -> list[str]:
+    from pearrt.publish.changes import witness_changes
+
     old, new = keys.threshold
     total = len(keys.added) + len(keys.kept)
     lines = [f"signers    + {name}" for name in keys.added] + [
@@ -195,6 +200,7 @@ def _key_lines(keys: KeyChanges) -> list[str]:
     lines.append(f"threshold  {before}{new} of {total}")
     if keys.heartbeat_changed:
         lines.append("heartbeat  a new key")
+    lines += [f"witnesses  {line}" for line in witness_changes(keys)]
     if keys.uneven:
         lines.append("LOOK       not all roles are signed by the same people: pearrt drafts no such root")
     return lines
