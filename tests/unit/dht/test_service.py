@@ -10,12 +10,14 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from pearrt.crypto import ed25519
+from pearrt.dht.items import sign_item
 from pearrt.dht.service import OPERATION_TIMEOUT_S, DhtService
 from pearrt.errors import UserError
 from pearrt.link import HostPort
@@ -118,6 +120,31 @@ def test_republishing_never_puts_an_older_item_over_a_newer_one_and_then_stops()
             assert len(nodes[4]._published) == 1
 
     sim.run(scenario())
+
+
+def test_an_item_signed_elsewhere_is_kept_alive_and_never_put_over_a_newer_one() -> None:
+    sim = Sim()
+    signed = sign_item(SEED, b"by a key that is elsewhere", salt=b"a", seq=7)
+
+    async def scenario() -> None:
+        async with sim.network() as nodes:
+            assert (await nodes[3].put_item(signed)).stored > 0
+            await asyncio.sleep(5 * 3600)
+            assert await nodes[9].get_mutable(KEY, salt=b"a") == signed
+            await nodes[4].put_mutable(SEED, b"newer", salt=b"a")
+            assert (await nodes[5].put_item(signed)).stored == 0
+            newest = await nodes[9].get_mutable(KEY, salt=b"a")
+            assert newest is not None
+            assert (newest.value, newest.seq) == (b"newer", 8)
+
+    sim.run(scenario())
+
+
+async def test_an_item_whose_signature_does_not_hold_is_not_put() -> None:
+    async with DhtService(bind=LOOPBACK) as node:
+        for wrong in ({"signature": bytes(64)}, {"public_key": b"short"}, {"seq": -1}, {"salt": bytes(65)}):
+            with pytest.raises(UserError):
+                await node.put_item(replace(sign_item(SEED, b"v", salt=b"", seq=1), **wrong))  # type: ignore[arg-type]
 
 
 # Bootstrap
