@@ -53,11 +53,6 @@ class Contact(NamedTuple):
     address: Address
 
 
-def family_of(host: str) -> Family:
-    """The family of an IP literal."""
-    return Family.V6 if ":" in host else Family.V4
-
-
 @lru_cache(maxsize=8192)
 def scope_of(host: str) -> Scope:
     """How far the IP literal `host` reaches; anything unparsable is UNUSABLE."""

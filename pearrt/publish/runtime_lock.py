@@ -95,11 +95,6 @@ class LockedWheel:
     sha256: str
     variants: tuple[str, ...]
 
-    @property
-    def is_pure(self) -> bool:
-        """Whether the wheel says of itself that it runs everywhere."""
-        return self.file.endswith("-none-any.whl")
-
 
 @dataclass(frozen=True, slots=True)
 class RuntimeLock:

@@ -92,11 +92,6 @@ class BundleFetch(Generic[P]):
         return len(self._owners)
 
     @property
-    def checking(self) -> int:
-        """Blocks here and not yet verified."""
-        return len(self._checking)
-
-    @property
     def sources(self) -> list[P]:
         return list(self._sources)
 

@@ -50,12 +50,6 @@ class Spread(Generic[P]):
             if held.add(ordinal):
                 self._shift(ordinal, 1)
 
-    def taken_back(self, peer: P, ordinal: int) -> None:
-        """A block that was to be sent was not."""
-        held = self._held.get(peer)
-        if held is not None and held.discard(ordinal):
-            self._shift(ordinal, -1)
-
     def choose(self, peer: P, ours: HaveSet | None) -> int | None:
         """The rarest block that `peer` lacks and we hold (`ours` None: all), random among equals."""
         held = self._held.get(peer)
