@@ -17,6 +17,7 @@ from tests.support import (
     metadata_either,
     metadata_logged,
     metadata_valid,
+    metadata_witnessed,
     trust_vectors,
 )
 from tests.support.metadata_cases import BROKEN, EITHER, VALID, Case, cases
@@ -30,6 +31,7 @@ CORPUS = (  # they fill the registries
     metadata_channels_broken,
     metadata_either,
     metadata_logged,
+    metadata_witnessed,
 )
 EACH_VALID = 10
 EACH_BROKEN = 7

@@ -10,6 +10,7 @@ wrong, with what was trusted before, if anything, and the code of our error.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from tests.support import (
     metadata_broken_updates,
     metadata_channels_broken,
     metadata_logged,
+    metadata_witnessed,
 )
 from tests.support.logged_repository import LoggedRepository
 from tests.support.metadata_cases import BROKEN, Case, cases
 from tests.support.metadata_channels import revocation, staged
 from tests.support.repository import DAY, NOW, Repository, index_target
+from tests.support.witnessed_repository import WitnessedRepository
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "trust"
 MAX_BAD_BYTES = 8000
@@ -36,6 +39,7 @@ CORPUS = (  # they fill the registry
     metadata_broken_updates,
     metadata_channels_broken,
     metadata_logged,
+    metadata_witnessed,
 )
 SIGNERS = ("ada", "bob", "cyd", "dan", "eve")
 
@@ -53,6 +57,8 @@ def blobs(metadata: MetadataSet) -> dict[str, Any]:
     }
     if metadata.delegated:
         found["delegated"] = {name: raw.decode() for name, raw in metadata.delegated.items()}
+    if metadata.witnessed:
+        found["witnessed"] = {name: data.hex() for name, data in metadata.witnessed.items()}
     if metadata.logs:
         found["logs"] = {role: log.hex() for role, log in metadata.logs.items()}
     return found
@@ -64,7 +70,8 @@ def metadata_of(found: dict[str, Any]) -> MetadataSet:
     top = (found[role].encode() for role in ("timestamp", "snapshot", "targets"))
     delegated = {name: raw.encode() for name, raw in found.get("delegated", {}).items()}
     logs = {role: bytes.fromhex(log) for role, log in found.get("logs", {}).items()}
-    return MetadataSet(roots, *top, delegated, logs)
+    witnessed = {name: bytes.fromhex(data) for name, data in found.get("witnessed", {}).items()}
+    return MetadataSet(roots, *top, delegated, logs, witnessed)
 
 
 def story(repository: Repository, steps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -194,6 +201,29 @@ def log() -> dict[str, Any]:
     return story(repository, steps)
 
 
+def witness() -> dict[str, Any]:
+    """Two of three witnesses see every release; a quorum of stolen keys makes one that they do not see."""
+    repository = WitnessedRepository(("ada", "bob", "cyd"), 2)
+    repository.release("1.0")
+    steps = [step(repository.metadata(), NOW, current("1.0"))]
+    thief = repository.copy()
+    thief.seeing = []
+    thief.release("6.6.6")
+    steps.append(step(thief.metadata(), NOW, {"error": "threshold-not-met"}))
+    thief = repository.copy()
+    thief.name_witnesses(seen_by=())
+    steps.append(step(thief.metadata(), NOW, {"error": "threshold-not-met"}))
+    replayed = replace(repository.copy().release("1.1").metadata(), witnessed=repository.witnessed())
+    steps.append(step(replayed, NOW, {"error": "bad-signature"}))
+    repository.seeing = ["wim", "yan"]
+    repository.release("1.1")
+    steps.append(step(repository.metadata(), NOW, current("1.1")))
+    repository.name_witnesses("zoe", quorum=1)
+    repository.release("2.0")
+    steps.append(step(repository.metadata(), NOW, current("2.0")))
+    return story(repository, steps)
+
+
 def taken(repository: Repository, machines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     trusted = TrustedApp.first(repository.app_key, repository.metadata(), NOW)
     found = []
@@ -239,6 +269,7 @@ STORIES = {
     "channels": channels,
     "choice": choice,
     "log": log,
+    "witness": witness,
 }
 ALL = {**STORIES, "bad": bad}
 
