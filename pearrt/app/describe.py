@@ -50,6 +50,7 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
         "signers": [signer.name for signer in trusted.signers_of(channel)],
         "signed_by": [signer.name for signer in trusted.signed_by_of(channel)],
         "threshold": trusted.authority_of(channel).threshold,
+        "witnesses": witnesses(trusted, channel),
         "channel": channel,
         "held_back": choice.reason if choice else "",
         "revoked": _revoked(app),
@@ -72,6 +73,17 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
             }
             for peer in peers
         ],
+    }
+
+
+def witnesses(trusted: TrustedApp, channel: str = "") -> dict[str, Any] | None:
+    """Who has to see releases, and who saw what is current in the channel; None where nobody has to."""
+    if trusted.root.witnesses is None:
+        return None
+    return {
+        "names": [each.name or each.keyid[:8] for each in trusted.root.witnesses.signers.values()],
+        "threshold": trusted.root.witnesses.threshold,
+        "seen_by": [each.name or each.keyid[:8] for each in trusted.witnessed_by_of(channel)],
     }
 
 

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pearrt.app.describe import witnesses
 from pearrt.app.followed import FollowedApp
 from pearrt.bundle.index import BlockRef
 from pearrt.codec import canonical
@@ -96,6 +97,7 @@ def read_log(app: FollowedApp, store: Store) -> dict[str, Any]:
         "root": head.root.hex() if head else None,
         "complete": past[0].version == 1 and all(each.targets for each in past),
         "equivocation": app.folder.equivocation is not None,
+        "witnesses": witnesses(trusted),
         "entries": _entries(past),
         "channels": {role: _entries(history(trusted, role, store)) for role in sorted(trusted.channels)},
     }

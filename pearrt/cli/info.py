@@ -34,6 +34,7 @@ def _text(info: dict[str, Any]) -> str:
         "name": info["name"],
         "signers": f"{info['threshold']} of {len(info['signers'])}: {', '.join(info['signers'])}",
         "signed by": ", ".join(info["signed_by"]),
+        "witnesses": _witnesses(info["witnesses"]),
         "newest": f"{info['newest']} (release {info['sequence']})" if info["newest"] else "none",
         "installed": info["version"] or "no",
         "before it": info["previous"] or "none kept",
@@ -49,6 +50,13 @@ def _text(info: dict[str, Any]) -> str:
     lines += ["may"] + [f"  - {printable(line)}" for line in info["permissions"]]
     lines += [f"peers      {len(info['peers'])}"] + [f"  {_peer(peer)}" for peer in info["peers"]]
     return "\n".join(lines)
+
+
+def _witnesses(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    seen = f"; seen by {', '.join(found['seen_by'])}" if found["seen_by"] else ""
+    return f"{found['threshold']} of {len(found['names'])}: {', '.join(found['names'])}{seen}"
 
 
 def _peer(peer: dict[str, Any]) -> str:

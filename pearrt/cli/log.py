@@ -37,6 +37,9 @@ def _text(found: dict[str, Any]) -> str:
         lines.append("This app keeps no log of its releases: only the newest can be verified.")
     else:
         lines.append(f"log of {found['size']} earlier statements, root {found['root']}")
+    if found["witnesses"]:
+        seen_by = ", ".join(found["witnesses"]["seen_by"]) or "nobody yet, as it says nothing"
+        lines.append(f"seen in whole by the witnesses: {seen_by} ({found['witnesses']['threshold']} needed)")
     return "\n".join(map(printable, lines))
 
 

@@ -15,9 +15,9 @@ NAMES = ("alice", "bob", "carol", "dana", "erin")
 
 
 class Team:
-    """Five signers on one machine; `threshold` of them control `link`."""
+    """Five signers on one machine; `threshold` of them control `link`. `more` goes to `app new`."""
 
-    def __init__(self, machine: Machine, work: Path, threshold: int = 3) -> None:
+    def __init__(self, machine: Machine, work: Path, threshold: int = 3, *more: str) -> None:
         self.machine = machine
         self.work = work
         self.password_file = work / "password"
@@ -30,6 +30,7 @@ class Team:
             "--threshold",
             str(threshold),
             *self.keys(*NAMES[:threshold]),
+            *more,
         ]
         self.link: str = machine.ok("app", "new", *options)["link"]
 
