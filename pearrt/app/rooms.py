@@ -27,7 +27,7 @@ from pearrt.dht.items import KEY_BYTES, MutableItem
 from pearrt.errors import BadLink, NetworkError, NoPeers, NoSuchApp, PearrtError, Unreachable, UserError
 from pearrt.link import Link, decode_key
 from pearrt.publish.commit import check_current
-from pearrt.publish.desk import Desk
+from pearrt.publish.desk import Desk, InRoom
 from pearrt.publish.request import Request
 from pearrt.publish.room import Room, awaited, gather, seal
 
@@ -69,7 +69,7 @@ class Rooms:
         app.members.serve_rooms(blocks)
 
     def _sealed(self, app_key: bytes) -> list[bytes]:
-        return [seal(request) for request, _ in self._desk(app_key).rooms()]
+        return [seal(each.request, each.room.secret) for each in self._desk(app_key).rooms()]
 
     async def enter(self, link: Link) -> bytes:
         """The sealed block of the room that the link leads to, and the app's newest metadata besides.
@@ -139,8 +139,8 @@ class Rooms:
     async def _round(self) -> None:
         try:
             for app in list(self._apps.followed.values()):
-                for request, ours in await asyncio.to_thread(self._desk(app.link.app_key).rooms):
-                    await self._tend(app, request, ours)
+                for each in await asyncio.to_thread(self._desk(app.link.app_key).rooms):
+                    await self._tend(app, each)
         except PearrtError as e:
             log.warning("release rooms: %s", e)
         except Exception:
@@ -148,8 +148,8 @@ class Rooms:
         finally:
             self._next_round, self._in_round = time.monotonic() + ROUND_EVERY_S, False
 
-    async def _tend(self, app: FollowedApp, request: Request, ours: bool) -> None:
-        desk = self._desk(app.link.app_key)
+    async def _tend(self, app: FollowedApp, held: InRoom) -> None:
+        desk, request, room = self._desk(app.link.app_key), held.request, held.room
         posts = await asyncio.to_thread(desk.posts, request)
         if _is_over(request, app, time.time()):
             for item in posts:
@@ -162,9 +162,9 @@ class Rooms:
             if item.target not in self._posted:
                 with contextlib.suppress(NetworkError):
                     await self.post(item)
-        if ours:
-            found = await self.look(Room.of(request), [signer.public for signer in awaited(request)])
-            gathered = await asyncio.to_thread(gather, request, found)
+        if held.ours:
+            found = await self.look(room, [signer.public for signer in awaited(request)])
+            gathered = await asyncio.to_thread(gather, room, request, found)
             if gathered.came:
                 log.info("%s answered in a release room", ", ".join(gathered.came))
                 await asyncio.to_thread(_keep, desk, gathered.request)

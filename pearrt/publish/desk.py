@@ -24,14 +24,24 @@ from pearrt.codec import bencode
 from pearrt.crypto import ed25519
 from pearrt.dht.items import MutableItem
 from pearrt.errors import Corrupt, PearrtError, UserError
-from pearrt.link import encode_key
+from pearrt.link import Link, encode_key
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import heartbeat_file, read_heartbeat, write_heartbeat
 from pearrt.publish.request import MAX_REQUEST_BYTES, Request
+from pearrt.publish.room import Room
 from pearrt.trust.metadata import Root, key_id
 
 MAX_REVIEW_BYTES = 4096
 MAX_ROOM_BYTES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class InRoom:
+    """A request under way that is in a release room. `ours`: it was drafted here."""
+
+    request: Request
+    room: Room
+    ours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +101,26 @@ class Desk:
         """Notes that a request is in a room; `ours`: drafted here, where its answers are gathered."""
         write_file(self._file(request, "room"), json.dumps({"link": link, "ours": ours}).encode() + b"\n")
 
+    def is_in_room(self, request: Request) -> bool:
+        return (self.folder / f"{request.digest.hex()}.room").exists()
+
     def leave_room(self, request: Request) -> None:
         """Forgets that a request is in a room, and what was posted from here."""
         self._file(request, "room").unlink(missing_ok=True)
         for path in self.folder.glob(f"{request.digest.hex()}.posted-*"):
             path.unlink(missing_ok=True)
 
-    def rooms(self) -> list[tuple[Request, bool]]:
-        """The requests under way that are in a room, and whether it is ours; what is damaged is left out."""
+    def rooms(self) -> list[InRoom]:
+        """The requests under way that are in a room; what is damaged is left out."""
         found = []
         for path in sorted(self.folder.glob("*.room")) if self.folder.is_dir() else []:
             try:
-                ours = bool(json.loads(read_bounded(path, MAX_ROOM_BYTES))["ours"])
+                note = json.loads(read_bounded(path, MAX_ROOM_BYTES))
+                room, ours = Room.parse(Link.parse(str(note["link"]))), bool(note["ours"])
                 request = Request.decode(read_bounded(path.with_suffix(".request"), MAX_REQUEST_BYTES))
             except (PearrtError, ValueError, KeyError, TypeError):
                 continue
-            found.append((request, ours))
+            found.append(InRoom(request, room, ours))
         return found
 
     def keep_post(self, request: Request, item: MutableItem) -> None:

@@ -1,15 +1,16 @@
 """A release room: a request and its answers travel over pearrt itself, found by whoever has the room's link.
 
-    pearrt://<app>[?node=…]#request=<103 letters: z-base-32 of digest of the request, id of the sealed block>
+    pearrt://<app>[?node=…]#request=<128 letters: z-base-32 of digest, secret, id of the sealed block>
 
+- The **secret** is 16 random bytes: without them even who guesses a whole request can confirm nothing.
 - The **sealed block** is the request's statement (what its digest is of), ChaCha20-Poly1305 under
-  key = tagged("pearrt-room-key-v1", digest), nonce 0: the digest decides the plaintext, so no key ever
-  seals two. Peers of the app pass it on like any block, by the SHA-256 of its bytes; to who lacks the link
-  it says nothing. What the drafts follow is not in it: each reader has that from their trusted metadata.
+  key = tagged("pearrt-room-key-v1", digest + secret), nonce 0: the digest decides the plaintext, so no key
+  ever seals two. Peers of the app pass it on like any block, by the SHA-256 of its bytes; to who lacks the
+  link it says nothing. What the drafts follow is not in it: each reader has that from their trusted metadata.
 - An **answer** is a mutable item of the DHT (BEP 44) under the signer's own key. Its salt is
-  tagged("pearrt-room-salt-v1", digest): without the digest nobody finds it or tells what it is for. Its value
-  is 1 byte format, 1 byte of bits and 64 bytes for each bit, as in `answer.py`; request and signer are where
-  it lies.
+  tagged("pearrt-room-salt-v1", digest + secret): without the link nobody finds it or tells what it is for.
+  Its value is 1 byte format, 1 byte of bits and 64 bytes for each bit, as in `answer.py`; request and signer
+  are where it lies.
 
 What the signer's key signs for an item begins with `4:salt32:`. Drafts and all other TUF metadata begin with
 `{`, attestations (DSSE) with `DSSEv1 `, what SSH signs with a length below 2^24, hence a zero byte, or with
@@ -20,7 +21,7 @@ is, an answer as one in a mail is.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pearrt.codec import bencode, zbase32
 from pearrt.crypto import ed25519
@@ -40,7 +41,8 @@ from pearrt.trust.metadata import Signer
 
 NAME = "request="
 FORMAT = 1
-LETTERS = 103
+SECRET_BYTES = 16
+LETTERS = 128
 MAX_POST_BYTES = 2 + 64 * MAX_DRAFTS
 SIGNED_BEGINS = b"4:salt32:"
 _KEY_TAG = "pearrt-room-key-v1"
@@ -50,16 +52,17 @@ _LINK_HINT = "Copy the whole link again, with all that follows the #."
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Which request it is, and the id of the block that it travels in; 32 bytes each."""
+    """Which request it is, what only its members know, and the id of the block that it travels in."""
 
     app_key: bytes
     digest: bytes
+    secret: bytes = field(repr=False)
     block: bytes
 
     @classmethod
-    def of(cls, request: Request) -> Room:
-        """The room of a request. Raises UserError as `seal`."""
-        return cls(request.app_key, request.digest, sha256(seal(request)))
+    def of(cls, request: Request, secret: bytes) -> Room:
+        """The room of a request, with a secret of SECRET_BYTES. Raises UserError as `seal`."""
+        return cls(request.app_key, request.digest, secret, sha256(seal(request, secret)))
 
     @classmethod
     def parse(cls, link: Link) -> Room:
@@ -71,19 +74,20 @@ class Room:
             data = zbase32.decode(letters) if len(letters) == LETTERS else b""
         except ValueError as e:
             raise BadLink(f"The link to the release room is misspelt: {e}.", hint=_LINK_HINT) from e
-        if len(data) != 2 * DIGEST_BYTES:
+        if len(data) != 2 * DIGEST_BYTES + SECRET_BYTES:
             raise BadLink("The link to the release room is cut short.", hint=_LINK_HINT)
-        return cls(link.app_key, data[:DIGEST_BYTES], data[DIGEST_BYTES:])
+        digest, secret = data[:DIGEST_BYTES], data[DIGEST_BYTES:-DIGEST_BYTES]
+        return cls(link.app_key, digest, secret, data[-DIGEST_BYTES:])
 
     @property
     def fragment(self) -> str:
         """What the link carries of it."""
-        return NAME + zbase32.encode(self.digest + self.block)
+        return NAME + zbase32.encode(self.digest + self.secret + self.block)
 
     @property
     def salt(self) -> bytes:
         """Under which salt each signer's answer lies in the DHT."""
-        return tagged(_SALT_TAG, self.digest)
+        return tagged(_SALT_TAG, self.digest + self.secret)
 
     def unseal(self, data: bytes, base: TrustedApp | None) -> Request:
         """The request in a sealed block, following what this machine trusts.
@@ -93,16 +97,18 @@ class Room:
         if sha256(data) != self.block or not TAG_BYTES <= len(data) <= MAX_BLOCK_BYTES:
             raise DigestMismatch("The block is not the one that the link to the release room names.")
         out = bytearray(len(data))
-        size = CHACHA20POLY1305.open(_key(self.digest), bytes(NONCE_BYTES), b"", data, memoryview(out))
+        size = CHACHA20POLY1305.open(
+            _key(self.digest, self.secret), bytes(NONCE_BYTES), b"", data, memoryview(out)
+        )
         request = Request.of_statement(bytes(out[:size]), self.digest, base)
         if request.app_key != self.app_key:
             raise DigestMismatch("The request in the release room is for another app than the link.")
         return request
 
 
-def seal(request: Request) -> bytes:
-    """The block that a request travels in; the same bytes whoever makes it. Raises UserError where it is too
-    large for one."""
+def seal(request: Request, secret: bytes) -> bytes:
+    """The block that a request travels in; the same bytes whoever in the room makes it. Raises UserError
+    where it is too large for one."""
     statement = request.statement
     size = len(statement) + TAG_BYTES
     if size > MAX_BLOCK_BYTES:
@@ -111,12 +117,12 @@ def seal(request: Request) -> bytes:
             hint="Send the file instead.",
         )
     out = bytearray(size)
-    CHACHA20POLY1305.seal(_key(request.digest), bytes(NONCE_BYTES), b"", statement, memoryview(out))
+    CHACHA20POLY1305.seal(_key(request.digest, secret), bytes(NONCE_BYTES), b"", statement, memoryview(out))
     return bytes(out)
 
 
-def _key(digest: bytes) -> bytes:
-    return tagged(_KEY_TAG, digest)
+def _key(digest: bytes, secret: bytes) -> bytes:
+    return tagged(_KEY_TAG, digest + secret)
 
 
 def post(room: Room, answer: Answer, key: SigningKey, seq: int) -> MutableItem:
@@ -164,13 +170,14 @@ def awaited(request: Request) -> list[Signer]:
     return [signer for public, signer in all_signers(request).items() if public not in answered]
 
 
-def gather(request: Request, posts: Iterable[tuple[bytes, bytes]]) -> Gathered:
-    """Takes the answers among `posts`, public key and value each: one for each signer who is awaited.
+def gather(room: Room, request: Request, posts: Iterable[tuple[bytes, bytes]]) -> Gathered:
+    """Takes the answers among what lies in the request's room, public key and value each: one for each signer
+    who is awaited.
 
     What is no answer is refused by name and stops nothing; what nobody asked for is left alone. The answers
     that the request holds must have been checked.
     """
-    room, waiting = Room.of(request), {signer.public: signer for signer in awaited(request)}
+    waiting = {signer.public: signer for signer in awaited(request)}
     taken: dict[bytes, Answer] = {answer.public: answer for answer in request.answers}
     came, refused = [], []
     for public, value in posts:

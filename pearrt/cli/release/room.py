@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +60,10 @@ wait_option = click.option(
 def open_room(request: Request, link: Link) -> Link:
     """Puts a request that was just drafted into a room; gives the room's link. Raises UserError."""
     from pearrt.publish.desk import Desk
-    from pearrt.publish.room import Room
+    from pearrt.publish.room import SECRET_BYTES, Room
 
-    room_link = replace(
-        link, path="", channel=Link(b"").channel, names_channel=False, fragment=Room.of(request).fragment
-    )
+    room = Room.of(request, secrets.token_bytes(SECRET_BYTES))
+    room_link = Link(link.app_key, nodes=link.nodes, mirrors=link.mirrors, fragment=room.fragment)
     Desk.of(Home.from_environment().ceremonies, request.app_key).join_room(request, str(room_link), ours=True)
     return room_link
 
@@ -83,6 +82,8 @@ def room_request(link: Link, daemon: Daemon) -> Request:
     home.prepare()
     desk = Desk.of(home.ceremonies, link.app_key)
     if (request := desk.find(room.digest)) is not None:
+        if desk.knows(request) and not desk.is_in_room(request):  # it came as a file before
+            desk.join_room(request, str(link), ours=False)
         return request
     block = daemon.enter(link)
     request = room.unseal(block, trusted_here(home, link.app_key))
@@ -100,7 +101,7 @@ def post_answer(link: Link, request: Request, answer: Answer, key: SigningKey, d
     from pearrt.publish.desk import Desk
     from pearrt.publish.room import Room, post
 
-    item = post(Room.of(request), answer, key, int(time.time()))
+    item = post(Room.parse(link), answer, key, int(time.time()))
     Desk.of(Home.from_environment().ceremonies, request.app_key).keep_post(request, item)
     try:
         return daemon.post(
@@ -119,15 +120,16 @@ def gather_answers(output: Output, request: Request, link: Link, daemon: Daemon,
     """
     from pearrt.publish.ceremony import tally
     from pearrt.publish.desk import Desk
-    from pearrt.publish.room import Gathered, awaited, gather
+    from pearrt.publish.room import Gathered, Room, awaited, gather
 
+    room = Room.parse(link)
     desk = Desk.of(Home.from_environment().ceremonies, request.app_key)
     came: list[str] = []
     told: dict[str, str] = {}
     pause_s, line = FIRST_POLL_S, _Line(output)
     while True:
         if waiting := awaited(request):
-            found = gather(request, daemon.gather(link, [signer.public for signer in waiting]))
+            found = gather(room, request, daemon.gather(link, [signer.public for signer in waiting]))
             request = found.request
             if found.came and desk.knows(request):
                 desk.keep(request)
