@@ -34,7 +34,8 @@ MAX_BYTES = 128_000
 SHEBANG = b"#!/usr/bin/env python3\n"
 START = "bootstrap.program"
 MAIN = "__main__.py"
-OPTIONAL = frozenset({"nacl", "platformdirs", "zstandard"})  # imported where they are installed, done without where not
+# Imported where they are installed, done without where not.
+OPTIONAL = frozenset({"nacl", "platformdirs", "zstandard"})
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _STATEMENT_BEGINS = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING)

@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TypeVar
 
 from pearrt.codec import bencode
 from pearrt.errors import (
@@ -42,9 +41,7 @@ from pearrt.errors import (
 from pearrt.trust import root_chain
 from pearrt.trust.authority import Authority, Signer
 from pearrt.trust.checks import (
-    check_blob,
     check_files,
-    check_named,
     check_not_older,
     check_same,
     check_unexpired,
@@ -53,16 +50,15 @@ from pearrt.trust.checks import (
 from pearrt.trust.delegation import Delegation
 from pearrt.trust.envelope import Envelope
 from pearrt.trust.freshness import Freshness, judge
-from pearrt.trust.log import check_history, check_logs
+from pearrt.trust.log import check_history
 from pearrt.trust.metadata import Root, Signed, Snapshot, Targets, Timestamp
-from pearrt.trust.metadata_set import MAX_CHANNEL_BYTES, MetadataSet
+from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.release import ANY_PLATFORM, Release
 from pearrt.trust.revocation import Revocation
 from pearrt.trust.shape import time_text
 from pearrt.trust.threshold import check_threshold, is_met, valid_keys
+from pearrt.trust.verified import read_role, verified
 from pearrt.trust.witness import Checkpoint, check_head, checkpoints, step_version
-
-_Role = TypeVar("_Role", Timestamp, Snapshot, Targets)
 
 
 class Verdict(Enum):
@@ -114,7 +110,7 @@ class TrustedApp:
         root = root_chain.first_root(app_key, metadata.roots[0])
         seen = None if unwitnessed else metadata.witnessed
         roots, root = root_chain.extend(metadata.roots[:1], root, metadata.roots[1:], due=2, witnessed=seen)
-        made = cls(app_key, replace(metadata, roots=roots), root, *_verified(root, metadata, 0.0))
+        made = cls(app_key, replace(metadata, roots=roots), root, *verified(root, metadata, 0.0))
         if not unwitnessed:
             made._check_witnessed()
         return made._at(now, allow_expired)
@@ -155,13 +151,13 @@ class TrustedApp:
         seen = None if unwitnessed else metadata.witnessed
         roots, root = root_chain.extend(self.metadata.roots, self.root, metadata.roots, witnessed=seen)
         try:
-            verified = _verified(root, metadata, self.time_floor)
+            roles = verified(root, metadata, self.time_floor)
         except ThresholdNotMet as e:
             if root is self.root and self._is_past(metadata.timestamp, now):
                 raise Rollback("What is offered was signed before the app's keys changed.") from e
             raise
         taken = replace(metadata, roots=roots, witnessed=self._seen(metadata.witnessed))
-        made = TrustedApp(self.app_key, taken, root, *verified)
+        made = TrustedApp(self.app_key, taken, root, *roles)
         if not unwitnessed:
             made._check_witnessed()
         self._check_floors(made)
@@ -192,7 +188,7 @@ class TrustedApp:
         envelope = Envelope.parse("timestamp", raw)
         if not is_met(envelope, self.root.authorities["timestamp"]):
             return self._signed_elsewhere(envelope)
-        offered = _read(Timestamp, envelope, self.root)
+        offered = read_role(Timestamp, envelope, self.root)
         if offered.version < self.timestamp.version:
             return Verdict.OLDER
         if offered.version == self.timestamp.version:
@@ -210,7 +206,7 @@ class TrustedApp:
         earlier = claimed if type(claimed) is int and claimed >= 1 else self.root.version
         signed_under = root_chain.root_at(self.metadata.roots, earlier)
         check_threshold(envelope, signed_under.authorities["timestamp"])
-        _read(Timestamp, envelope, signed_under)
+        read_role(Timestamp, envelope, signed_under)
         return Verdict.OLDER
 
     def release(self, channel: str = "stable", platform: str | Sequence[str] | None = None) -> Release | None:
@@ -368,64 +364,3 @@ class TrustedApp:
 
     def _check_log(self, trusted: Targets, offered: Targets, new: TrustedApp) -> None:
         check_history(trusted.envelope, self.metadata.logs, offered.envelope, new.metadata.logs)
-
-
-_Verified = tuple[Timestamp, Snapshot, Targets, float, Mapping[str, Targets]]
-
-
-def _verified(root: Root, metadata: MetadataSet, time_floor: float) -> _Verified:
-    """Rules 2, 4 and 5, in the order in which each blob names the next: the last fields of a TrustedApp."""
-    timestamp = _signed_by(root, Timestamp, Envelope.parse("timestamp", metadata.timestamp))
-    if timestamp.root_version > root.version:
-        raise TrustError(
-            f"The timestamp was signed under root {timestamp.root_version}; the roots end at {root.version}."
-        )
-    check_blob("snapshot", metadata.snapshot, timestamp.snapshot)
-    snapshot = _signed_by(root, Snapshot, Envelope.parse("snapshot", metadata.snapshot))
-    check_named(snapshot, timestamp.snapshot)
-    check_blob("targets", metadata.targets, snapshot.targets)
-    targets = _signed_by(root, Targets, Envelope.parse("targets", metadata.targets))
-    check_named(targets, snapshot.targets)
-    channels = _verified_channels(root, metadata, snapshot, targets)
-    check_logs([each.envelope for each in (targets, *channels.values())], metadata.logs)
-    return timestamp, snapshot, targets, time_floor, channels
-
-
-def _verified_channels(
-    root: Root, metadata: MetadataSet, snapshot: Snapshot, targets: Targets
-) -> dict[str, Targets]:
-    """The metadata of exactly the channels that targets delegate, each as the snapshot names it."""
-    if metadata.delegated.keys() != {delegation.name for delegation in targets.delegations}:
-        raise TrustError("The metadata set does not hold exactly the channels that its targets delegate.")
-    online = root.authorities["timestamp"].signers.keys() | root.authorities["snapshot"].signers.keys()
-    found = {}
-    for delegation in targets.delegations:
-        name, raw = delegation.name, metadata.delegated[delegation.name]
-        if delegation.authority.signers.keys() & online:
-            raise TrustError(f"The channel {name} has the heartbeat's key: a heartbeat could install.")
-        if root.witnesses and delegation.authority.signers.keys() & root.witnesses.signers.keys():
-            raise TrustError(f"The channel {name} has a witness's key: nobody is their own witness.")
-        named = snapshot.files.get(f"{name}.json")
-        if named is None:
-            raise TrustError(f"The snapshot does not name the metadata of the channel {name}.")
-        check_blob(name, raw, named)
-        envelope = Envelope.parse("targets", raw, name=name, max_bytes=MAX_CHANNEL_BYTES)
-        check_threshold(envelope, delegation.authority)
-        found[name] = _read(Targets, envelope, root)
-        check_named(found[name], named)
-        if found[name].version < delegation.since:
-            raise TrustError(f"The {name} metadata is older than the channel.")
-    return found
-
-
-def _signed_by(root: Root, kind: type[_Role], envelope: Envelope) -> _Role:
-    check_threshold(envelope, root.authorities[envelope.role])
-    return _read(kind, envelope, root)
-
-
-def _read(kind: type[_Role], envelope: Envelope, root: Root) -> _Role:
-    """The role in an envelope with checked signatures. Raises TrustError where it is another app's."""
-    role = kind.read(envelope)
-    if role.app_id != root.app_id:
-        raise TrustError(f"The {envelope.name} metadata belongs to another app.")
-    return role
