@@ -15,6 +15,10 @@
     clipboard.write   text                 clipboard  {}
     clipboard.read    -                    clipboard, {text}
                                            the yes
+    p2p.join          circle               p2p.join   {peers}
+    p2p.leave         circle               -          {}
+    p2p.peers         circle               p2p.join   {peers}
+    p2p.send          circle, data, peer   p2p.join   {sent}; `data` in base64, `peer` may be missing: to all
 
 Rules: identity comes from the channel and from nowhere else; what a call needs is looked up when it is made,
 so that what the person revoked is refused at once; every call costs its app something of a rate, which all
@@ -29,6 +33,7 @@ import os
 import socket
 import stat
 import time
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -37,16 +42,19 @@ from pearrt.app.apps import Apps
 from pearrt.app.clipboard import checked_text
 from pearrt.app.picker import MODES, READ
 from pearrt.daemon import app_log
+from pearrt.daemon.circles import Circles
 from pearrt.daemon.instance import Attendant, Instance, Opened
 from pearrt.daemon.proxy import Proxy, read_target
 from pearrt.daemon.rate import Bucket, Rate
 from pearrt.daemon.wire import Passable
-from pearrt.errors import Denied, LimitExceeded, StoreError, UserError
+from pearrt.errors import Denied, LimitExceeded, StoreError, Unsupported, UserError
 from pearrt.link import Link
+from pearrt.peer.messages import MAX_APP_MESSAGE_BYTES
 from pearrt.sandbox.address import MAX_URL_CHARACTERS, checked_url
 from pearrt.sandbox.policy import Permissions, is_granted
 from pearrt.sandbox.storage import used_bytes
 from pearrt.sdk.frames import MAX_FRAME_BYTES
+from pearrt.swarm.circle import MAX_NAME_BYTES as MAX_CIRCLE_NAME_BYTES
 
 PROTOCOL = 1
 ANY_CALL = Rate(per_s=200, burst=400)
@@ -54,6 +62,8 @@ RATES = {
     "log.write": Rate(per_s=20, burst=200),
     "storage.info": Rate(per_s=2, burst=10),
     "net.open": Rate(per_s=10, burst=64),
+    "p2p.join": Rate(per_s=1, burst=32),
+    "p2p.send": Rate(per_s=50, burst=200),
 }  # who is over one of these waits
 REFUSING_RATES = {
     "notify": Rate(per_s=0.2, burst=5),
@@ -80,8 +90,9 @@ Result = tuple[Any, Passable | None]
 class AppCalls:
     """Answers the calls of all channels; `answer` is what `Channels` is given."""
 
-    def __init__(self, apps: Apps, proxy: Proxy | None = None) -> None:
+    def __init__(self, apps: Apps, proxy: Proxy | None = None, *, circles: Circles | None = None) -> None:
         self.apps = apps
+        self.circles = circles
         self.proxy = proxy or Proxy()
         self.others: Callable[[bytes], Iterable[Instance]] = lambda _: ()  # running instances of an app
         self._buckets: dict[tuple[bytes, str], Bucket] = {}
@@ -94,6 +105,10 @@ class AppCalls:
             "net.open": self._net_open,
             "notify": self._notify,
             "open_url": self._open_url,
+            "p2p.join": self._join,
+            "p2p.leave": self._leave,
+            "p2p.peers": self._peers,
+            "p2p.send": self._send,
             "storage.info": self._storage,
             "updates.apply": self._apply,
             "updates.restart": self._restart,
@@ -239,6 +254,36 @@ class AppCalls:
         host, port = read_target(fields)
         return await self.proxy.open(instance, host, port, self.granted(instance))
 
+    async def _join(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"peers": self._meeting(instance).join(instance, _circle_name(fields))}
+
+    async def _leave(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        if self.circles is not None:
+            self.circles.leave(instance, _circle_name(fields))
+        return {}
+
+    async def _peers(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"peers": self._meeting(instance).of(instance, _circle_name(fields)).names}
+
+    async def _send(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        circle = self._meeting(instance).of(instance, _circle_name(fields))
+        try:
+            data = b64decode(_text(fields, "data", MAX_FRAME_BYTES), validate=True)
+        except ValueError as e:
+            raise UserError("data is base64.") from e
+        if len(data) > MAX_APP_MESSAGE_BYTES:
+            raise LimitExceeded(
+                f"A message has at most {MAX_APP_MESSAGE_BYTES} bytes, not {len(data)}.",
+                hint="Send it in parts.",
+            )
+        return {"sent": circle.send(data, _text(fields, "peer", MAX_NAME_CHARACTERS))}
+
+    def _meeting(self, instance: Instance) -> Circles:
+        self._needs("join" in self.granted(instance).p2p, "p2p")
+        if self.circles is None:
+            raise Unsupported("There is no swarm to meet anybody in.")
+        return self.circles
+
     def _person(self, instance: Instance) -> Attendant:
         """Who sits at the app's terminal; for a second channel of a run, a page's say, at another of it.
         Raises Denied where there is nobody."""
@@ -260,6 +305,10 @@ def _check_file(file: io.FileIO, mode: str) -> None:
     access = fcntl.fcntl(file.fileno(), fcntl.F_GETFL) & os.O_ACCMODE
     if access != wanted or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         raise Denied("What was handed over is no file for that.")
+
+
+def _circle_name(fields: dict[str, Any]) -> str:
+    return _text(fields, "circle", MAX_CIRCLE_NAME_BYTES)
 
 
 def _text(fields: dict[str, Any], name: str, limit: int) -> str:

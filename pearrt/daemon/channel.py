@@ -8,8 +8,8 @@ connection, on which the daemon asks it for what needs the person: see `attendan
 Frames, both ways: u32 big-endian length, then that many bytes of JSON, at most 64 KiB (`sdk/frames.py`). The
 app sends `{"id": n, "method": name, …}` and gets `{"id": n, "result": …}` or `{"id": n, "error": {code,
 message, hint}}`, in any order; the daemon sends `{"event": name, …}` unasked: `update-ready` {version, notes,
-security, widens}, `permission-revoked` {permission}, `revoked` {version, action, reason}. Methods and who may
-call them: `app_calls.py`.
+security, widens}, `permission-revoked` {permission}, `revoked` {version, action, reason}, `p2p.peer` {circle,
+peer, here}, `p2p.message` {circle, peer, data}. Methods and who may call them: `app_calls.py`.
 
 For whoever bridges a channel (a browser page has no socket): `Channels(socket, answer=…, changed=…)`,
 `issue(start)`, and the protocol above; an answer with `"socket": true` or `"file": true` brings a descriptor
@@ -197,6 +197,7 @@ class Channels:
             wire = Wire(item.socket(), bytes.fromhex(item.fields["held"]))
             instance = Instance(start_from(item.fields["start"]), wire)
             instance.restarting = bool(item.fields["restarting"])
+            instance.circles = set(item.fields.get("circles", ()))
             instances[item.fields["channel"]] = instance
             half = bytes.fromhex(item.fields["half"])
             self._spawn(self._closing(wire, self._serve_app(instance, half, greet=False)))

@@ -92,7 +92,7 @@ class Attendant:
 class Instance:
     """One open channel. `restarting`: the app asked to be started again when it ends. `streams` are its
     connections through the proxy, each with the `host:port` it leads to; `calls` those that are being
-    answered, each with its id."""
+    answered, each with its id; `circles` the names of those that it has joined."""
 
     start: Start
     wire: Wire
@@ -100,6 +100,7 @@ class Instance:
     restarting: bool = False
     streams: dict[asyncio.Task[None], str] = field(default_factory=dict)
     calls: dict[asyncio.Task[None], Any] = field(default_factory=dict)
+    circles: set[str] = field(default_factory=set)
 
     @property
     def app_key(self) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 from pearrt.app import granting
 from pearrt.app.apps import Apps
 from pearrt.daemon.channel import Channels
+from pearrt.daemon.circles import Circles
 from pearrt.daemon.instance import Instance
 from pearrt.daemon.proxy import cut
 from pearrt.errors import PearrtError
@@ -29,6 +30,7 @@ class Live:
     def __init__(self, apps: Apps) -> None:
         self.apps = apps
         self.channels: Channels | None = None
+        self.circles: Circles | None = None
         self._warned: dict[Instance, str] = {}
         self._stopping: dict[Instance, asyncio.TimerHandle] = {}
 
@@ -44,10 +46,14 @@ class Live:
                 folder.news = None
         except (PearrtError, OSError) as e:
             log.warning("news of an app that was started: %s", e)
+        if self.circles is not None:
+            self.circles.again(instance)
         self.trusted(instance.app_key)
 
     def ended(self, instance: Instance) -> None:
         cut(instance)
+        if self.circles is not None:
+            self.circles.ended(instance)
         self._warned.pop(instance, None)
         if (stop := self._stopping.pop(instance, None)) is not None:
             stop.cancel()
@@ -95,6 +101,8 @@ class Live:
             for name in taken:
                 instance.tell({"event": "permission-revoked", "permission": name})
             cut(instance, given)
+            if self.circles is not None and "join" not in given.p2p:
+                self.circles.ended(instance)
             if ENDING & set(taken) and instance.attendant is not None:
                 name = min(ENDING & set(taken))
                 instance.attendant.tell("stop", reason=f"you took its permission {name} back")

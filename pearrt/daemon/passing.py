@@ -2,7 +2,7 @@
 
     apps       the listening socket
     token      {token, ttl_s, start}                 issued, and no app has come with it yet
-    channel    {channel, start, held, restarting, half?}    `held`: bytes read that are no whole frame yet;
+    channel    {channel, start, held, restarting, circles?, half?}   `held`: bytes read, no whole frame yet;
                                                      `half`: the token that its attendant may still come with
     attendant  {channel, held, next_id}              the `pearrt run` of that channel
 
@@ -59,6 +59,7 @@ def items_of(number: int, instance: Instance, half: bytes | None) -> list[Item]:
                 "start": start_fields(instance.start),
                 "held": bytes(instance.wire.held).hex(),
                 "restarting": instance.restarting,
+                "circles": sorted(instance.circles),
                 "half": half.hex() if half else "",
             },
             _duplicate(instance.wire),

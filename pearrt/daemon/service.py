@@ -27,6 +27,7 @@ from pearrt.app.mirror import AppMirror
 from pearrt.daemon.api import Api
 from pearrt.daemon.app_calls import AppCalls
 from pearrt.daemon.channel import Channels
+from pearrt.daemon.circles import Circles
 from pearrt.daemon.identity import Identity
 from pearrt.daemon.live import Live
 from pearrt.daemon.self_update import SelfUpdate
@@ -34,6 +35,7 @@ from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
 from pearrt.gateway.service import view_factory
 from pearrt.lan.hosts import HostsFinder
 from pearrt.lan.service import LanService
+from pearrt.link import topic_of
 from pearrt.paths import Home
 from pearrt.peer.listener import stop_accepting
 from pearrt.peer.service import PeerService
@@ -178,7 +180,9 @@ class Daemon:
         )
 
     async def _open_api(self) -> None:
-        calls, live = AppCalls(self.apps), Live(self.apps)
+        circles = Circles(self.swarm, lambda app_key: topic_of(app_key, self.apps.psk))
+        calls, live = AppCalls(self.apps, circles=circles), Live(self.apps)
+        live.circles = circles
         self.channels = live.channels = await self._parts.enter_async_context(
             Channels(
                 self.home.runtime / "app.sock",

@@ -54,6 +54,7 @@ MAX_CANCEL_IDS = 256
 MAX_BLOCK_BYTES = 1 << 18
 MAX_ADDRESSES = 50
 MAX_BYE_TEXT_BYTES = 200
+MAX_APP_MESSAGE_BYTES = 16 * 1024
 
 NOT_FOUND, BUSY, LIMIT = 1, 2, 3  # reasons of REFUSE
 
@@ -394,28 +395,28 @@ class Proof:
         return cls(channel_of(body), bytes(body[CHANNEL_BYTES:]))
 
 
+@dataclass(frozen=True, slots=True)
+class AppMessage:
+    """What an app says to the same app at the other end, in the channel of a circle that both joined."""
+
+    TYPE: ClassVar[int] = 0x15
+    MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + MAX_APP_MESSAGE_BYTES
+
+    channel: int
+    data: bytes
+
+    def body(self) -> bytes:
+        return U32.pack(self.channel) + self.data
+
+    @classmethod
+    def parse(cls, body: Buffer) -> AppMessage:
+        return cls(channel_of(body), bytes(body[CHANNEL_BYTES:]))
+
+
 Message: TypeAlias = (
-    Hello
-    | Join
-    | Leave
-    | Timestamp
-    | GetMetadata
-    | Metadata
-    | HaveAll
-    | Bitfield
-    | Have
-    | Request
-    | AnyBlocks
-    | Promise
-    | Block
-    | Cancel
-    | Refuse
-    | Peers
-    | Ping
-    | Pong
-    | Bye
-    | Proof
-)
+    Hello | Join | Leave | Timestamp | GetMetadata | Metadata | HaveAll | Bitfield | Have | Request
+    | AnyBlocks | Promise | Block | Cancel | Refuse | Peers | Ping | Pong | Bye | Proof | AppMessage
+)  # fmt: skip
 
 MESSAGE_CLASSES: tuple[type[Message], ...] = get_args(Message)
 _BY_TYPE: dict[int, type[Message]] = {cls.TYPE: cls for cls in MESSAGE_CLASSES}

@@ -55,7 +55,7 @@ _P2P = {
     "store": "keep and serve blocks of its own",
 }
 P2P_VERBS = tuple(_P2P)
-P2P_GRANTED: tuple[str, ...] = ()
+P2P_GRANTED = ("join",)
 
 _SIZE = re.compile(r"([0-9]{1,15})\s*(B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)?")
 _UNITS = {

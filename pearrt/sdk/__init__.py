@@ -8,6 +8,7 @@
     sdk.net          connections to the hosts of the permission `net.hosts`
     sdk.files        files that the person chooses
     sdk.clipboard    text on the person's clipboard
+    sdk.p2p          messages to the same app on other machines
     sdk.desktop      open a page in the browser (asks the person), show a notification
     sdk.aio          the same for asyncio
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
-    from pearrt.sdk import aio, app, args, clipboard, desktop, files, log, net, storage, updates
+    from pearrt.sdk import aio, app, args, clipboard, desktop, files, log, net, p2p, storage, updates
     from pearrt.sdk.desktop import notify, open_url
     from pearrt.sdk.errors import Denied, Error, NotConnected, TooMuch
 
@@ -30,7 +31,7 @@ VERSION = "1.1"
 PROTOCOL = 1
 
 _MODULES = frozenset(
-    ["aio", "app", "args", "clipboard", "desktop", "files", "log", "net", "storage", "updates"]
+    ["aio", "app", "args", "clipboard", "desktop", "files", "log", "net", "p2p", "storage", "updates"]
 )
 _NAMES = {
     "notify": "desktop",
@@ -57,6 +58,7 @@ __all__ = [
     "net",
     "notify",
     "open_url",
+    "p2p",
     "storage",
     "updates",
 ]

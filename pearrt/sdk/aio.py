@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from typing import Any, BinaryIO
@@ -10,9 +11,10 @@ from typing import Any, BinaryIO
 from pearrt.sdk import app as _app
 from pearrt.sdk import files as _files
 from pearrt.sdk import log as _log
+from pearrt.sdk import p2p as _p2p
 from pearrt.sdk import storage as _storage
 from pearrt.sdk.channel import Reply, channel
-from pearrt.sdk.errors import NotConnected
+from pearrt.sdk.errors import Error, NotConnected
 from pearrt.sdk.updates import READY, Status, Update
 
 MAX_UNREAD_EVENTS = 256
@@ -70,6 +72,68 @@ class net:  # noqa: N801
         connection = (await _call("net.open", host=host, port=port)).socket()
         connection.setblocking(False)
         return connection
+
+
+class p2p:  # noqa: N801
+    class Circle:
+        """As `sdk.p2p.Circle`, an async context manager and an async iterator of what is heard."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self._present = _p2p.Present(name)
+            self._loop = asyncio.get_running_loop()
+            self._heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_UNREAD_EVENTS)
+
+        async def join(self) -> None:
+            channel().listen(self._listen)
+            try:
+                await _call("p2p.join", circle=self.name)
+            except BaseException:
+                channel().unlisten(self._listen)
+                raise
+
+        def _listen(self, event: dict[str, Any]) -> None:
+            if self._present.concerns(event) and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._put, event)
+
+        def _put(self, event: dict[str, Any]) -> None:
+            if self._heard.full():
+                self._heard.get_nowait()
+            self._heard.put_nowait(event)
+
+        async def send(self, data: bytes, peer: str = "") -> int:
+            return _p2p.sent((await _call("p2p.send", **_p2p.message(self.name, data, peer))).result())
+
+        async def peers(self) -> tuple[str, ...]:
+            return tuple((await _call("p2p.peers", circle=self.name)).result()["peers"])
+
+        async def receive(self) -> _p2p.Message | _p2p.Presence:
+            """Waits for the next. Raises NotConnected when the daemon has gone, Denied when the permission
+            was revoked."""
+            return _p2p.heard(await self._heard.get())
+
+        async def leave(self) -> None:
+            channel().unlisten(self._listen)
+            await _call("p2p.leave", circle=self.name)
+
+        async def __aenter__(self) -> p2p.Circle:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            with contextlib.suppress(Error):
+                await self.leave()
+
+        def __aiter__(self) -> p2p.Circle:
+            return self
+
+        async def __anext__(self) -> _p2p.Message | _p2p.Presence:
+            return await self.receive()
+
+    @staticmethod
+    async def join(name: str) -> p2p.Circle:
+        circle = p2p.Circle(name)
+        await circle.join()
+        return circle
 
 
 class files:  # noqa: N801

@@ -1,4 +1,5 @@
-"""Keeps one membership supplied with peers: runs the finders, announces, dials. A shell around `Dialer`."""
+"""Keeps one membership or circle supplied with peers: runs the finders, announces, dials. A shell around
+`Dialer`."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from pearrt.errors import PearrtError
 from pearrt.peer.handshake import SelfConnection
@@ -17,7 +18,31 @@ from pearrt.swarm.finders import PeerFinder, origin_of
 from pearrt.swarm.scope import Address
 
 if TYPE_CHECKING:
-    from pearrt.swarm.membership import Membership
+    from pearrt.swarm.dialer import Dialer, Origin
+
+
+class Near(Protocol):
+    """What is known of a peer that is here."""
+
+    @property
+    def near(self) -> bool: ...
+
+
+class Sought(Protocol):
+    """What peers are wanted for: an app's `Membership`, or a `Circle`."""
+
+    topic: bytes
+    dialer: Dialer
+    dial_soon: asyncio.Event
+
+    @property
+    def members(self) -> Mapping[PeerLink, Near]: ...
+    @property
+    def ourselves(self) -> set[Address]: ...
+    def add_peer(self, address: Address, origin: Origin) -> None: ...
+    def peer_joined(self, link: PeerLink, channel: int, *, near: bool) -> None: ...
+    def peer_left(self, link: PeerLink) -> None: ...
+
 
 FIND_EVERY_S = 60.0
 FIND_SOON_S = 2.0  # while there is no peer at all
@@ -33,10 +58,10 @@ class Finding:
 
     def __init__(
         self,
-        membership: Membership,
+        membership: Sought,
         finders: Sequence[PeerFinder],
         peers: PeerService,
-        on_dialled: Callable[[Membership, Address, PeerLink], None],
+        on_dialled: Callable[[Sought, Address, PeerLink], None],
         is_banned: Callable[[bytes | None, str], bool],
     ) -> None:
         self._membership = membership
@@ -59,7 +84,7 @@ class Finding:
             with _logged(finder, "find"):
                 async for address in finder.find(membership.topic):
                     membership.add_peer(address, origin)
-            enough = bool(membership.swarm.members)
+            enough = bool(membership.members)
             await asyncio.sleep(FIND_EVERY_S if enough else FIND_SOON_S)
 
     async def _announce(self, finder: PeerFinder) -> None:
@@ -87,7 +112,7 @@ class Finding:
                     await membership.dial_soon.wait()
 
     def _due(self, now: float) -> list[Address]:
-        members = self._membership.swarm.members
+        members = self._membership.members
         near = sum(member.near for member in members.values())
         return self._membership.dialer.due(len(members), near, now)
 
@@ -96,7 +121,7 @@ class Finding:
         try:
             link = await self._peers.connect(address)
         except SelfConnection:
-            membership.swarm.ourselves.add(address)
+            membership.ourselves.add(address)
             membership.dialer.forget(address)
             return
         except PearrtError as e:
@@ -106,10 +131,10 @@ class Finding:
         finally:
             membership.dial_soon.set()
         self._on_dialled(membership, address, link)
-        if link in membership.swarm.members:
+        if link in membership.members:
             return
         await asyncio.sleep(JOIN_WAIT_S)
-        if link not in membership.swarm.members:  # a peer, but not one of this app
+        if link not in membership.members:  # a peer, but not one of this app
             membership.dialer.failed(address, time.monotonic())
 
 

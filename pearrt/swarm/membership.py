@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +28,7 @@ from pearrt.swarm.effects import (
     ServeMetadata,
     SwarmApp,
 )
+from pearrt.swarm.member import Member
 from pearrt.swarm.scope import Address, source_of
 from pearrt.trust.root_steps import RootSteps
 
@@ -143,6 +144,15 @@ class Membership:
         self._have_due = False
         self._have_due_to_seeds = False
         self._newer_tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def members(self) -> Mapping[PeerLink, Member]:
+        return self.swarm.members
+
+    @property
+    def ourselves(self) -> set[Address]:
+        """Addresses that turned out to be this very machine's."""
+        return self.swarm.ourselves
 
     # -- for callers
 

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -29,10 +29,11 @@ from pearrt.peer.bodies import Buffer
 from pearrt.peer.link import PeerLink
 from pearrt.peer.service import PeerService
 from pearrt.store.service import Store
+from pearrt.swarm.circle import Circle
 from pearrt.swarm.dialer import WANTED_PEERS
 from pearrt.swarm.effects import SwarmApp
 from pearrt.swarm.finders import CachedFinder, PeerFinder
-from pearrt.swarm.finding import Finding
+from pearrt.swarm.finding import Finding, Sought
 from pearrt.swarm.intake import Done, Intake
 from pearrt.swarm.membership import Membership
 from pearrt.swarm.remembered import Remembered
@@ -82,6 +83,7 @@ class SwarmService:
         self._rng = rng or Random()  # noqa: S311 - ties and jitter, no secrets
         self._peers: PeerService | None = None
         self._memberships: dict[bytes, Membership] = {}
+        self._circles: dict[bytes, Circle] = {}
         self._sessions: dict[PeerLink, _Session] = {}
         self._intake = Intake(store)
         self._uplink = Uplink(store, self.uploads, self._channel_of, self._served, self._lost)
@@ -108,6 +110,10 @@ class SwarmService:
         await self._save()
         for membership in list(self._memberships.values()):
             await self.leave(membership)
+        finding = list(self._finding.values())
+        for circle in list(self._circles.values()):
+            self.go(circle)
+        await asyncio.gather(*finding, return_exceptions=True)
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
@@ -149,9 +155,7 @@ class SwarmService:
         membership.swarm.ourselves = set(self._peers.addresses)
         for session in list(self._sessions.values()):
             self._offer(session, [app.topic])
-        finding = Finding(membership, self._finders, self._peers, self._dialled, self._is_banned)
-        self._finding[app.topic] = asyncio.create_task(finding.run(), name="swarm finding")
-        self._finding[app.topic].add_done_callback(_report)
+        self._find(membership)
         return membership
 
     async def leave(self, membership: Membership) -> None:
@@ -163,11 +167,45 @@ class SwarmService:
         finding.cancel()
         await asyncio.gather(finding, return_exceptions=True)
         membership.close()
+        self._withdraw(membership)
+
+    def enter(
+        self, topic: bytes, *, heard: Callable[[str, bytes], None], changed: Callable[[str, bool], None]
+    ) -> Circle:
+        """Joins a circle that was not joined: finds its members, tells of them and of what they say."""
+        assert self._peers is not None
+        assert topic not in self._circles
+        circle = Circle(topic, self._rng, heard=heard, changed=changed, wanted_peers=self.wanted_peers)
+        circle.ourselves |= set(self._peers.addresses)
+        self._circles[topic] = circle
+        self._find(circle)
         for session in list(self._sessions.values()):
-            channel = session.topics.withdraw(membership.topic)
+            self._offer(session, [topic])
+        return circle
+
+    def go(self, circle: Circle) -> None:
+        """Leaves a circle; nothing is told of it any more."""
+        if self._circles.pop(circle.topic, None) is None:
+            return
+        self._finding.pop(circle.topic).cancel()
+        self._withdraw(circle)
+
+    def _find(self, sought: Sought) -> None:
+        assert self._peers is not None
+        finding = Finding(sought, self._finders, self._peers, self._dialled, self._is_banned)
+        task = asyncio.create_task(finding.run(), name="swarm finding")
+        task.add_done_callback(_report)
+        self._finding[sought.topic] = task
+
+    def _withdraw(self, sought: Sought) -> None:
+        for session in list(self._sessions.values()):
+            channel = session.topics.withdraw(sought.topic)
             if channel is not None:
                 session.link.send(wire.Leave(channel))
-                self._peer_left(session, membership)
+                self._peer_left(session, sought)
+
+    def _sought(self, topic: bytes | None) -> Membership | Circle | None:
+        return None if topic is None else self._memberships.get(topic) or self._circles.get(topic)
 
     @property
     def peer_id(self) -> bytes:
@@ -194,7 +232,7 @@ class SwarmService:
         )
         self._sessions[link] = session
         link.receiver = self
-        self._offer(session, list(self._memberships))
+        self._offer(session, [*self._memberships, *self._circles])
 
     def _offer(self, session: _Session, topics: list[bytes]) -> None:
         proofs, joined = session.topics.offer(topics)
@@ -204,7 +242,7 @@ class SwarmService:
             self._joined(session, each.topic, each.channel)
 
     def _joined(self, session: _Session, topic: bytes, channel: int) -> None:
-        membership = self._memberships.get(topic)
+        membership = self._sought(topic)
         if membership is None:
             return
         listen = session.link.listen_address
@@ -233,15 +271,18 @@ class SwarmService:
             return
         if isinstance(message, wire.Leave):
             topic = session.topics.left(message.channel)
-            if topic is not None and (left := self._memberships.get(topic)) is not None:
+            if topic is not None and (left := self._sought(topic)) is not None:
                 self._peer_left(session, left)
             return
         channel = getattr(message, "channel", None)
         if channel is None:
             raise ProtocolViolation(f"A {type(message).__name__} out of place.")
-        topic = session.topics.joined.get(channel)
-        membership = self._memberships.get(topic) if topic is not None else None
-        if membership is not None:  # else: it crossed our LEAVE
+        membership = self._sought(session.topics.joined.get(channel))
+        if isinstance(membership, Circle):
+            membership.received(session.link, message, time.monotonic())
+        elif isinstance(message, wire.AppMessage) and membership is not None:
+            raise ProtocolViolation("An app's message outside of any circle.")
+        elif membership is not None:  # else: it crossed our LEAVE
             membership.swarm.received(session.link, message, time.monotonic())
             membership.pump_soon()
             if isinstance(message, wire.Cancel):
@@ -270,14 +311,14 @@ class SwarmService:
         if session is None:
             return
         for topic in list(session.topics.joined.values()):
-            membership = self._memberships.get(topic)
+            membership = self._sought(topic)
             if membership is not None:
                 self._peer_left(session, membership)
         self._uplink.link_lost(link)
         if error is not None:
             log.debug("link to %s ended: %s", link.peer_id.hex()[:8], error)
 
-    def _peer_left(self, session: _Session, membership: Membership) -> None:
+    def _peer_left(self, session: _Session, membership: Sought) -> None:
         membership.peer_left(session.link)
         now = time.monotonic()
         listen = session.link.listen_address
@@ -342,14 +383,14 @@ class SwarmService:
     def _is_banned(self, peer_id: bytes | None, host: str) -> bool:
         return self.reputation.banned(peer_id, host, time.time())
 
-    def _dialled(self, membership: Membership, address: Address, link: PeerLink) -> None:
+    def _dialled(self, membership: Sought, address: Address, link: PeerLink) -> None:
         """A dial of `membership` led to `link`."""
         session = self._sessions.get(link)
         if session is None:
             membership.dialer.failed(address, time.monotonic())
             return
         session.dialled.add(address)
-        if link in membership.swarm.members:
+        if link in membership.members:
             membership.dialer.succeeded(address)
 
     async def _tick(self) -> None:

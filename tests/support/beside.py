@@ -22,6 +22,7 @@ from pearrt.bundle.manifest import Entry, Manifest
 from pearrt.daemon.app_calls import AppCalls
 from pearrt.daemon.attendant_token import attendant_token
 from pearrt.daemon.channel import Channels
+from pearrt.daemon.circles import Circles
 from pearrt.daemon.instance import Instance
 from pearrt.daemon.live import Live
 from pearrt.daemon.proxy import Proxy
@@ -106,12 +107,17 @@ class Beside:
 
 @contextlib.asynccontextmanager
 async def running(
-    home: Path, runtime: Path, resolve: Callable[..., Any] | None = None
+    home: Path,
+    runtime: Path,
+    resolve: Callable[..., Any] | None = None,
+    *,
+    circles: Circles | None = None,
 ) -> AsyncIterator[Beside]:
     known = KnownApps(home)
     apps = cast(Apps, known)
     live = Live(apps)
-    calls = AppCalls(apps, Proxy(resolve))
+    live.circles = circles
+    calls = AppCalls(apps, Proxy(resolve), circles=circles)
     async with Channels(
         runtime / "app.sock", answer=calls.answer, changed=lambda: None, observer=live
     ) as channels:

@@ -51,6 +51,7 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Pong, st.binary(min_size=8, max_size=8)),
     st.builds(m.Bye, st.integers(0, 255), PRINTABLE),
     st.builds(m.Proof, U32, st.binary(max_size=5000)),
+    st.builds(m.AppMessage, U32, st.binary(max_size=m.MAX_APP_MESSAGE_BYTES)),
 )
 
 
@@ -110,7 +111,7 @@ def test_a_body_over_its_cap_is_refused_by_its_header(cls: type[m.Message]) -> N
         m.check_header(cls.TYPE << 24 | cls.MAX_BODY_BYTES + 1)
 
 
-@pytest.mark.parametrize("header", [0, 2**32 - 1, 0x00000001, 0x15000000, 0x80000000])
+@pytest.mark.parametrize("header", [0, 2**32 - 1, 0x00000001, 0x16000000, 0x80000000])
 def test_unknown_types_are_violations(header: int) -> None:
     with pytest.raises(ProtocolViolation):
         m.check_header(header)
