@@ -8,11 +8,12 @@ signatures nobody installs it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pearrt.app.followed import FollowedApp, advertise, read_index
-from pearrt.app.progress import Progress, Report, Stage
+from pearrt.app.install import fetching
+from pearrt.app.progress import Report
 from pearrt.bundle.index import BLOCK_BYTES, MAX_INDEX_BYTES, Index, refs_of_index
 from pearrt.crypto.hashes import DIGEST_BYTES
 from pearrt.errors import StoreError, UserError
@@ -21,7 +22,6 @@ from pearrt.paths import Home
 from pearrt.publish.changes import release_changes
 from pearrt.publish.desk import Desk
 from pearrt.store.service import Store
-from pearrt.swarm.membership import Progress as Fetched
 from pearrt.trust.release import Release
 
 
@@ -78,16 +78,8 @@ async def bring_candidate(
     if whole:
         store.pin(pin, [*release.index_blocks, *(block.id for block in index.blocks)])
         advertise(app, release.index_digest, release.index_blocks, index)
-        await app.members.fetch(index.blocks, progress=_reporter(release, report))
+        await app.members.fetch(index.blocks, progress=fetching(release, report))
     return index
-
-
-def _reporter(release: Release, report: Report) -> Callable[[Fetched], None]:
-    def fetched(step: Fetched) -> None:
-        given = {peer_id.hex(): count for peer_id, count in step.bytes_by_peer.items()}
-        report(Progress(Stage.FETCHING, step.stored_bytes, step.total_bytes, release.version, given))
-
-    return fetched
 
 
 def named_bundle(fields: Mapping[str, Any]) -> Release:

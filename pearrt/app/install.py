@@ -193,26 +193,24 @@ async def fetch(
     index = await fetch_index(app, store, release)
     _pin(app, store, release, [block.id for block in index.blocks])
     advertise(app, release.index_digest, release.index_blocks, index)
-
-    def fetched(step: Fetched) -> None:
-        report(
-            Progress(
-                Stage.FETCHING,
-                step.stored_bytes,
-                step.total_bytes,
-                release.version,
-                {peer_id.hex(): count for peer_id, count in step.bytes_by_peer.items()},
-            )
-        )
-
     if await fetch_blocks(
         app,
         store,
         index.blocks,
-        lambda: app.members.fetch(index.blocks, progress=fetched, foreground=foreground),
+        lambda: app.members.fetch(index.blocks, progress=fetching(release, report), foreground=foreground),
     ):
         advertise(app, release.index_digest, release.index_blocks, index)
     return index
+
+
+def fetching(release: Release, report: Report) -> Callable[[Fetched], None]:
+    """Tells `report` how far the swarm is with a release's blocks."""
+
+    def fetched(step: Fetched) -> None:
+        given = {peer_id.hex(): count for peer_id, count in step.bytes_by_peer.items()}
+        report(Progress(Stage.FETCHING, step.stored_bytes, step.total_bytes, release.version, given))
+
+    return fetched
 
 
 async def fetch_index(app: FollowedApp, store: Store, release: Release) -> Index:
