@@ -211,7 +211,7 @@ class Publication:
                 waiting.metadata.roots,
                 waiting.metadata.targets,
                 now,
-                _later(waiting.metadata, current.trusted),
+                _later(waiting.metadata, current.trusted, beating),
                 delegated=waiting.metadata.delegated,
             )
             metadata = replace(metadata, witnessed=waiting.metadata.witnessed)
@@ -342,13 +342,14 @@ def _check_waits(waiting: Waiting, drafts: Sequence[Draft]) -> None:
         )
 
 
-def _later(metadata: MetadataSet, trusted: TrustedApp) -> MetadataSet:
-    """`metadata` as what a heartbeat follows: with the published timestamp, where that is the newer one."""
+def _later(metadata: MetadataSet, trusted: TrustedApp, heartbeat: Heartbeat) -> MetadataSet:
+    """`metadata` as what the heartbeat follows: with its published timestamp, where that is the newer one."""
     mine = Timestamp.read(Envelope.parse("timestamp", metadata.timestamp))
     published = trusted.timestamp
-    if mine.version > published.version or mine.root_version != published.root_version:
-        return metadata
-    return replace(metadata, timestamp=published.envelope.raw)
+    signed = key_id(ed25519.public_key(heartbeat.seed)) in published.envelope.signatures
+    if signed and published.version > mine.version:
+        return replace(metadata, timestamp=published.envelope.raw)
+    return metadata
 
 
 def _read_waiting(folder: Path, trusted: TrustedApp) -> Waiting | None:

@@ -18,15 +18,19 @@ from pearrt.errors import (
     UserError,
 )
 from pearrt.publish.app import new_app, witnesses_of
+from pearrt.publish.commit import commit
+from pearrt.publish.desk import Desk
 from pearrt.publish.draft import Draft
 from pearrt.publish.heartbeat import Heartbeat
-from pearrt.publish.publication import WAITING, Publication
+from pearrt.publish.publication import WAITING, Publication, new_heartbeat
+from pearrt.publish.request import Request
 from pearrt.publish.rotation import Rotation, rotate
 from pearrt.publish.waiting import Waiting
 from pearrt.publish.witness_answer import WitnessAnswer, WitnessRequest, find_witness_answers
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.witness_book import WitnessBook
+from tests.unit.publish.ceremony import signed_request
 from tests.unit.publish.conftest import DAY, NAMES, NOW, draft_of, public_of, seed_of, signed
 
 WITNESSES = ("wim", "xia", "yan")
@@ -256,6 +260,42 @@ def test_a_rotation_of_signers_keeps_the_witnesses(
     assert out.trusted.root.witnesses == trusted.root.witnesses
     assert Publication.open(out.folder).heartbeat == heartbeat
     assert len(list(out.folder.glob("heartbeat-*"))) == 1
+
+
+def test_witnesses_change_while_the_heartbeat_goes_on_and_the_clock_goes_back(
+    publication: Publication, wim: Witness, xia: Witness
+) -> None:
+    zoe = Witness("zoe", publication.app_key)
+    waits = rotated(publication, draft_witnesses(publication, "zoe"), "ada", "bob", "cyd")
+    answers = [each.sees(asked(waits)) for each in (wim, xia, zoe)]
+    beaten = waits.refresh(NOW + 3 * DAY)
+    user = TrustedApp.first(publication.app_key, beaten.metadata, NOW)
+    assert user.update(beaten.witness(answers, NOW).metadata, NOW).root.version == 2
+
+
+def test_an_app_moves_to_another_machine_once_its_witnesses_saw_it(
+    publication: Publication, wim: Witness, xia: Witness, tmp_path: Path
+) -> None:
+    """The publisher's machine is lost, or its heartbeat was stolen: the new one waits as well."""
+    user = TrustedApp.first(publication.app_key, publication.metadata, NOW)
+    desk, heartbeat = Desk.of(tmp_path / "desk", user.app_key), new_heartbeat()
+    desk.keep_heartbeat(heartbeat)
+    public = ed25519.public_key(heartbeat.seed)
+    rotation = rotate(user, [public_of(name) for name in NAMES], 3, heartbeat=public, now=NOW)
+    request = signed_request(Request.of(user, rotation.root, rotation.targets), "ada", "bob", "cyd")
+    for _ in range(2):
+        moving = commit(request, tmp_path / "elsewhere", desk, NOW)
+        assert moving is not None
+        assert moving.waiting is not None
+        assert moving.trusted.root.version == 1
+        assert not moving.refresh_due(NOW + 9 * DAY), "its key confirms nothing yet"
+    assert moving is not None
+    moving = Publication.open(moving.folder)
+    moved = moving.witness([wim.sees(asked(moving)), xia.sees(asked(moving))], NOW + DAY)
+    assert user.update(moved.metadata, NOW + DAY).root.version == 2
+    assert moved.refresh_due(NOW + 9 * DAY)
+    assert len(moved.refresh(NOW + 9 * DAY).trusted.witnessed_by_of()) == 2
+    assert released(moved, "1.0", wim, xia).trusted.witnessed_by_of()
 
 
 def test_lost_witnesses_are_removed_by_every_signer_together(publication: Publication) -> None:
