@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-from pearrt.errors import DigestMismatch, NoPeers, PearrtError, PeerTimeout, RemoteError
+from pearrt.errors import DigestMismatch, NoPeers, PearrtError, PeerTimeout
 from pearrt.swarm.app_swarm import AppSwarm
 from pearrt.swarm.dialer import Dialer, Origin
 from pearrt.swarm.download import Job
@@ -29,8 +29,8 @@ from pearrt.swarm.effects import (
     SwarmApp,
 )
 from pearrt.swarm.member import Member
+from pearrt.swarm.offers import Offer, Questions, offers
 from pearrt.swarm.scope import Address, source_of
-from pearrt.trust.root_steps import RootSteps
 
 if TYPE_CHECKING:
     from pearrt.peer.link import PeerLink
@@ -67,14 +67,6 @@ class PeerInfo:
     near: bool
     bytes_from: int
     bytes_to: int
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Metadata as one peer gave it, unverified."""
-
-    peer_id: bytes
-    metadata: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +129,7 @@ class Membership:
         self.dial_soon = asyncio.Event()
         self._service = service
         self._fetches: list[_Fetch] = []
-        self._answers: dict[PeerLink, list[asyncio.Future[bytes]]] = {}
+        self._questions = Questions()
         self._changed = asyncio.Event()
         self._alone_since = time.monotonic()
         self._pump_due = False
@@ -196,6 +188,13 @@ class Membership:
         self.swarm.tell_proof()
         self.pump_soon()
 
+    def ask_metadata(self, link: PeerLink, first_root: int) -> asyncio.Future[bytes]:
+        """Asks one peer; its answer, empty where it trusts nothing yet. Cancelled where it leaves."""
+        answer = self._questions.asked(link)
+        self.swarm.ask_metadata(link, first_root)
+        self.pump_soon()
+        return answer
+
     def add_peer(self, address: Address, origin: Origin = Origin.CONFIGURED) -> None:
         """A further address to try."""
         if self.dialer.add(address, origin, time.monotonic()):
@@ -211,66 +210,30 @@ class Membership:
         except TimeoutError:
             raise NoPeers("No peer of this app was found.") from None
 
-    async def _somebody_else(self, timeout_s: float) -> None:
+    async def wait_for_another(self, timeout_s: float) -> None:
         """Returns when somebody joins, or after `timeout_s`."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
 
-    async def metadata(self, first_root: int = 1, *, timeout_s: float = METADATA_TIMEOUT_S) -> bytes:
+    async def metadata(self, first_root: int = 1, *, timeout_s: float | None = None) -> bytes:
         """The first answer of any peer; unverified. Raises NoPeers or PeerTimeout."""
         async with contextlib.aclosing(self.offers(first_root, timeout_s=timeout_s)) as offers:
             async for offer in offers:
                 return offer.metadata
         raise PeerTimeout("No peer answered with the app's metadata.")
 
-    async def offers(
-        self, first_root: int = 1, *, most: int = METADATA_PEERS, timeout_s: float = METADATA_TIMEOUT_S
+    def offers(
+        self, first_root: int = 1, *, most: int = METADATA_PEERS, timeout_s: float | None = None
     ) -> AsyncGenerator[Offer, None]:
         """Metadata from up to `most` peers, as the answers come, so that one that withholds the newest is
         outvoted.
 
         Asks one after another where some don't answer, and waits for others where those here know nothing
-        yet. Raises NoPeers where nobody is there within `timeout_s`.
+        yet. Raises NoPeers where nobody is there within `timeout_s`, by default METADATA_TIMEOUT_S.
         """
-        await self.wait_for_peer(timeout_s)
-        asked: set[PeerLink] = set()
-        waiting: dict[asyncio.Future[bytes], PeerLink] = {}
-        steps: dict[PeerLink, RootSteps] = {}
-        given, clueless = 0, False  # clueless: somebody is here who trusts nothing yet
-        deadline = time.monotonic() + timeout_s
-        try:
-            while given < most and (left := deadline - time.monotonic()) > 0:
-                for link in self.swarm.best_informed():
-                    if link not in asked and len(waiting) + given < most:
-                        asked.add(link)
-                        steps[link] = RootSteps(first_root)
-                        waiting[self._ask_metadata(link, first_root)] = link
-                if not waiting:
-                    if given or not clueless:
-                        return
-                    await self._somebody_else(left)
-                    continue
-                ready, _ = await asyncio.wait(
-                    waiting, timeout=min(left, timeout_s / 3), return_when=asyncio.FIRST_COMPLETED
-                )
-                if not ready:
-                    most += len(waiting)  # silent: ask others besides
-                for answer in ready:
-                    link = waiting.pop(answer)
-                    if answer.cancelled():
-                        continue
-                    if not answer.result():
-                        clueless = True
-                    elif (whole := _whole(steps[link], answer.result())) is not None:
-                        given += 1
-                        yield Offer(link.peer_id, whole)
-                    elif link in self.swarm.members:
-                        waiting[self._ask_metadata(link, steps[link].wanted)] = link
-        finally:
-            for answer in waiting:
-                answer.cancel()
+        return offers(self, first_root, most, METADATA_TIMEOUT_S if timeout_s is None else timeout_s)
 
     async def fetch(
         self,
@@ -348,8 +311,7 @@ class Membership:
     def peer_left(self, link: PeerLink) -> None:
         self.swarm.left(link, time.monotonic())
         self._alone_since = time.monotonic()
-        for answer in self._answers.pop(link, ()):
-            answer.cancel()
+        self._questions.left(link)
         self.pump_soon()
 
     def pump_soon(self) -> None:
@@ -370,7 +332,7 @@ class Membership:
             elif isinstance(effect, ServeMetadata):
                 self._serve_metadata(effect)
             elif isinstance(effect, MetadataCame):
-                self._metadata_came(effect)
+                self._questions.answered(effect.peer, effect.metadata)
             elif isinstance(effect, Newer):
                 self._tell_newer(effect)
             elif isinstance(effect, Confirmed):
@@ -389,9 +351,7 @@ class Membership:
         """The service ends, or the app left."""
         for task in self._newer_tasks:
             task.cancel()
-        for answers in self._answers.values():
-            for answer in answers:
-                answer.cancel()
+        self._questions.close()
         self._fail(NoPeers("The swarm was left."))
 
     def _keep(self, effect: Keep[PeerLink]) -> None:
@@ -441,21 +401,6 @@ class Membership:
             fetch.error = fetch.error or error
             fetch.finished.set()
 
-    def _ask_metadata(self, link: PeerLink, first_root: int) -> asyncio.Future[bytes]:
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._answers.setdefault(link, []).append(answer)
-        self.swarm.ask_metadata(link, first_root)
-        self.pump_soon()
-        return answer
-
-    def _metadata_came(self, effect: MetadataCame[PeerLink]) -> None:
-        answers = self._answers.get(effect.peer, [])
-        while answers:
-            answer = answers.pop(0)
-            if not answer.done():
-                answer.set_result(effect.metadata)
-                return
-
     def _serve_metadata(self, effect: ServeMetadata[PeerLink]) -> None:
         from pearrt.peer import messages as wire
 
@@ -472,14 +417,6 @@ class Membership:
             task = asyncio.ensure_future(_awaited(result))
             self._newer_tasks.add(task)
             task.add_done_callback(self._newer_tasks.discard)
-
-
-def _whole(steps: RootSteps, answer: bytes) -> bytes | None:
-    """All that a peer has to say, once it has; what is no metadata is for the caller to judge."""
-    try:
-        return steps.take(answer)
-    except RemoteError:
-        return answer
 
 
 async def _awaited(result: Awaitable[None]) -> None:

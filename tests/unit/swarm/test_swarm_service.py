@@ -14,6 +14,7 @@ from pearrt.peer.link import PeerLink
 from pearrt.swarm.effects import Newer
 from pearrt.swarm.membership import Membership
 from pearrt.swarm.reputation import Offence
+from pearrt.trust.metadata_set import MetadataSet
 from tests.support.swarm_apps import Bundle, FakeApp, Ref, running_peer
 
 
@@ -109,6 +110,19 @@ async def test_metadata_comes_from_a_peer(tmp_path: Path) -> None:
         asker = await b.swarm.join(FakeApp())
         asker.add_peer(a.address)
         assert await asker.metadata(3) == b"3:signed"
+
+
+async def test_more_roots_than_fit_into_a_message_come_in_several(tmp_path: Path) -> None:
+    roots = tuple(number.to_bytes(4) * 9000 for number in range(1, 81))
+    metadata = MetadataSet(roots, b"timestamp", b"snapshot", b"targets")
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        app = FakeApp(current=b"1")
+        app.metadata_from = lambda first_root: metadata.since(first_root).encode()  # type: ignore[method-assign]
+        await a.swarm.join(app)
+        asker = await b.swarm.join(FakeApp())
+        asker.add_peer(a.address)
+        assert MetadataSet.decode(await asker.metadata()) == metadata
+        assert MetadataSet.decode(await asker.metadata(70)).roots == roots[69:]
 
 
 async def test_who_trusts_nothing_yet_says_so_at_once_and_somebody_else_is_waited_for(tmp_path: Path) -> None:
