@@ -104,7 +104,7 @@ class Link:
         if hints:
             text += "?" + urlencode(hints, safe=":/[]")
         if self.fragment:
-            text += "#" + quote(self.fragment)
+            text += "#" + quote(self.fragment, safe="/=")
         return text
 
     @property

@@ -167,7 +167,7 @@ class Rooms:
             gathered = await asyncio.to_thread(gather, room, request, found)
             if gathered.came:
                 log.info("%s answered in a release room", ", ".join(gathered.came))
-                await asyncio.to_thread(_keep, desk, gathered.request)
+                await asyncio.to_thread(desk.keep_answers, gathered.request)
 
     def _desk(self, app_key: bytes) -> Desk:
         return Desk.of(self._apps.home.ceremonies, app_key)
@@ -185,11 +185,6 @@ def _is_of_new_app(room: Room, data: bytes) -> bool:
     except NoSuchApp:
         return False
     return True
-
-
-def _keep(desk: Desk, request: Request) -> None:
-    if desk.knows(request):  # else it was committed or dropped meanwhile
-        desk.keep(request)
 
 
 def _is_over(request: Request, app: FollowedApp, now: float) -> bool:

@@ -62,6 +62,18 @@ class Desk:
         """Whether this request is under way here; maybe with more answers."""
         return (self.folder / f"{request.digest.hex()}.request").exists()
 
+    def keep_answers(self, request: Request) -> Request:
+        """Keeps a request that is under way with its answers and those that were kept here meanwhile; gives
+        it with all. Answers were checked before they came here."""
+        held = self.find(request.digest) if self.knows(request) else None
+        if held is None:
+            return request
+        both = {answer.public: answer for answer in (*held.answers, *request.answers)}
+        merged = request.with_answers(both[public] for public in sorted(both))
+        if merged.answers != held.answers:
+            self.keep(merged)
+        return merged
+
     def find(self, digest: bytes) -> Request | None:
         """The request with this digest, under way or published."""
         for kind in ("request", "committed"):
@@ -101,8 +113,13 @@ class Desk:
         """Notes that a request is in a room; `ours`: drafted here, where its answers are gathered."""
         write_file(self._file(request, "room"), json.dumps({"link": link, "ours": ours}).encode() + b"\n")
 
-    def is_in_room(self, request: Request) -> bool:
-        return (self.folder / f"{request.digest.hex()}.room").exists()
+    def room_link(self, request: Request) -> str | None:
+        """The link of the room that a request is in; None where there is none, or its note is damaged."""
+        path = self.folder / f"{request.digest.hex()}.room"
+        try:
+            return str(json.loads(read_bounded(path, MAX_ROOM_BYTES))["link"]) if path.exists() else None
+        except (PearrtError, ValueError, KeyError, TypeError):
+            return None
 
     def leave_room(self, request: Request) -> None:
         """Forgets that a request is in a room, and what was posted from here."""

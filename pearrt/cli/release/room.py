@@ -82,7 +82,7 @@ def room_request(link: Link, daemon: Daemon) -> Request:
     home.prepare()
     desk = Desk.of(home.ceremonies, link.app_key)
     if (request := desk.find(room.digest)) is not None:
-        if desk.knows(request) and not desk.is_in_room(request):  # it came as a file before
+        if desk.knows(request) and desk.room_link(request) is None:  # it came as a file before
             desk.join_room(request, str(link), ours=False)
         return request
     block = daemon.enter(link)
@@ -130,9 +130,7 @@ def gather_answers(output: Output, request: Request, link: Link, daemon: Daemon,
     while True:
         if waiting := awaited(request):
             found = gather(room, request, daemon.gather(link, [signer.public for signer in waiting]))
-            request = found.request
-            if found.came and desk.knows(request):
-                desk.keep(request)
+            request = desk.keep_answers(found.request)
             came += found.came
             for name, why in found.refused:
                 if told.get(name) != why:
@@ -198,8 +196,8 @@ def gather_from(output: Output, request: Request, where: Path | Link, *, wait: b
             raise UserError("Only answers to a release room are waited for.", hint="Pass the room's link.")
         return as_it_is
     desk = Desk.of(Home.from_environment().ceremonies, request.app_key)
-    if given and desk.knows(request):
-        desk.keep(request)
+    if given:
+        desk.keep_answers(request)
     if tally(request).complete:
         return as_it_is
     try:

@@ -128,6 +128,7 @@ def _status(home: Home, request: Request) -> dict[str, Any]:
     return describe(request) | {
         "fingerprint": fingerprint(request.digest),
         "reviewed": reviewed,
+        "room": desk.room_link(request),
         "state": state,
         "reason": reason,
     }
@@ -136,4 +137,5 @@ def _status(home: Home, request: Request) -> dict[str, Any]:
 def _line(status: dict[str, Any]) -> str:
     state = status["state"] if status["state"] != "open" else status["signatures"]
     reviewed = "reviewed here" if status["reviewed"] else "not reviewed here"
-    return printable(f"{status['title']}  {state}  ({reviewed}; {status['fingerprint']})")
+    room = f"\n  in a room: {status['room']}" if status["room"] else ""
+    return printable(f"{status['title']}  {state}  ({reviewed}; {status['fingerprint']}){room}")

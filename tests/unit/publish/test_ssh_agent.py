@@ -16,6 +16,7 @@ from pearrt.crypto import ed25519
 from pearrt.errors import BadSignature, PearrtError, ProtocolViolation, Unreachable, UserError
 from pearrt.publish.ceremony import collect
 from pearrt.publish.publication import Publication
+from pearrt.publish.room import Room, gather, post
 from pearrt.publish.signers import answer, pick
 from pearrt.publish.ssh_agent import MAX_MESSAGE_BYTES, SshAgent
 from pearrt.publish.ssh_key import blob_of, parse_ssh_key, string
@@ -74,6 +75,10 @@ def test_a_key_in_a_real_agent_answers_a_request(real_agent: Path, tmp_path: Pat
     request = Request.of_new_app(new.root, new.targets)
     key = pick(request, SshAgent.from_environment({"SSH_AUTH_SOCK": str(real_agent)}).ed25519_keys())
     assert len(collect(request, [answer(request, key)]).answers) == 1
+    room = Room.of(request, bytes(16))
+    item = post(room, answer(request, key), key, 1)
+    assert item.verifies()
+    assert gather(room, request, [(item.public_key, item.value)]).came == ("zoe",)
 
 
 def test_a_real_agent_that_does_not_hold_the_key_refuses(real_agent: Path) -> None:
