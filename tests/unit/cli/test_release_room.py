@@ -67,7 +67,8 @@ def desk(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, daemon: Fa
 
 @pytest.fixture
 def request_(desk: Desk) -> Request:
-    desk.new_app()
+    keys = ("--key", "alice", "--key", "bob", "--password-file", desk.password)
+    desk.run("app", "new", "--signers", "alice,bob,carol", "--threshold", "2", *keys)
     return Request.decode(desk.release_request().read_bytes())
 
 
