@@ -62,7 +62,6 @@ RATES = {
     "log.write": Rate(per_s=20, burst=200),
     "storage.info": Rate(per_s=2, burst=10),
     "net.open": Rate(per_s=10, burst=64),
-    "p2p.join": Rate(per_s=1, burst=32),
     "p2p.send": Rate(per_s=50, burst=200),
 }  # who is over one of these waits
 REFUSING_RATES = {
@@ -70,6 +69,7 @@ REFUSING_RATES = {
     "open_url": Rate(per_s=0.1, burst=3),
     "files.open": Rate(per_s=0.2, burst=5),
     "clipboard.write": Rate(per_s=1, burst=5),
+    "p2p.join": Rate(per_s=0.1, burst=64),  # each is told to every linked peer
     "clipboard.read": Rate(per_s=0.1, burst=3),
     "updates.apply": Rate(per_s=0.1, burst=2),
 }  # over these it is told so: a person stands behind them, or other people's machines

@@ -36,6 +36,7 @@ MAX_WAITING_BYTES = 256 * 1024  # on a link; with more on its way to a member, i
 MEMBER_NAME_BYTES = 16
 MESSAGES_PER_S, MESSAGE_BURST = 100, 400  # from one member
 BYTES_PER_S, BYTE_BURST = 512 * 1024, 2 << 20
+SENT_BYTES_PER_S, SENT_BYTE_BURST = 2 << 20, 8 << 20  # of a circle, to all its members together
 
 
 def circle_topic(app_topic: bytes, name: str) -> bytes:
@@ -83,6 +84,7 @@ class Circle:
         self.dialer = Dialer(rng, wanted_peers=wanted_peers)
         self.dial_soon = asyncio.Event()
         self.dropped = 0
+        self._uplink = Allowance(burst=SENT_BYTE_BURST, per_s=SENT_BYTES_PER_S, now=time.monotonic())
         self._heard = heard
         self._changed = changed
 
@@ -93,11 +95,12 @@ class Circle:
 
     def send(self, data: bytes, to: str = "") -> int:
         """Says it to one member, or to all; gives to how many. 0 where nobody is there or reads."""
-        said = 0
+        said, now = 0, time.monotonic()
         for link, member in self.members.items():
             if to and member.name != to:
                 continue
-            if link.closed or link.queued_bytes > MAX_WAITING_BYTES:
+            waits = link.closed or link.queued_bytes > MAX_WAITING_BYTES
+            if waits or not self._uplink.take(now, len(data)):
                 self.dropped += 1
                 continue
             link.send(wire.AppMessage(member.channel, data))

@@ -126,9 +126,12 @@ class SwarmService:
         """Looks for nobody and fetches nothing any more; what peers fetch from here goes on. The memory of
         good peers is saved for whoever follows."""
         await self._save()
-        for finding in self._finding.values():
-            finding.cancel()
-        await asyncio.gather(*self._finding.values(), return_exceptions=True)
+        finding = list(self._finding.values())
+        for circle in list(self._circles.values()):
+            self.go(circle)  # whoever follows joins them
+        for task in finding:
+            task.cancel()
+        await asyncio.gather(*finding, return_exceptions=True)
 
     async def drain(self, timeout_s: float) -> None:
         """After `retire`: closes each link once its peer has all that it asked for, and all after
@@ -180,7 +183,7 @@ class SwarmService:
         self._circles[topic] = circle
         self._find(circle)
         for session in list(self._sessions.values()):
-            self._offer(session, [topic])
+            self._offer(session, [topic], passing=True)
         return circle
 
     def go(self, circle: Circle) -> None:
@@ -232,10 +235,11 @@ class SwarmService:
         )
         self._sessions[link] = session
         link.receiver = self
-        self._offer(session, [*self._memberships, *self._circles])
+        self._offer(session, list(self._memberships))
+        self._offer(session, list(self._circles), passing=True)
 
-    def _offer(self, session: _Session, topics: list[bytes]) -> None:
-        proofs, joined = session.topics.offer(topics)
+    def _offer(self, session: _Session, topics: list[bytes], *, passing: bool = False) -> None:
+        proofs, joined = session.topics.offer(topics, passing=passing)
         for at in range(0, len(proofs), wire.MAX_PROOFS):
             session.link.send(wire.Join(tuple(proofs[at : at + wire.MAX_PROOFS])))
         for each in joined:
@@ -268,6 +272,8 @@ class SwarmService:
         if isinstance(message, wire.Join):
             for joined in session.topics.proofs(message.proofs):
                 self._joined(session, joined.topic, joined.channel)
+            for left_channel in session.topics.farewells():
+                session.link.send(wire.Leave(left_channel))
             return
         if isinstance(message, wire.Leave):
             topic = session.topics.left(message.channel)

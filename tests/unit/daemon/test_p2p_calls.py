@@ -8,12 +8,16 @@ import random
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pearrt import sdk
+from pearrt.app.apps import Apps
+from pearrt.daemon.app_calls import AppCalls
+from pearrt.daemon.channel import Channels
 from pearrt.daemon.circles import MAX_CIRCLES_OF_APP, Circles
+from pearrt.daemon.live import Live
 from pearrt.errors import Denied, LimitExceeded, UserError
 from pearrt.link import topic_of
 from pearrt.peer.messages import MAX_APP_MESSAGE_BYTES
@@ -198,3 +202,22 @@ async def _talk(beside: Beside, far: Circle, said: list[bytes]) -> None:
             await anext(again)
         with pytest.raises(sdk.Denied):
             await asyncio.to_thread(near.receive, 5)
+
+
+async def test_the_daemon_that_follows_joins_the_circles_again(beside: Beside, swarm: Swarm) -> None:
+    start = beside.known.add(A, JOIN)
+    async with beside.end(start) as app:
+        await app.call("p2p.join", circle="table")
+        items = await beside.channels.pass_on()
+        later = Swarm()
+        circles = Circles(later, topic_of)
+        live = Live(cast(Apps, beside.known))
+        live.circles = circles
+        calls = AppCalls(cast(Apps, beside.known), circles=circles)
+        path = beside.channels.socket
+        async with Channels(
+            path, answer=calls.answer, changed=lambda: None, observer=live, inherited=items
+        ) as channels:
+            live.channels = channels
+            assert await app.call("p2p.send", circle="table", data="") == {"sent": 0}
+            assert set(later.open) == set(swarm.open)

@@ -11,13 +11,15 @@ from typing import cast
 
 import pytest
 
-from pearrt.errors import ProtocolViolation, UserError
+from pearrt.errors import LimitExceeded, ProtocolViolation, UserError
 from pearrt.link import topic_of
 from pearrt.peer import messages as wire
 from pearrt.peer.link import PeerLink
-from pearrt.swarm.circle import MAX_MEMBERS, MESSAGE_BURST, Circle, circle_topic, member_name
+from pearrt.peer.topic import channel_of, join_proof
+from pearrt.swarm.circle import MAX_MEMBERS, MESSAGE_BURST, SENT_BYTE_BURST, Circle, circle_topic, member_name
 from pearrt.swarm.dialer import Origin
 from pearrt.swarm.service import SwarmService
+from pearrt.swarm.topics import MAX_JOINS, MAX_UNMATCHED, LinkTopics
 from tests.support.swarm_apps import FakeApp, running_peer
 
 APP = topic_of(b"a" * 32)
@@ -179,6 +181,60 @@ async def test_nothing_is_queued_for_who_does_not_read() -> None:
     joined(meeting, quick)
     assert meeting.send(b"x") == 1
     assert (slow.sent, quick.sent, meeting.dropped) == (0, 1, 1)
+
+
+async def test_no_more_is_sent_than_the_uplink_of_a_circle() -> None:
+    meeting = circle([])
+    for number in range(MAX_MEMBERS):
+        joined(meeting, FakeLink(number.to_bytes(32)))
+    said = sum(meeting.send(bytes(16384)) for _ in range(50))
+    assert said * 16384 <= SENT_BYTE_BURST + (1 << 20)
+    assert meeting.dropped == 50 * MAX_MEMBERS - said
+
+
+async def test_an_app_that_joins_and_leaves_all_the_time_costs_its_machine_no_link(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        one, two = await a.swarm.join(FakeApp()), await b.swarm.join(FakeApp())
+        two.add_peer(a.address)
+        await two.wait_for_peer(5)
+        await one.wait_for_peer(5)
+        met = Ears(b.swarm)
+        for number in range(2 * MAX_UNMATCHED):
+            a.swarm.go(Ears(a.swarm, circle_topic(APP, f"table {number}")).circle)
+            if number < 2 * MAX_JOINS:
+                a.swarm.go(Ears(a.swarm).circle)
+            if number % 64 == 0:
+                await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        assert one.peers
+        assert two.peers
+        assert not met.here
+
+
+async def test_a_peer_that_joins_and_leaves_all_the_time_is_cut_off() -> None:
+    topics = LinkTopics(b"h" * 32, initiator=True)
+    topics.offer([TABLE])
+    proof = join_proof(TABLE, b"h" * 32, by_initiator=False)
+    channel = channel_of(TABLE, b"h" * 32)
+    for _ in range(MAX_JOINS):
+        topics.proofs([proof])
+        topics.left(channel)
+    with pytest.raises(LimitExceeded):
+        topics.proofs([proof])
+
+
+def test_who_left_before_the_peers_proof_came_says_so_and_is_met_again_later() -> None:
+    one, two = (LinkTopics(b"h" * 32, initiator=side) for side in (True, False))
+    proofs, _ = one.offer([TABLE])
+    theirs, _ = two.offer([TABLE])
+    assert one.withdraw(TABLE) is None
+    [met] = two.proofs(proofs)
+    assert not one.proofs(theirs)
+    assert one.farewells() == [met.channel]
+    assert not one.farewells()
+    assert two.left(met.channel) == TABLE
+    again, [joined] = one.offer([TABLE])
+    assert two.proofs(again) == [joined]
 
 
 async def test_a_circle_has_no_more_members_than_its_bound() -> None:
