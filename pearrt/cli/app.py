@@ -265,7 +265,8 @@ def list_(output: Output) -> None:
 
     found = []
     for folder in publications(Home.from_environment().publishing):
-        trusted = Publication.open(folder).trusted
+        publication = Publication.open(folder)
+        trusted = publication.trusted
         found.append(
             {
                 "link": str(Link(decode_key(folder.name))),
@@ -274,13 +275,15 @@ def list_(output: Output) -> None:
                 "releases": {
                     release.path: f"{release.name} {release.version}" for release in trusted.releases
                 },
+                "waiting": publication.waiting.progress() if publication.waiting else None,
             }
         )
     output.result(found, lambda: "\n".join(_line(app) for app in found) or "None yet: `pearrt app new`.")
 
 
 def _line(app: dict[str, object]) -> str:
-    return printable(f"{app['link']}  {app['threshold']} of {app['signers']}  {app['releases']}")
+    waiting = f"  waiting: {app['waiting']}" if app["waiting"] else ""
+    return printable(f"{app['link']}  {app['threshold']} of {app['signers']}  {app['releases']}{waiting}")
 
 
 for subcommand in (new, rotate, list_):

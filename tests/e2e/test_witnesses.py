@@ -74,6 +74,7 @@ def test_nothing_runs_that_the_witnesses_did_not_see_and_they_refuse_a_fork(
     waits = office.commit("one")
     assert (waits["committed"], waits["awaited"]) == (False, ["wim", "xia"])
     assert not Publication.open(office.publication).trusted.releases
+    assert "waiting for wim or xia" in office.machine.pearrt("app", "list").stdout
     assert office.sees("wim", waits["file"])["releases"] == ["hello one (stable/any)"]
     seen = [office.sees(name, waits["file"]) for name in ("wim", "xia")]
     half = office.machine.ok("release", "witness", office.link, seen[0]["answer"])

@@ -18,6 +18,7 @@ from pearrt.errors import (
     UserError,
 )
 from pearrt.publish.app import new_app, witnesses_of
+from pearrt.publish.changes import key_changes, witness_changes
 from pearrt.publish.commit import commit
 from pearrt.publish.desk import Desk
 from pearrt.publish.draft import Draft
@@ -244,6 +245,20 @@ def test_witnesses_change_in_a_root_that_those_before_have_seen(
     assert TrustedApp.first(publication.app_key, MetadataSet.decode(out.metadata.encode()), NOW).releases
     with pytest.raises(BadSignature, match="none of the app's witnesses"):
         wim.sees(asked(committed(out, draft_of(out.trusted, "2.0"))))
+
+
+def test_a_review_shows_other_witnesses(publication: Publication) -> None:
+    def shown(rotation: Rotation) -> tuple[str, ...]:
+        changes = key_changes(Request.of(publication.trusted, rotation.root, rotation.targets))
+        assert changes is not None
+        return witness_changes(changes)
+
+    assert shown(draft_witnesses(publication, "zoe", "wim")) == (
+        "2 of 2 have to see every release: zoe, wim",
+    )
+    assert shown(draft_witnesses(publication, *WITNESSES)) == ()
+    (alone,) = shown(draft_witnesses(publication))
+    assert alone.startswith("nobody has to see releases any more")
 
 
 def test_a_rotation_of_signers_keeps_the_witnesses(
