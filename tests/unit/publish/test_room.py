@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pearrt.app.freshness import salt_of
 from pearrt.codec import bencode
 from pearrt.crypto import ed25519
-from pearrt.crypto.hashes import sha256
+from pearrt.crypto.hashes import sha256, tagged
 from pearrt.dht.items import MAX_SALT_BYTES, signed_text
 from pearrt.errors import BadLink, BadSignature, DigestMismatch, NoSuchApp, PearrtError, UserError
 from pearrt.link import HostPort, Link, topic_of
@@ -158,6 +159,13 @@ def test_a_request_too_large_for_a_block_says_to_send_the_file(publication: Publ
 
 
 # -- answers
+
+
+def test_the_derivations_are_those_of_the_protocols_page() -> None:
+    page = (Path(__file__).parents[3] / "docs/protocol/ceremony.md").read_text()
+    room = Room(bytes(32), bytes(32), bytes(16), bytes(32))
+    assert f"    {room.salt.hex()}\n" in page
+    assert f"    {tagged('pearrt-room-key-v1', room.digest + room.secret).hex()}\n" in page
 
 
 def test_the_salt_fits_bep_44_is_one_way_and_of_no_other_use(room: Room) -> None:
