@@ -1,8 +1,7 @@
 """The apps of one machine on disk.
 
     apps/<55-letter key>/trust.benc        the metadata that is trusted; replaced whole, never goes back
-                         installed.json    the release that `run` starts; written last, so it names only whole
-                         trees
+                         installed.json    the release that `run` starts; written last: names only whole trees
                          previous.json     the release before it, kept
                          grant.json        the permissions that the person approved
                          news.json         what changed since the app was last started

@@ -1,13 +1,11 @@
 """A node's housekeeping: what is due when, so that its table stays fresh at little traffic.
 
     join       look up our own id: soon after the start, every 10 minutes, and while hardly anybody is known,
-    with
-               ever longer pauses, through the first nodes
+               with ever longer pauses, through the first nodes
     refresh    ask the entry unheard of for longest (15 minutes) for an id of its own bucket: a ping that also
                refreshes the bucket
     fill       ask for ids of shallow buckets with room, each about every 15 minutes: looking up our own id
-    fills
-               only the deep ones
+               fills only the deep ones
     expire     drop what is past its lifetime, every minute
 
 `due` does no chore itself; the node does what it returns. Between two calls at least one period passes.

@@ -66,7 +66,6 @@ BYE_LIMIT = 4  # no room for more connections
 BYE_VIOLATION = 5  # the other side broke the rules
 
 
-
 @dataclass(frozen=True, slots=True)
 class Hello:
     """First message each way. The sender listens on `port` of the address it is seen from; 0 = nowhere."""

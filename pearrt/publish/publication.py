@@ -1,8 +1,7 @@
 """An app that is published from this machine: a private folder with its metadata and its heartbeat key.
 
     <publishing>/<55-letter key>/metadata.benc            the MetadataSet
-                                 heartbeat-<key id>.json  {"seed", "period_s"}: heartbeat.py says what it can
-                                                          do
+                                 heartbeat-<key id>.json  {"seed", "period_s"}: heartbeat.py says what for
                                  log/                     what was released before: history.py
                                  waiting.benc             what waits for the app's witnesses: waiting.py
                                  lock                     held while one process writes
