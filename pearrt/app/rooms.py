@@ -24,8 +24,17 @@ from pearrt.bundle.index import BlockRef
 from pearrt.codec import bencode
 from pearrt.crypto.hashes import sha256
 from pearrt.dht.items import KEY_BYTES, MutableItem
-from pearrt.errors import BadLink, NetworkError, NoPeers, NoSuchApp, PearrtError, Unreachable, UserError
-from pearrt.link import Link, decode_key
+from pearrt.errors import (
+    BadLink,
+    NetworkError,
+    NoPeers,
+    NoSuchApp,
+    PearrtError,
+    StoreError,
+    Unreachable,
+    UserError,
+)
+from pearrt.link import Link, decode_key, encode_key
 from pearrt.publish.commit import check_current
 from pearrt.publish.desk import Desk, InRoom
 from pearrt.publish.request import Request
@@ -57,16 +66,26 @@ class Rooms:
     # -- requests
 
     async def serve(self, app: FollowedApp) -> None:
-        """Serves the sealed requests of all rooms of the app that this machine is in, and no others."""
-        store, prefix = self._apps.store, f"room-{app.link.key_text}-"
-        blocks = {sha256(data): data for data in await asyncio.to_thread(self._sealed, app.link.app_key)}
+        """Serves the sealed requests of all rooms of the app that this machine is in, and no others.
+
+        Where the disk takes none, that is logged: nothing else of the app depends on it.
+        """
+        try:
+            app.members.serve_rooms(await asyncio.to_thread(self._keep_blocks, app.link.app_key))
+        except StoreError as e:
+            log.warning("release rooms of %s are not served: %s", app.link.key_text[:8], e)
+
+    def _keep_blocks(self, app_key: bytes) -> list[bytes]:
+        """Stores and pins the blocks of all rooms; gives their ids."""
+        store, prefix = self._apps.store, f"room-{encode_key(app_key)}-"
+        blocks = {sha256(data): data for data in self._sealed(app_key)}
         for block_id, data in blocks.items():
             store.pin(prefix + block_id.hex(), [block_id])
-            await asyncio.to_thread(store.put, block_id, data)
+            store.put(block_id, data)
         for name in store.pins():
             if name.startswith(prefix) and bytes.fromhex(name.removeprefix(prefix)) not in blocks:
                 store.unpin(name)
-        app.members.serve_rooms(blocks)
+        return list(blocks)
 
     def _sealed(self, app_key: bytes) -> list[bytes]:
         return [seal(each.request, each.room.secret) for each in self._desk(app_key).rooms()]

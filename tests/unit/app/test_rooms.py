@@ -14,7 +14,7 @@ from pearrt.app.rooms import LOOKUPS_AT_ONCE, ROUND_EVERY_S, Rooms, named_signer
 from pearrt.crypto.hashes import sha256
 from pearrt.dht.items import MutableItem, sign_item
 from pearrt.dht.service import PutResult
-from pearrt.errors import NoPeers, Unreachable, UserError
+from pearrt.errors import Full, NoPeers, Unreachable, UserError
 from pearrt.paths import Home
 from pearrt.publish.desk import Desk
 from pearrt.publish.release import make_release
@@ -144,6 +144,19 @@ async def test_a_damaged_note_of_a_room_stops_nothing(asked: Asked) -> None:
         assert asked.desk.rooms() == []
         await asked.here.apps.offer(asked.link)
     assert not asked.here.apps.followed[asked.link.app_key].members.swarm.serves(asked.room.block)
+
+
+async def test_a_full_disk_closes_the_room_and_nothing_else(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Full("No space left.")
+
+    apps = asked.here.apps
+    await apps.uninstall(asked.link.app_key, keep_data=True)
+    monkeypatch.setattr(apps.store, "put", full)
+    app = await apps.follow(asked.link)
+    assert not app.members.swarm.serves(asked.room.block)
 
 
 async def test_a_room_that_nobody_has_is_said_to_be_empty(
