@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 WHEELS := $(VENV)/wheels
 SOURCES := pyproject.toml README.md LICENSE packaging/pearrt.1 packaging/desktop/pearrt.desktop $(shell find pearrt bootstrap -type f ! -name '*.pyc')
 
-# Tests that share the machine (namespaces, sandboxes, processes, ports of other programs) run one after another.
-SERIAL := lab or e2e or sandbox or interop
+# Tests that need the machine for themselves (namespaces, bombs, the demo's minute) run one after another.
+SERIAL := lab or alone
 PYTEST := PEARRT_TEST_INSTALLED=1 $(BIN)/pytest --durations=10 --durations-min=2
 
 .DEFAULT_GOAL := help

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
+pytestmark = [pytest.mark.e2e, pytest.mark.sandbox, pytest.mark.alone]
 
 
 def test_the_demo_plays_to_the_end_and_leaves_nothing_behind(tmp_path: str) -> None:

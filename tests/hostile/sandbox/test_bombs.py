@@ -16,7 +16,7 @@ from tests.support import sandboxed
 from tests.support.machine import Machine
 from tests.support.require import missing, require
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.alone]
 SMALL = {"memory": "128 MiB", "storage": "32 MiB", "processes": 24}
 
 
