@@ -69,10 +69,13 @@ class Wire:
             return self.connection.recv(size)
         part, fds, _, _ = socket.recv_fds(self.connection, size, MAX_TAKEN, socket.MSG_CMSG_CLOEXEC)
         for fd in fds:
-            if len(self.taken) < MAX_TAKEN:
+            try:
                 self.taken.append(io.FileIO(fd, _mode_of(fd)))
-            else:
+            except OSError:  # a folder's
                 os.close(fd)
+        for surplus in self.taken[MAX_TAKEN:]:
+            surplus.close()
+        del self.taken[MAX_TAKEN:]
         return part
 
     def take_files(self) -> list[io.FileIO]:
