@@ -303,9 +303,8 @@ class DhtService:
         UserError for a value, salt or seq out of bounds.
         """
         public_key = ed25519.public_key(seed)
-        sign_item(
-            seed, value, salt=salt, seq=seq or 0
-        )  # refuses what is out of bounds before anything is sent
+        # Refuses what is out of bounds before anything is sent.
+        sign_item(seed, value, salt=salt, seq=seq or 0)
 
         def sign(newest: MutableItem | None) -> MutableItem:
             next_seq = seq if seq is not None else (newest.seq + 1 if newest is not None else 1)
@@ -315,12 +314,7 @@ class DhtService:
         own = max(
             (each.own for each in done if each.own is not None), key=lambda item: item.seq, default=None
         )
-        stored = sum(operation.stored for operation in done)
-        if republish and own is not None and stored:
-            self._published[own.target] = (own, self._time() + self._settings.republish_s)
-            self._upkeep_changed.set()
-        refused = sum(code in (301, 302) for operation in done for code in operation.refusals)
-        return PutResult(done[0].target, stored, own.seq if own is not None else 0, refused)
+        return self._put(done, own, republish)
 
     async def put_item(self, item: MutableItem, *, republish: bool = True) -> PutResult:
         """Stores a mutable item that was signed elsewhere, unless a newer one lies there.
@@ -331,12 +325,16 @@ class DhtService:
         if not item.verifies():
             raise UserError("The signature of this DHT item does not verify.")
         done = await self._run(lambda: PutMutable(item.public_key, item.salt, _unless_newer(item), cas=None))
+        return self._put(done, item, republish)
+
+    def _put(self, done: Sequence[PutMutable], item: MutableItem | None, republish: bool) -> PutResult:
+        """What came of storing an item, which is kept alive from now on where that is wanted."""
         stored = sum(operation.stored for operation in done)
-        if republish and stored:
+        if republish and item is not None and stored:
             self._published[item.target] = (item, self._time() + self._settings.republish_s)
             self._upkeep_changed.set()
         refused = sum(code in (301, 302) for operation in done for code in operation.refusals)
-        return PutResult(item.target, stored, item.seq, refused)
+        return PutResult(done[0].target, stored, item.seq if item is not None else 0, refused)
 
     async def get_mutable(self, public_key: bytes, *, salt: bytes = b"") -> MutableItem | None:
         """The newest item under a 32-byte Ed25519 key and salt, its signature verified."""
