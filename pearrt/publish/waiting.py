@@ -10,14 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pearrt.errors import BadSignature
+from pearrt.errors import BadSignature, UserError
 from pearrt.publish.draft import display_name
 from pearrt.publish.witness_answer import WitnessAnswer, WitnessRequest
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.authority import Signer
-from pearrt.trust.metadata_set import MetadataSet
-from pearrt.trust.witness import Cosignature, decode_cosignatures, encode_cosignatures, step_version
+from pearrt.trust.metadata_set import MAX_CURRENT_BYTES, MetadataSet
+from pearrt.trust.witness import (
+    COSIGNATURE_BYTES,
+    MAX_WITNESSED_BYTES,
+    Cosignature,
+    decode_cosignatures,
+    encode_cosignatures,
+    step_version,
+)
 from pearrt.trust.witness_book import Demand, demands
+
+_NAMES_BYTES = 512  # what bencode adds for the names of the heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,10 @@ class Waiting:
 
     @classmethod
     def of(cls, trusted: TrustedApp, offered: TrustedApp) -> Waiting:
-        """`offered` with the cosignatures that still hold, out of those of what is published."""
+        """`offered` with the cosignatures that still hold, out of those of what is published.
+
+        Raises UserError where there is no room for those that are to come.
+        """
         old, new = trusted.checkpoints, offered.checkpoints
         same = trusted.root.witnesses == offered.root.witnesses
         kept = {
@@ -38,7 +50,9 @@ class Waiting:
             for name, data in trusted.metadata.witnessed.items()
             if step_version(name) or (same and name in new and old.get(name) == new[name])
         }
-        return cls(_with(offered, kept), trusted.root.version)
+        made = cls(_with(offered, kept), trusted.root.version)
+        made._check_room()
+        return made
 
     @property
     def metadata(self) -> MetadataSet:
@@ -116,6 +130,17 @@ class Waiting:
                 others = [other for other in known if other.public != each.public]
                 witnessed[demand.name] = encode_cosignatures([*others, each])
         return replace(self, offered=_with(self.offered, witnessed))
+
+    def _check_room(self) -> None:
+        to_come = sum(len(each.witnesses.signers) for each in self.demands) * COSIGNATURE_BYTES
+        seen = sum(map(len, self.metadata.witnessed.values()))
+        if seen + to_come > MAX_WITNESSED_BYTES or (
+            to_come and self.metadata.current_bytes + to_come + _NAMES_BYTES > MAX_CURRENT_BYTES
+        ):
+            raise UserError(
+                "There is no room for what the app's witnesses are to cosign.",
+                hint="Every signer together can go on without witnesses, or with fewer of them.",
+            )
 
     def _asked(self, public: bytes) -> list[Demand]:
         return [

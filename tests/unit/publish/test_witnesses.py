@@ -357,6 +357,16 @@ def test_killed_between_publishing_and_tidying_nothing_waits_twice(
     assert committed(out, draft_of(out.trusted, "2.0")).waiting is not None
 
 
+@pytest.mark.parametrize("bound", ["MAX_WITNESSED_BYTES", "MAX_CURRENT_BYTES"])
+def test_what_could_not_hold_its_cosignatures_does_not_wait(
+    publication: Publication, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(f"pearrt.publish.waiting.{bound}", 3 * 104 - 1)
+    with pytest.raises(UserError, match="no room"):
+        committed(publication, draft_of(publication.trusted, "1.0"))
+    assert not (publication.folder / WAITING).exists()
+
+
 def test_damaged_files_are_told(publication: Publication, wim: Witness) -> None:
     waits = committed(publication, draft_of(publication.trusted, "1.0"))
     data = asked(waits).encode()
