@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pearrt.atomic import write_file
 from pearrt.crypto import ed25519
 from pearrt.errors import (
     BadSignature,
@@ -20,7 +25,7 @@ from pearrt.errors import (
 from pearrt.publish.app import new_app, witnesses_of
 from pearrt.publish.changes import key_changes, witness_changes
 from pearrt.publish.commit import commit
-from pearrt.publish.desk import Desk
+from pearrt.publish.desk import Desk, names_heartbeat
 from pearrt.publish.draft import Draft
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import WAITING, Publication, new_heartbeat
@@ -355,6 +360,60 @@ def test_killed_between_publishing_and_tidying_nothing_waits_twice(
     (out.folder / WAITING).write_bytes(stale)
     assert Publication.open(out.folder).waiting is None
     assert committed(out, draft_of(out.trusted, "2.0")).waiting is not None
+
+
+class Killed(BaseException):
+    """As kill -9: no handler of ours sees it as an error."""
+
+
+def test_killed_at_every_write_of_a_change_of_keys_it_is_old_or_new(
+    publication: Publication, wim: Witness, xia: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the commit to the last witness's answer, with another heartbeat: every file is written or removed in
+    one step, so between two of them is everywhere that a kill can hit."""
+    heartbeat, left = Heartbeat(seed_of("another")), [0]
+    public = ed25519.public_key(heartbeat.seed)
+    rotation = rotate(publication.trusted, [public_of(name) for name in NAMES], 3, heartbeat=public, now=NOW)
+
+    def deadly(write: Callable[..., None]) -> Callable[..., None]:
+        def step(*args: Any, **options: Any) -> None:
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            write(*args, **options)
+
+        return step
+
+    def play(folder: Path) -> Publication:
+        current = Publication.open(folder)
+        if current.trusted.root.version == 1 and current.waiting is None:
+            current = rotated(current, rotation, "ada", "bob", "cyd", heartbeat=heartbeat)
+        if current.waiting is not None:
+            answers = [each.sees(asked(current)) for each in (wim, xia)]
+            current = current.witness(answers, NOW)
+        return current
+
+    for kill_at in itertools.count():
+        folder = tmp_path / str(kill_at) / publication.folder.name
+        shutil.copytree(publication.folder, folder)
+        with monkeypatch.context() as patched:
+            patched.setattr("pearrt.publish.publication.write_file", deadly(write_file))
+            patched.setattr("pearrt.publish.history.write_file", deadly(write_file))
+            patched.setattr(Path, "unlink", deadly(Path.unlink))
+            left[0] = kill_at
+            try:
+                play(folder)
+                break
+            except Killed:
+                pass
+        found = Publication.open(folder)
+        assert names_heartbeat(found.trusted.root, found.heartbeat)
+        done = play(folder)
+        assert (done.trusted.root.version, done.heartbeat, done.waiting) == (2, heartbeat, None)
+        assert released(
+            done, "1.0", Witness("wim", done.app_key), Witness("xia", done.app_key)
+        ).trusted.releases
+    assert kill_at >= 6
 
 
 @pytest.mark.parametrize("bound", ["MAX_WITNESSED_BYTES", "MAX_CURRENT_BYTES"])
