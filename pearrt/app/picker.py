@@ -56,7 +56,7 @@ def _shown(command: list[str]) -> str:
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             timeout=CHOOSE_S,
             start_new_session=True,
             check=False,
@@ -65,7 +65,8 @@ def _shown(command: list[str]) -> str:
         return ""
     except OSError as e:
         raise Unsupported(f"{command[0]} does not start: {e.strerror}.") from e
-    if ended.returncode not in (0, 1):
+    no_display = ended.returncode == 1 and b"display" in ended.stderr.lower()  # GTK and Qt; else: closed
+    if no_display or ended.returncode not in (0, 1):
         raise Unsupported(
             f"The desktop showed no dialog: {os.path.basename(command[0])} ended with {ended.returncode}.",
             hint="Unset DISPLAY and WAYLAND_DISPLAY to be asked on the terminal.",

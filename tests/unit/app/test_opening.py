@@ -165,6 +165,7 @@ def test_a_closed_dialog_and_one_that_does_not_start_give_nothing(
     dialog(tmp_path, monkeypatch, "exit 1")
     with pytest.raises(Denied, match="no file"):
         picker.choose("app", "why", "read", "")
-    (tmp_path / "bin" / "zenity").write_text("#!/bin/sh\nexit 255\n")
-    with pytest.raises(PearrtError, match="no dialog"):
-        picker.choose("app", "why", "read", "")
+    for script in ("exit 255", "echo cannot open display: :9 >&2; exit 1"):
+        (tmp_path / "bin" / "zenity").write_text(f"#!/bin/sh\n{script}\n")
+        with pytest.raises(PearrtError, match="no dialog"):
+            picker.choose("app", "why", "read", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -250,6 +250,44 @@ def test_topics_differ_by_app_circle_and_network_and_names_of_members_by_circle(
     assert len(topics) == 12
     assert not topics & set(apps)
     assert len({member_name(topic, b"p" * 32) for topic in topics}) == 12
+
+
+def test_topics_names_and_messages_are_those_of_the_documentation() -> None:
+    topic = circle_topic(topic_of(b"\x01" * 32), "table")
+    documented = (Path(__file__).parents[3] / "docs/protocol/peer.md").read_text()
+    assert topic.hex() == "5a3aa00ca1a2d94e8a2934af071184f7e399aae1e7ba9507e9408d9fc7716bad"
+    assert member_name(topic, b"\x02" * 32) == "47042c78488eb4824159e0f95774e4a1"
+    message = wire.encode(wire.AppMessage(0x9EA34E47, b"hi")).hex()
+    for text in (topic.hex(), member_name(topic, b"\x02" * 32), message):
+        assert text in documented
+
+
+class Board:
+    """A finder on which peers of a topic leave their addresses."""
+
+    def __init__(self) -> None:
+        self.left: dict[bytes, set[tuple[str, int]]] = {}
+
+    async def find(self, topic: bytes) -> AsyncIterator[tuple[str, int]]:
+        for address in self.left.get(topic, set()):
+            yield address
+
+    async def announce(self, topic: bytes, port: int) -> int:
+        self.left.setdefault(topic, set()).add(("127.0.0.1", port))
+        return 1
+
+
+async def test_members_without_any_link_find_each_other_by_the_circles_own_topic(tmp_path: Path) -> None:
+    board = Board()
+    async with (
+        running_peer(tmp_path / "a", finders=(board,)) as a,
+        running_peer(tmp_path / "b", finders=(board,)) as b,
+    ):
+        one = Ears(a.swarm)
+        await until(lambda: board.left)
+        two = Ears(b.swarm)
+        await until(lambda: one.here and two.here)
+        assert set(board.left) == {TABLE}
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65, "ä" * 33, "\ud800"])
