@@ -55,8 +55,7 @@ def _shown(command: list[str]) -> str:
         ended = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=CHOOSE_S,
             start_new_session=True,
             check=False,
