@@ -396,11 +396,14 @@ class AppSwarm(Generic[P]):
 
     # -- saying things
 
-    def ask_metadata(self, peer: P, first_root: int) -> None:
-        """Asks one peer for its metadata."""
+    def ask_metadata(self, peer: P, first_root: int, now: float) -> bool:
+        """Asks one peer for its metadata, unless that were more often than it has to bear."""
         member = self.members[peer]
+        if not member.asks.take(now):
+            return False
         member.metadata_asked += 1
         self._send(peer, wire.GetMetadata(member.channel, first_root))
+        return True
 
     def best_informed(self) -> list[P]:
         """The peers to ask for metadata: two that told of a newer timestamp, then those that were found in

@@ -11,10 +11,12 @@ class Member:
     """A peer of this app. `listen` is where others can reach it, as far as known; `origin` how it was found.
 
     Allowances: `strays` are blocks that no download expects, `questions` GET_METADATA, `surplus` what is
-    refused or no news, `shows` BITFIELD and HAVE_ALL.
+    refused or no news, `shows` BITFIELD and HAVE_ALL. `asks` are our own GET_METADATA, fewer than a peer's
+    `questions`, so that many starts of an app are no flood to anybody.
     """
 
     __slots__ = (
+        "asks",
         "bytes_from",
         "bytes_to",
         "channel",
@@ -56,5 +58,6 @@ class Member:
         self.bytes_to = 0
         self.strays = Allowance(burst=64, per_s=1, now=now)
         self.questions = Allowance(burst=16, per_s=0.5, now=now)
+        self.asks = Allowance(burst=12, per_s=0.4, now=now)
         self.surplus = Allowance(burst=1024, per_s=16, now=now)
         self.shows = Allowance(burst=64, per_s=0.5, now=now)

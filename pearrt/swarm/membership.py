@@ -188,12 +188,15 @@ class Membership:
         self.swarm.tell_proof()
         self.pump_soon()
 
-    def ask_metadata(self, link: PeerLink, first_root: int) -> asyncio.Future[bytes]:
-        """Asks one peer; its answer, empty where it trusts nothing yet. Cancelled where it leaves."""
-        answer = self._questions.asked(link)
-        self.swarm.ask_metadata(link, first_root)
+    def ask_metadata(self, link: PeerLink, first_root: int) -> asyncio.Future[bytes] | None:
+        """Asks one peer; its answer, empty where it trusts nothing yet. Cancelled where it leaves; None where
+        it was asked so often that it is to be left alone for a while."""
+
+        def send() -> bool:
+            return self.swarm.ask_metadata(link, first_root, time.monotonic())
+
         self.pump_soon()
-        return answer
+        return self._questions.asked(link, first_root, send)
 
     def add_peer(self, address: Address, origin: Origin = Origin.CONFIGURED) -> None:
         """A further address to try."""
@@ -230,8 +233,8 @@ class Membership:
         """Metadata from up to `most` peers, as the answers come, so that one that withholds the newest is
         outvoted.
 
-        Asks one after another where some don't answer, and waits for others where those here know nothing
-        yet. Raises NoPeers where nobody is there within `timeout_s`, by default METADATA_TIMEOUT_S.
+        Asks one after another where some don't answer. While nobody has, it waits for others, and for those
+        who left in the middle to come back. Raises NoPeers where nobody is there within `timeout_s`, by default METADATA_TIMEOUT_S.
         """
         return offers(self, first_root, most, METADATA_TIMEOUT_S if timeout_s is None else timeout_s)
 

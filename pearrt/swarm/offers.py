@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pearrt.errors import RemoteError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pearrt.swarm.membership import Membership
 
 
+PACE_CHECK_S = 0.25  # while everybody was asked as often as they have to bear
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Metadata as one peer gave it, unverified."""
@@ -24,29 +27,47 @@ class Offer:
     metadata: bytes
 
 
+@dataclass(eq=False, slots=True)
+class _Question:
+    first_root: int
+    answers: list[asyncio.Future[bytes]] = field(default_factory=list)  # one for each who waits
+
+
 class Questions:
-    """What peers were asked and have not answered yet, by link, in the order in which they were asked."""
+    """What peers were asked and have not answered yet, by link, oldest first.
+
+    A peer answers in order, whoever still waits. An answer that is to come is no older than what the peer has
+    told so far, so those who ask the same in the meantime share it.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[PeerLink, list[asyncio.Future[bytes]]] = {}
+        self._open: dict[PeerLink, list[_Question]] = {}
 
-    def asked(self, link: PeerLink) -> asyncio.Future[bytes]:
-        """The answer to come; cancelled where the peer leaves."""
+    def asked(
+        self, link: PeerLink, first_root: int, send: Callable[[], bool]
+    ) -> asyncio.Future[bytes] | None:
+        """The answer to come; cancelled where the peer leaves. None where `send`, which is called unless the
+        same question is open, asks nothing."""
+        open_ = self._open.setdefault(link, [])
+        question = next((each for each in open_ if each.first_root == first_root), None)
+        if question is None:
+            if not send():
+                return None
+            open_.append(question := _Question(first_root))
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._open.setdefault(link, []).append(answer)
+        question.answers.append(answer)
         return answer
 
     def answered(self, link: PeerLink, metadata: bytes) -> None:
-        answers = self._open.get(link, [])
-        while answers:
-            answer = answers.pop(0)
-            if not answer.done():
-                answer.set_result(metadata)
-                return
+        if open_ := self._open.get(link):
+            for answer in open_.pop(0).answers:
+                if not answer.done():
+                    answer.set_result(metadata)
 
     def left(self, link: PeerLink) -> None:
-        for answer in self._open.pop(link, ()):
-            answer.cancel()
+        for question in self._open.pop(link, ()):
+            for answer in question.answers:
+                answer.cancel()
 
     def close(self) -> None:
         for link in list(self._open):
@@ -59,36 +80,44 @@ async def offers(
     """As `Membership.offers`."""
     await membership.wait_for_peer(timeout_s)
     steps: dict[PeerLink, RootSteps] = {}  # of all who were asked
+    unasked: set[PeerLink] = set()  # of these, who have more to say
     waiting: dict[asyncio.Future[bytes], PeerLink] = {}
-    given, clueless = 0, False  # clueless: somebody is here who trusts nothing yet
+    given = 0
     deadline = time.monotonic() + timeout_s
     try:
         while given < most and (left := deadline - time.monotonic()) > 0:
+            paced = False
             for link in membership.swarm.best_informed():
-                if link not in steps and len(waiting) + given < most:
-                    steps[link] = RootSteps(first_root)
-                    waiting[membership.ask_metadata(link, first_root)] = link
+                if (link in steps and link not in unasked) or len(waiting) + given >= most:
+                    continue
+                step = steps.get(link) or RootSteps(first_root)
+                if (answer := membership.ask_metadata(link, step.wanted)) is None:
+                    paced = True
+                    continue
+                steps[link] = step
+                unasked.discard(link)
+                waiting[answer] = link
             if not waiting:
-                if given or not clueless:
+                if given:
                     return
-                await membership.wait_for_another(left)
+                # Those here trust nothing yet, or left before they had answered, and will come back.
+                await membership.wait_for_another(min(left, PACE_CHECK_S) if paced else left)
                 continue
+            patience = PACE_CHECK_S if paced else timeout_s / 3
             ready, _ = await asyncio.wait(
-                waiting, timeout=min(left, timeout_s / 3), return_when=asyncio.FIRST_COMPLETED
+                waiting, timeout=min(left, patience), return_when=asyncio.FIRST_COMPLETED
             )
-            if not ready:
+            if not ready and not paced:
                 most += len(waiting)  # silent: ask others besides
             for answer in ready:
                 link = waiting.pop(answer)
-                if answer.cancelled():
+                if answer.cancelled() or not answer.result():
                     continue
-                if not answer.result():
-                    clueless = True
-                elif (whole := _whole(steps[link], answer.result())) is not None:
+                if (whole := _whole(steps[link], answer.result())) is not None:
                     given += 1
                     yield Offer(link.peer_id, whole)
-                elif link in membership.members:
-                    waiting[membership.ask_metadata(link, steps[link].wanted)] = link
+                else:
+                    unasked.add(link)
     finally:
         for answer in waiting:
             answer.cancel()

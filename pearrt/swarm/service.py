@@ -156,9 +156,13 @@ class SwarmService:
         self._memberships[app.topic] = membership
         assert self._peers is not None
         membership.swarm.ourselves = set(self._peers.addresses)
-        for session in list(self._sessions.values()):
-            self._offer(session, [app.topic])
         self._find(membership)
+        try:
+            for session in list(self._sessions.values()):
+                self._offer(session, [app.topic])
+        except BaseException:
+            await self.leave(membership)
+            raise
         return membership
 
     async def leave(self, membership: Membership) -> None:
@@ -168,9 +172,9 @@ class SwarmService:
         self._remembered.keep(membership.topic, membership.dialer.good())
         finding = self._finding.pop(membership.topic)
         finding.cancel()
-        await asyncio.gather(finding, return_exceptions=True)
         membership.close()
-        self._withdraw(membership)
+        self._withdraw(membership)  # at once: while the search ends, somebody may join the app again
+        await asyncio.gather(finding, return_exceptions=True)
 
     def enter(
         self, topic: bytes, *, heard: Callable[[str, bytes], None], changed: Callable[[str, bool], None]

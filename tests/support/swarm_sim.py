@@ -161,7 +161,7 @@ class SimNode:
                 self.offended(effect.peer, effect.offence)
             elif isinstance(effect, Newer):
                 self.newer.append(effect.timestamp)
-                self.swarm.ask_metadata(effect.peer, 1)
+                self.swarm.ask_metadata(effect.peer, 1, now)
                 self.net.touch(self)
             elif isinstance(effect, ServeMetadata):
                 self.net.deliver(self, effect.peer, wire.Metadata(CHANNEL, self.app.current or b""))
