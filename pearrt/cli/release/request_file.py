@@ -113,16 +113,20 @@ def write_request(
     output.result(result, printable("\n".join(shown)))
     if say:
         output.say(printable(say))
-    if room_link:
-        output.say(
-            f"Send the link to the signers and to nobody else: `pearrt release review '{room_link}'` shows"
-            " what they are asked to sign, `pearrt release sign` posts their answers. Leave this machine's"
-            " daemon running. The six words above are the same for everyone who holds this very request."
+    output.say(_what_next(target, room_link))
+
+
+def _what_next(target: Path, room: Link | None) -> str:
+    same = "The six words above are the same for everyone who holds this very request."
+    if room is None:
+        return (
+            f"Send {target} to the signers, by any way: `pearrt release review {target.name}` shows what they"
+            f" are asked to sign. {same}"
         )
-        return
-    output.say(
-        f"Send {target} to the signers, by any way: `pearrt release review {target.name}` shows what they are"
-        " asked to sign. The six words above are the same for everyone who holds this very request."
+    return (
+        f"Send the link to the signers and to nobody else: `pearrt release review '{room}'` shows what they"
+        " are asked to sign, `pearrt release sign` posts their answers. Leave this machine's daemon running."
+        f" {same}"
     )
 
 

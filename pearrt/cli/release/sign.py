@@ -89,21 +89,17 @@ def command(
     desk.note_signed(request, shown)
     name = display_name(all_signers(request)[key.public])
     result: dict[str, Any] = {"answer": str(signed), "signer": name, "fingerprint": shown}
-    posting = isinstance(where, Link) and _to_be_posted(post)
+    room = where if isinstance(where, Link) and _to_be_posted(post) else None
     path = target
-    if path is None and not posting:
+    if path is None and room is None:
         path = file_of(where, request, f".{_safe(name)}{SUFFIX}")
     if path is not None:
         write_file(path, f"{signed}\n".encode(), mode=0o644)
-    stored = post_answer(where, request, signed, key, open_daemon()) if posting else 0  # type: ignore[arg-type]
+    stored = 0 if room is None else post_answer(room, request, signed, key, open_daemon())
     result |= {"file": None if path is None else str(path), "posted": stored}
     output.result(result, str(signed))
-    if posting:
-        output.say(printable(f"Signed as {name}, and posted: {stored} nodes hold the answer."))
-    else:
-        output.say(
-            printable(f"Signed as {name}. Send this line, or {path}, to whoever collects the answers.")
-        )
+    how = f"Send this line, or {path}, to whoever collects the answers."
+    output.say(printable(f"Signed as {name}. {f'Posted: {stored} nodes hold it.' if room else how}"))
 
 
 def _to_be_posted(post: bool | None) -> bool:
