@@ -369,8 +369,8 @@ class Killed(BaseException):
 def test_killed_at_every_write_of_a_change_of_keys_it_is_old_or_new(
     publication: Publication, wim: Witness, xia: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the commit to the last witness's answer, with another heartbeat: every file is written or removed in
-    one step, so between two of them is everywhere that a kill can hit."""
+    """From the commit to the last witness's answer, with another heartbeat. Every file is written or removed
+    in one step, so between two of them is everywhere that a kill can hit."""
     heartbeat, left = Heartbeat(seed_of("another")), [0]
     public = ed25519.public_key(heartbeat.seed)
     rotation = rotate(publication.trusted, [public_of(name) for name in NAMES], 3, heartbeat=public, now=NOW)
