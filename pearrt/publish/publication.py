@@ -30,6 +30,7 @@ from pearrt.publish.draft import Draft, Signature, combine
 from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
 from pearrt.publish.history import keep_leaf
 from pearrt.publish.rotation import Rotation
+from pearrt.publish.servable import check_servable
 from pearrt.publish.waiting import Waiting
 from pearrt.publish.witness_answer import WitnessAnswer
 from pearrt.store.lock import ProcessLock
@@ -97,6 +98,7 @@ class Publication:
         Where the root that names the heartbeat is in `waiting`, it confirms nothing before that is published.
         Raises UserError where there is one; `instead` sets that one aside, as `.old-<key>`.
         """
+        check_servable(trusted.metadata)
         folder = publishing / encode_key(trusted.app_key)
         if folder.exists() and not instead:
             raise UserError(f"{folder} exists already.")
@@ -275,7 +277,8 @@ class Publication:
         return self._write(offered)
 
     def _write(self, trusted: TrustedApp) -> Publication:
-        """Replaces what is published by what was verified."""
+        """Replaces what is published by what was verified. Raises UserError for too much to give to peers."""
+        check_servable(trusted.metadata)
         for replaced in (self.trusted.targets, *self.trusted.channels.values()):
             if replaced.envelope.raw not in (trusted.metadata.targets, *trusted.metadata.delegated.values()):
                 keep_leaf(self.folder, replaced.envelope)

@@ -21,6 +21,7 @@ from pearrt.errors import (
     UserError,
 )
 from pearrt.publish import publication as publication_module
+from pearrt.publish import servable
 from pearrt.publish.draft import combine
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import METADATA, Publication
@@ -43,6 +44,16 @@ def test_a_committed_release_is_what_everyone_updates_to(publication: Publicatio
     assert (found.version, found.name, found.sequence, found.released_at) == ("1.0", "Ledger", 2, NOW)
     assert {signer.name for signer in after.signed_by} == {"ada", "bob", "cyd"}
     assert Publication.open(publication.folder).metadata == after.metadata
+
+
+def test_what_no_peer_could_be_given_is_not_published(
+    publication: Publication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (publication.folder / METADATA).read_bytes()
+    monkeypatch.setattr(servable, "MAX_CURRENT_BYTES", publication.metadata.current_bytes + 100)
+    with pytest.raises(UserError, match="that peers can be given"):
+        release(publication, "1.0")
+    assert (publication.folder / METADATA).read_bytes() == before
 
 
 def test_channels_and_platforms_stand_side_by_side(publication: Publication) -> None:
