@@ -68,8 +68,9 @@ class Office:
 
 
 def test_nothing_runs_that_the_witnesses_did_not_see_and_they_refuse_a_fork(
-    new_machine: Callable[[], Machine], tmp_path: Path
+    new_machine: Callable[[], Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where commands put files for which no name was given
     office, user = Office(new_machine, tmp_path), new_machine()
     waits = office.commit("one")
     assert (waits["committed"], waits["awaited"]) == (False, ["wim", "xia"])
