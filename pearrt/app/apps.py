@@ -27,7 +27,7 @@ from pearrt.app.followed import (
     installed_manifest,
 )
 from pearrt.app.handover import is_publisher
-from pearrt.app.install import catch_up, fetch_index, obtain
+from pearrt.app.install import ask, catch_up, fetch_index, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
 from pearrt.app.log import fetch_log, keep_log, pin_name, read_log
@@ -142,12 +142,14 @@ class Apps:
         """Brings the app here; with `update`, also when some release of it is here already."""
         self._not_own(link.app_key)
         app = await self.follow(link)
+        if update or _needs_install(link, app):
+            await ask(app, report, allow_stale=allow_stale)
         async with self.locks[link.app_key]:
             installed, before = app.folder.installed, app.link
             moving = _names_another_channel(link, app)
             if moving:
                 app.link = replace(app.link, channel=link.channel, names_channel=True)
-            if installed is None or update or moving or revocation_of(app, installed):
+            if installed is None or update or _needs_install(link, app):
                 try:
                     installed = await self.switching.install(
                         app, report, allow_stale=allow_stale, eager=update or moving
@@ -214,6 +216,7 @@ class Apps:
         installed from another channel.
         """
         app = await self.follow(link)
+        await ask(app, report, allow_stale=allow_stale)
         async with self.locks[link.app_key]:
             before, wish = app.link, app.folder.wish or Wish(str(link))
             if moving := _names_another_channel(link, app):
@@ -350,6 +353,7 @@ class Apps:
     async def apply_update(self, app_key: bytes) -> None:
         """Looks for a newer release now. Raises as `install`."""
         app = self._known(app_key)
+        await ask(app, silent)
         async with self.locks[app_key]:
             await self.switching.install(app, silent)
 
@@ -371,6 +375,12 @@ def _check_movable(app: FollowedApp, link: Link) -> None:
             f"{installed.name} is installed here from its channel {app.link.channel!r}, and that is seeded.",
             hint=f"`pearrt run {link}` moves it to {link.channel!r}; then it is seeded from there.",
         )
+
+
+def _needs_install(link: Link, app: FollowedApp) -> bool:
+    """Whether what is installed, if anything, is not to be run."""
+    installed = app.folder.installed
+    return installed is None or _names_another_channel(link, app) or revocation_of(app, installed) is not None
 
 
 def _names_another_channel(link: Link, app: FollowedApp) -> bool:

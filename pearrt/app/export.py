@@ -16,7 +16,7 @@ from typing import Any
 
 from pearrt.app.apps import Apps
 from pearrt.app.followed import FollowedApp, current_release, read_index
-from pearrt.app.install import obtain
+from pearrt.app.install import ask, obtain
 from pearrt.app.log import leaf_ids
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.bundle.index import Index
@@ -76,6 +76,9 @@ def _check_place(path: Path) -> None:
 
 async def _parcel(apps: Apps, link: Link, report: Report, *, allow_stale: bool) -> Parcel:
     app = await apps.follow(link)
+    release = current_release(app)
+    if release is None or not await asyncio.to_thread(_block_ids, apps.store, release):
+        await ask(app, report, allow_stale=allow_stale)
     async with apps.locks[link.app_key]:
         release = current_release(app)
         if release is None or not await asyncio.to_thread(_block_ids, apps.store, release):

@@ -72,6 +72,7 @@ class FollowedApp:
         self.confirmations_saved = True
         self.newer: Newer | None = None
         self.told_of_later_root = False
+        self.times_answered = 0  # with metadata that stands
         self.log_kept: tuple[bytes, ...] = ()
         self.looked_at = time.time() - LOOK_EVERY_S + FIRST_LOOK_S  # in the DHT
 

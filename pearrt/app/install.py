@@ -22,7 +22,7 @@ from pearrt.app.progress import Progress, Report, Stage
 from pearrt.app.record import Installed
 from pearrt.bundle.index import Index, refs_of_index
 from pearrt.bundle.unpack import unpack
-from pearrt.errors import NetworkError, PeerTimeout, RemoteError, TrustError, UserError
+from pearrt.errors import NetworkError, PeerTimeout, RemoteError, Rollback, TrustError, UserError
 from pearrt.link import encode_key
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Progress as Fetched
@@ -46,14 +46,15 @@ async def install(
     eager: bool = False,
     may_switch: Callable[[Index], bool] = lambda _: True,
 ) -> Installed:
-    """Brings the newest release of `app` onto this machine and makes it the one that runs; gives that one.
+    """Brings the newest release of `app` that is known onto this machine and makes it the one that runs;
+    gives that one. `ask` before: this asks nobody what is newest.
 
     A release that `may_switch` refuses is fetched, left `pending`, and the installed one stays.
     It is not durable yet: see `durable.make_durable`. Raises NoPeers when nobody has it, TrustError when what
     they have breaks a rule (what is installed still runs), StoreError when the disk does not take it.
     `eager`: the person asked for it, so its rollout does not hold it back.
     """
-    choice = await newest(app, report, allow_stale=allow_stale, eager=eager)
+    choice = newest(app, report, allow_stale=allow_stale, eager=eager)
     release, installed = chosen(app, choice), app.folder.installed
     if installed is not None and goes_back(app, choice, installed):
         return installed
@@ -87,8 +88,9 @@ async def install_release(
 async def obtain(
     app: FollowedApp, store: Store, report: Report, *, allow_stale: bool = False, foreground: bool = True
 ) -> Release:
-    """Brings the newest release's blocks here to seed them, without installing it. Raises as `install`."""
-    choice = await newest(app, report, allow_stale=allow_stale, eager=True)
+    """Brings the newest known release's blocks here to seed them, without installing it. Raises as
+    `install`."""
+    choice = newest(app, report, allow_stale=allow_stale, eager=True)
     release = chosen(app, choice)
     await fetch(app, store, release, report, foreground=foreground)
     if release.before is not None:
@@ -98,15 +100,26 @@ async def obtain(
     return release
 
 
-async def newest(app: FollowedApp, report: Report, *, allow_stale: bool, eager: bool = False) -> Choice:
-    """What this machine takes of the newest that the app's peers know and its signers vouch for."""
+async def ask(app: FollowedApp, report: Report, *, allow_stale: bool = False) -> None:
+    """Asks the app's peers what is newest and trusts it. Hold no lock meanwhile: they may be long in coming,
+    and what others install, import or roll back does not depend on them.
+
+    Raises as `catch_up`, unless another who asked at the same time was answered, or nothing is installed of
+    what is known: its blocks may all be here.
+    """
     report(Progress(Stage.FINDING))
+    answered = app.times_answered
     try:
         if not app.published:
             await catch_up(app, allow_stale=allow_stale)
-    except NetworkError:
-        if app.trusted is None or app.folder.installed is not None:
-            raise  # else its blocks may all be here: known, but never installed
+    except (NetworkError, Rollback) as e:
+        known_only = app.trusted is not None and app.folder.installed is None
+        if app.times_answered == answered and not (known_only and isinstance(e, NetworkError)):
+            raise
+
+
+def newest(app: FollowedApp, report: Report, *, allow_stale: bool, eager: bool = False) -> Choice:
+    """What this machine takes of the newest that is known and that the app's signers vouch for."""
     if app.trusted is not None and app.folder.installed is None and not allow_stale:
         app.trusted.check_expiry(time.time(), app.link.channel)  # looking at it before was no yes
     choice = current_choice(app, eager=eager)
@@ -169,6 +182,7 @@ async def catch_up(app: FollowedApp, *, allow_stale: bool = False) -> None:
             try:
                 app.accept(offer.metadata, allow_stale=allow_stale)
                 accepted = True
+                app.times_answered += 1
             except (TrustError, RemoteError) as e:
                 log.warning("metadata from %s: %s", offer.source or "a peer", e)
                 refusal = e

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pearrt.app.followed import FollowedApp
 from pearrt.app.freshness import LOOK_EVERY_S, LOOK_SOON_S, look, look_is_due
 from pearrt.app.handover import give_up_if_moved
-from pearrt.app.install import catch_up, obtain
+from pearrt.app.install import ask, obtain
 from pearrt.app.log import fetch_log
 from pearrt.app.progress import silent
 from pearrt.dht.service import DhtService
@@ -66,11 +66,13 @@ class Lookout:
         if app is None:
             return
         try:
-            async with apps.locks[app_key]:
-                await self._bring(app)
+            await self._bring(app)
             await fetch_log(app, apps.store)
             if app_key == apps.own:
                 await self.own_update()
+        except asyncio.CancelledError:
+            self._again.discard(app_key)  # there is no background any more
+            raise
         except PearrtError as e:
             log.warning("update of %s: %s", encode_key(app_key)[:8], e)
             apps.on_trust(app_key)  # what is signed may be newer although nothing was installed
@@ -84,17 +86,21 @@ class Lookout:
                 self.look_for_newer(app_key)
 
     async def _bring(self, app: FollowedApp) -> None:
-        """What is newer, as far as this machine has a use for it. Hold the app's lock."""
-        apps = self._apps
+        """What is newer, as far as this machine has a use for it."""
+        apps, app_key = self._apps, app.link.app_key
         await give_up_if_moved(app, apps.home)
-        if app.link.app_key == apps.own:
-            pass  # see `own_update`
-        elif app.folder.installed is not None:
-            await apps.switching.install(app, silent, foreground=False)
-        elif app.seeding and not app.published:
-            await obtain(app, apps.store, silent, foreground=False)
-        elif app.trusted is not None and not app.published:
-            await catch_up(app)  # looked at or reviewed here: what others are told is current
+        if app_key == apps.own:
+            return  # see `own_update`
+        if app.folder.installed is None and (app.published or not (app.seeding or app.trusted)):
+            return
+        await ask(app, silent)  # looked at or reviewed here: what others are told is current, at least
+        async with apps.locks[app_key]:
+            if apps.followed.get(app_key) is not app:
+                return
+            if app.folder.installed is not None:
+                await apps.switching.install(app, silent, foreground=False)
+            elif app.seeding and not app.published:
+                await obtain(app, apps.store, silent, foreground=False)
 
     # -- the DHT
 

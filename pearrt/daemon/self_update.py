@@ -16,6 +16,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from pearrt import __version__
+from pearrt.app.install import ask
 from pearrt.app.progress import Report, silent
 from pearrt.daemon.caller import Daemon as Caller
 from pearrt.daemon.succession import succeed
@@ -130,6 +131,7 @@ class SelfUpdate:
     async def _look(self, report: Report, *, eager: bool) -> Outcome:
         assert self.updater is not None
         apps = self.daemon.apps
+        await ask(self.updater.app, report, allow_stale=True)
         async with apps.locks[self.updater.app.link.app_key]:
             outcome = await self.updater.look(report, eager=eager)
         if outcome.reason and outcome.reason != self.last.reason:
@@ -175,6 +177,9 @@ class SelfUpdate:
             self.folder.edit(lambda state: states.confirm(state, self.own))
             await asyncio.to_thread(formats.contract, self.folder)
             log.info("pearrt %s has stood its trial", __version__)
+            self.last = Outcome()  # no longer waits for this trial
         if self.line is not None:
             with contextlib.suppress(PearrtError):
                 self.line.send("confirmed")
+        with contextlib.suppress(PearrtError):
+            await self._background_look()  # what came meanwhile waited for the trial to end

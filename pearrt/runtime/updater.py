@@ -65,14 +65,14 @@ class Updater:
         self.fault = fault
 
     async def look(self, report: Report, *, eager: bool = False) -> Outcome:
-        """Looks for a newer release, and takes it as far as a trial if it may be taken.
+        """Takes the newest release that is known as far as a trial, if it may be taken; `ask` before.
 
         Raises what `app.install` raises, Locked where another updater is at work, Full, StoreError.
         """
         state = self.reconcile()
         policy = self.policy(state)
         self.app.link = replace(self.app.link, channel=policy.channel or _channel(state))
-        choice = await newest(self.app, report, allow_stale=True, eager=eager)
+        choice = newest(self.app, report, allow_stale=True, eager=eager)
         release = choice.release
         if release is None:
             return Outcome(reason=choice.reason)

@@ -234,7 +234,8 @@ class Membership:
         outvoted.
 
         Asks one after another where some don't answer. While nobody has, it waits for others, and for those
-        who left in the middle to come back. Raises NoPeers where nobody is there within `timeout_s`, by default METADATA_TIMEOUT_S.
+        who left in the middle to come back. Raises NoPeers where nobody is there within `timeout_s`, by
+        default METADATA_TIMEOUT_S.
         """
         return offers(self, first_root, most, METADATA_TIMEOUT_S if timeout_s is None else timeout_s)
 

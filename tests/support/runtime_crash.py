@@ -124,7 +124,7 @@ def _choosing(made: Bundle, version: str) -> Any:
         "stable", "any", "pearrt", version, 1, made.staged.digest, 1, made.staged.index_blocks, "", 0.0
     )
 
-    async def newest(*_: object, **__: object) -> Any:
+    def newest(*_: object, **__: object) -> Any:
         return SimpleNamespace(release=release, newest=release, reason="")
 
     return newest

@@ -114,7 +114,7 @@ async def test_a_service_ends_although_joining_an_app_failed(tmp_path: Path) -> 
         other.add_peer(a.address)
         await other.wait_for_peer(5)
         for session in b.swarm._sessions.values():
-            session.topics.offer = _refuse  # type: ignore[method-assign]
+            session.topics.offer = _refuse  # type: ignore[method-assign, assignment]
         with pytest.raises(OverflowError):
             await b.swarm.join(FakeApp())
         assert [each.topic for each in b.swarm.memberships] == [other.topic]
