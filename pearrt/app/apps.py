@@ -149,7 +149,7 @@ class Apps:
             moving = _names_another_channel(link, app)
             if moving:
                 app.link = replace(app.link, channel=link.channel, names_channel=True)
-            if installed is None or update or _needs_install(link, app):
+            if installed is None or update or moving or revocation_of(app, installed):
                 try:
                     installed = await self.switching.install(
                         app, report, allow_stale=allow_stale, eager=update or moving
