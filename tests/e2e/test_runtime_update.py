@@ -246,6 +246,7 @@ def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_n
         state = machine.state()
         assert machine.version() in ("1.0.1", "1.0.2")
         assert machine.ok("verify", str(releases.link))["differences"] == []
+        wait_for(lambda: "is on trial" not in machine.ok("versions")["waits"], "word that the trial is over")
     finally:
         machine.stop()
         publisher.stop()
