@@ -36,7 +36,7 @@ def _text(found: dict[str, Any]) -> str:
     if found["root"] is None:
         lines.append("This app keeps no log of its releases: only the newest can be verified.")
     else:
-        lines.append(f"log of {found['size']} earlier statements, root {found['root']}")
+        lines.append(f"log of what was said before it: size {found['size']}, root {found['root']}")
     if found["witnesses"]:
         seen_by = ", ".join(found["witnesses"]["seen_by"]) or "nobody yet, as it says nothing"
         lines.append(f"seen in whole by the witnesses: {seen_by} ({found['witnesses']['threshold']} needed)")
