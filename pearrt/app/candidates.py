@@ -25,11 +25,14 @@ from pearrt.store.service import Store
 from pearrt.trust.release import Release
 
 
-def candidates(home: Home, app_key: bytes) -> dict[bytes, Release]:
-    """The unreleased bundles of all requests on the desk, by index digest."""
+def candidates(home: Home, app_key: bytes, *, embargoed: bool = True) -> dict[bytes, Release]:
+    """The unreleased bundles of all requests on the desk, by index digest; with or without those kept
+    back."""
+    desk = Desk.of(home.ceremonies, app_key)
     return {
         change.bundle.index_digest: change.bundle
-        for request in Desk.of(home.ceremonies, app_key).requests()
+        for request in desk.requests()
+        if embargoed or not desk.is_embargoed(request)
         for change in release_changes(request)
         if change.bundle is not None
     }
@@ -47,9 +50,10 @@ async def acquaint(app: FollowedApp, home: Home) -> None:
 
 
 async def offer_candidates(app: FollowedApp, store: Store, home: Home) -> list[bytes]:
-    """Serves the candidates that the store holds; gives their index digests."""
+    """Serves the candidates that the store holds and nobody keeps back; gives their index digests."""
     offered = []
-    for digest, release in (await asyncio.to_thread(candidates, home, app.link.app_key)).items():
+    found = await asyncio.to_thread(candidates, home, app.link.app_key, embargoed=False)
+    for digest, release in found.items():
         try:
             index = await asyncio.to_thread(read_index, store, digest, release.index_blocks)
         except StoreError:

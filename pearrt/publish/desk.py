@@ -3,6 +3,7 @@
     <ceremonies>/<55-letter key>/<request digest>.request    drafted or reviewed here; answers are added
                                  <request digest>.committed  the same, once it was published
                                  <request digest>.reviewed   {"fingerprint", "at"}: these bytes were reviewed
+                                 <request digest>.embargoed  its bundles are not served before their release
                                  <request digest>.room       {"link", "ours"}: it is in a release room
                                  <request digest>.posted-<key>  an answer given here, as the DHT is to hold it
                                  signed-<role>-<version>     {"digest", "fingerprint"} of what was signed here
@@ -58,6 +59,14 @@ class Desk:
         """Remembers a request with its answers."""
         write_file(self._file(request, "request"), request.encode())
 
+    def embargo(self, request: Request) -> None:
+        """Notes, before the request is kept, that its bundles are not to be served to reviewers."""
+        write_file(self._file(request, "embargoed"), b"")
+
+    def is_embargoed(self, request: Request) -> bool:
+        """Whether the request's bundles are kept back until they are released."""
+        return (self.folder / f"{request.digest.hex()}.embargoed").exists()
+
     def knows(self, request: Request) -> bool:
         """Whether this request is under way here; maybe with more answers."""
         return (self.folder / f"{request.digest.hex()}.request").exists()
@@ -106,7 +115,7 @@ class Desk:
     def forget(self, request: Request) -> None:
         """Drops a request that is out of date, and its review."""
         self.leave_room(request)
-        for kind in ("request", "reviewed"):
+        for kind in ("request", "reviewed", "embargoed"):
             self._file(request, kind).unlink(missing_ok=True)
 
     def join_room(self, request: Request, link: str, *, ours: bool) -> None:

@@ -58,7 +58,7 @@ def command(
     (release, *_) = [change.after for change in release_changes(request) if change.after]
     name = file_name(f"{release.name}-{release.version}")
     path = target or Path(name + SUFFIX)
-    write_request(output, request, path, offer=not no_offer, room=link if room else None)
+    write_request(output, request, path, embargo=no_offer, room=link if room else None)
 
 
 def known_base(home: Home, link: Link, daemon: Any) -> Any:

@@ -82,11 +82,13 @@ def write_request(
     target: Path,
     *,
     offer: bool = True,
+    embargo: bool = False,
     room: Link | None = None,
     say: str = "",
 ) -> None:
     """Writes a new request, remembers it, has its bundles served to reviewers, and says what comes next.
 
+    `embargo`: nobody is served its bundles before they are released.
     `room`: the app's link with nodes to find this machine by; a release room is opened then.
     """
     from pearrt.atomic import write_file
@@ -95,11 +97,15 @@ def write_request(
 
     home = Home.from_environment()
     home.prepare()
-    Desk.of(home.ceremonies, request.app_key).keep(request)
+    desk = Desk.of(home.ceremonies, request.app_key)
+    if embargo:
+        desk.embargo(request)
+    desk.keep(request)
     data = request.encode()
     write_file(target, data, mode=0o644)
     room_link = None if room is None else open_room(request, room)
     offered = []
+    offer = offer and not embargo
     if offer or room_link:
         offered = open_daemon().offer(room_link or Link(request.app_key), rooms_only=not offer)
     result = describe(request) | {
