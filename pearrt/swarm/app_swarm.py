@@ -280,6 +280,7 @@ class AppSwarm(Generic[P]):
         bundle = self.bundles.get(message.index_digest)
         if bundle is None:
             member.claims.holds_all(message.index_digest)
+            self._downloads.showed(peer)
         else:
             self._claimed(peer, bundle, None, now)
 
@@ -290,6 +291,7 @@ class AppSwarm(Generic[P]):
         bundle = self.bundles.get(message.index_digest)
         if bundle is None:
             member.claims.holds(message.index_digest, message.bits)
+            self._downloads.showed(peer)
         else:
             self._claimed(peer, bundle, HaveSet.decode(message.bits, len(bundle.ids)), now)
 

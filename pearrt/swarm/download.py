@@ -20,6 +20,8 @@ from pearrt.swarm.member import Member
 
 P = TypeVar("P", bound=Hashable)
 
+MAX_ASKED_AGAIN = 16  # loose blocks, 4 MiB of index: times the shows it may send, what a peer has to refuse
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -133,6 +135,15 @@ class Downloads(Generic[P]):
         """A member showed what it holds of a bundle."""
         if (download := self.of_bundle(bundle)) is not None:
             download.add_source(peer, member, now)
+
+    def showed(self, peer: P) -> None:
+        """A member shows a bundle that was not known: what it lacked of an index it may hold now.
+
+        It tells of new metadata as soon as it trusts that, but fetches or reads the index behind it first.
+        """
+        for download in self._running:
+            if download.bundle is None and len(download.ids) <= MAX_ASKED_AGAIN:
+                download.fetch.add_have(peer, range(len(download.ids)))
 
     def left(self, peer: P, now: float) -> None:
         for download in self._running:

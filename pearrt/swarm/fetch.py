@@ -252,7 +252,7 @@ class BundleFetch(Generic[P]):
             source.resting_until = now + 1.0
 
     def _lacks(self, source: Source[P], ordinal: int) -> None:
-        source.lies += 1
+        source.lies += self._use_any  # nobody announces loose blocks, so lacking some is no lie
         if source.held is None:
             self._picker.add_seed(source.near, -1)
             source.held = HaveSet.full(self.total)

@@ -318,3 +318,34 @@ async def test_leaving_an_app_ends_its_channel_and_nothing_else(tmp_path: Path) 
         back.add_peer(a.address)
         await back.wait_for_peer(5)
         assert len(a.peers.links) == 1
+
+
+async def test_an_index_that_a_peer_lacks_at_first_comes_once_it_shows_the_bundle(tmp_path: Path) -> None:
+    bundle, index = Bundle.make(3), Bundle.make(2, seed=2)
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        bundle.put_into(a.store)
+        index.put_into(a.store)
+        seeder = await a.swarm.join(FakeApp())
+        leecher = await b.swarm.join(FakeApp())
+        leecher.add_peer(a.address)
+        await leecher.wait_for_peer(5)
+        with pytest.raises(NoPeers):
+            await leecher.fetch(index.refs, patience_s=0.1)
+        fetching = asyncio.create_task(leecher.fetch(index.refs))
+        await asyncio.sleep(0.1)
+        assert not fetching.done(), "nobody serves it yet"
+        seeder.set_bundle(bundle.digest, bundle.ids, index_blocks=index.ids)
+        async with asyncio.timeout(3):
+            await fetching
+
+
+async def test_who_lacks_blocks_that_it_never_announced_is_no_liar(tmp_path: Path) -> None:
+    leaves = Bundle.make(40, seed=3)
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        await a.swarm.join(FakeApp())
+        asker = await b.swarm.join(FakeApp())
+        asker.add_peer(a.address)
+        await asker.wait_for_peer(5)
+        with pytest.raises(NoPeers):
+            await asker.fetch(leaves.refs, patience_s=0.2)
+        assert len(asker.peers) == 1
