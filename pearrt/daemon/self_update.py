@@ -50,6 +50,7 @@ class SelfUpdate:
         self.own = running(daemon.home.data)
         self.line: Line | None = None  # to the daemon that this one takes over from
         self.last = Outcome()
+        self.trial_then = ""  # the version on trial at the last look, which its reason may speak of
         self.updater: Updater | None = None
         self._tasks = tasks
         self._running: set[asyncio.Task[None]] = set()
@@ -106,7 +107,10 @@ class SelfUpdate:
 
     def versions(self) -> dict[str, Any]:
         """All about pearrt's own versions; `waits` says why the newest one is not taken."""
-        return versions(self.folder.read(), self.own) | {"waits": self.last.reason}
+        state = self.folder.read()
+        return versions(state, self.own) | {
+            "waits": self.last.reason if state.trial == self.trial_then else ""
+        }
 
     # -- looking
 
@@ -133,10 +137,11 @@ class SelfUpdate:
         apps = self.daemon.apps
         await ask(self.updater.app, report, allow_stale=True)
         async with apps.locks[self.updater.app.link.app_key]:
+            trial = self.folder.read().trial
             outcome = await self.updater.look(report, eager=eager)
         if outcome.reason and outcome.reason != self.last.reason:
             log.info("%s", outcome.reason)
-        self.last = outcome
+        self.last, self.trial_then = outcome, trial
         if outcome.trial:
             self._spawn(self._hand_over(outcome.trial))
         return outcome
@@ -177,7 +182,6 @@ class SelfUpdate:
             self.folder.edit(lambda state: states.confirm(state, self.own))
             await asyncio.to_thread(formats.contract, self.folder)
             log.info("pearrt %s has stood its trial", __version__)
-            self.last = Outcome()  # no longer waits for this trial
         if self.line is not None:
             with contextlib.suppress(PearrtError):
                 self.line.send("confirmed")
