@@ -27,7 +27,8 @@ from pearrt.publish.draft import Draft, Signature, combine, sign
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.release import make_release
 from pearrt.publish.rotation import rotate
-from pearrt.trust import MetadataSet, TrustedApp
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.metadata_set import MetadataSet
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_900_000_000.0
@@ -36,7 +37,8 @@ HEARTBEAT = Heartbeat(sha256(b"heartbeat"))
 VERIFY = """
 import sys
 sys.path[:0] = [sys.argv[1], *sys.argv[4:]]
-from pearrt.trust import MetadataSet, TrustedApp
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.metadata_set import MetadataSet
 data = open(sys.argv[2], "rb").read()
 TrustedApp.first(bytes.fromhex(sys.argv[3]), MetadataSet.decode(data), 1.9e9)
 """

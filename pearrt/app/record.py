@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pearrt.errors import Corrupt
-from pearrt.trust.release import Release
+
+if TYPE_CHECKING:
+    from pearrt.trust.release import Release
 
 T = TypeVar("T")
 

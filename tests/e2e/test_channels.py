@@ -16,7 +16,7 @@ from pearrt.publish.draft import Draft, combine, sign
 from pearrt.publish.keys import find_key, new_key
 from pearrt.publish.publication import Publication
 from pearrt.publish.withdraw import revoke
-from pearrt.trust import Action
+from pearrt.trust.revocation import Action
 from tests.support.machine import Machine, wait_for
 from tests.support.network import TestnetThread
 from tests.support.team import CHEAP, PASSWORD, Team, write_app

@@ -18,7 +18,8 @@ from pearrt.errors import (
     ThresholdNotMet,
     TrustError,
 )
-from pearrt.trust import MetadataSet, TrustedApp
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.metadata_set import MetadataSet
 from tests.support.refusal import bent, each_role, install, refused, saying
 from tests.support.repository import (
     NOW,

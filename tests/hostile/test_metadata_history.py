@@ -18,7 +18,7 @@ from pearrt.errors import (
     ThresholdNotMet,
     TrustError,
 )
-from pearrt.trust import TrustedApp, Verdict
+from pearrt.trust.app import TrustedApp, Verdict
 from tests.support.refusal import bent, each_role, install, refused, saying
 from tests.support.repository import (
     DAY,

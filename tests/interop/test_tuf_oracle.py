@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from pearrt.errors import PearrtError, RemoteError, TrustError
-from pearrt.trust import TrustedApp
+from pearrt.trust.app import TrustedApp
 from tests.support import (
     metadata_broken,
     metadata_broken_updates,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pearrt.trust import TrustedApp
+from pearrt.trust.app import TrustedApp
 from tests.support.repository import (
     NOW,
     ROLES,

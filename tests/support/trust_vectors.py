@@ -16,9 +16,10 @@ from typing import Any
 
 from pearrt.errors import Equivocation, PearrtError
 from pearrt.link import Link
-from pearrt.trust import MetadataSet, TrustedApp
+from pearrt.trust.app import TrustedApp
 from pearrt.trust.choice import Machine, choose
 from pearrt.trust.contradiction import Contradiction
+from pearrt.trust.metadata_set import MetadataSet
 from tests.support import (
     metadata_broken,
     metadata_broken_updates,

@@ -96,3 +96,11 @@ def test_a_wrong_import_fails_the_build(copy: Path, module: str, code: str, cont
     broken = [line for line in done.stdout.splitlines() if "BROKEN" in line]
     assert len(broken) == 1
     assert contract in broken[0]
+
+
+def test_what_run_imports_before_an_app_starts_is_little() -> None:
+    """Packages count too: what a package's `__init__` imports comes along unseen by the import contracts."""
+    code = "import sys, pearrt.cli.run, pearrt.sandbox.service; print(*sys.modules)"
+    loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    heavy = {"aiohttp", "asyncio", "nacl", "pearrt.trust.app", "rich", "ssl", "zstandard"}
+    assert loaded & heavy == set()

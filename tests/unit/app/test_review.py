@@ -27,7 +27,7 @@ from pearrt.publish.fingerprint import fingerprint
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.request import Request
 from pearrt.store.service import Store
-from pearrt.trust import Action
+from pearrt.trust.revocation import Action
 from tests.support.team import write_app
 from tests.unit.publish.ceremony import signed_request
 from tests.unit.publish.conftest import NOW, Team, seed_of

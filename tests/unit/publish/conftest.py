@@ -16,7 +16,7 @@ from pearrt.publish.draft import Draft, Signature, sign
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import Publication
 from pearrt.publish.release import make_release
-from pearrt.trust import TrustedApp
+from pearrt.trust.app import TrustedApp
 
 NOW = 1_900_000_000.0
 DAY = 86400.0

@@ -14,7 +14,7 @@ from pearrt.link import encode_key
 from pearrt.publish.app import new_app
 from pearrt.publish.draft import Signature, combine, sign
 from pearrt.publish.publication import Publication, new_heartbeat, publications
-from pearrt.trust import TrustedApp
+from pearrt.trust.app import TrustedApp
 from tests.unit.publish.conftest import NAMES, NOW, Team, public_of, seed_of, signed
 
 

@@ -22,7 +22,8 @@ from pearrt.publish.request import Request
 from pearrt.publish.rotation import change_team, rotate
 from pearrt.publish.signers import SeedKey, answer
 from pearrt.publish.withdraw import revoke
-from pearrt.trust import Action, TrustedApp
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.revocation import Action
 from tests.support.stolen_heartbeat import HIGHEST, run_forward
 from tests.unit.publish.ceremony import answered, release_request, signed_request
 from tests.unit.publish.conftest import DAY, NOW, Team, draft_of, public_of, seed_of

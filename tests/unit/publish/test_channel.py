@@ -24,7 +24,9 @@ from pearrt.publish.publication import Publication
 from pearrt.publish.release import Variant, make_releases, withdraw
 from pearrt.publish.rotation import rotate
 from pearrt.publish.withdraw import revoke
-from pearrt.trust import Action, MetadataSet, TrustedApp
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.metadata_set import MetadataSet
+from pearrt.trust.revocation import Action
 from tests.unit.publish.conftest import DAY, NOW, Team, draft_of, public_of, seed_of, signed
 
 BETA = ("fay", "gus", "hal")

@@ -27,7 +27,8 @@ from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import METADATA, Publication
 from pearrt.publish.release import withdraw
 from pearrt.publish.rotation import rotate
-from pearrt.trust import FreshnessState, TrustedApp
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.freshness import FreshnessState
 from tests.unit.publish.conftest import DAY, NOW, draft_of, public_of, seed_of, signed
 
 

@@ -14,8 +14,11 @@ from pearrt.publish.publication import Publication
 from pearrt.publish.release import Variant
 from pearrt.publish.rotation import rotate
 from pearrt.publish.withdraw import go_back, reinstate, revoke
-from pearrt.trust import Action, Release, Revocation, RolloutStep, TrustedApp
+from pearrt.trust.app import TrustedApp
 from pearrt.trust.choice import Machine, choose
+from pearrt.trust.release import Release
+from pearrt.trust.revocation import Action, Revocation
+from pearrt.trust.rollout import RolloutStep
 from tests.unit.publish.conftest import DAY, NOW, draft_of, public_of, signed
 
 ROLLOUT = (RolloutStep(NOW, 10), RolloutStep(NOW + DAY, 100))

@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from pearrt.errors import Corrupt, Expired, PearrtError, Rollback
-from pearrt.trust import FreshnessState, TrustedApp
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.freshness import FreshnessState
 from tests.support.repository import DAY, NOW, Repository, flip, index_target, text_of
 
 YEAR = 365 * DAY

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pearrt.trust import TrustedApp
+from pearrt.trust.app import TrustedApp
 from pearrt.trust.choice import Choice, Machine, choose
 from pearrt.trust.rollout import RolloutStep, bucket_of, percent_at
 from tests.support.metadata_channels import revocation, staged

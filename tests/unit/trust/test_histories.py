@@ -8,7 +8,8 @@ import random
 import pytest
 
 from pearrt.errors import RemoteError, TrustError
-from pearrt.trust import MetadataSet, TrustedApp, Verdict
+from pearrt.trust.app import TrustedApp, Verdict
+from pearrt.trust.metadata_set import MetadataSet
 from tests.support.metadata_either import live
 from tests.support.repository import DAY, NOW, Repository
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pearrt.trust import MetadataSet
+from pearrt.trust.metadata_set import MetadataSet
 from tests.support.repository import Repository
 
 blobs = st.binary(max_size=60)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pearrt.errors import ProtocolViolation
-from pearrt.trust import Release
+from pearrt.trust.release import Release
 from pearrt.trust.shape import Shape, time_text
 
 words = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20)

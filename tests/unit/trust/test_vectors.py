@@ -12,7 +12,7 @@ import pytest
 
 from pearrt.errors import PearrtError
 from pearrt.link import Link
-from pearrt.trust import TrustedApp
+from pearrt.trust.app import TrustedApp
 from pearrt.trust.choice import Machine, choose
 from pearrt.trust.contradiction import Contradiction
 from tests.support import trust_vectors
@@ -82,7 +82,8 @@ IN_A_BARE_PYTHON = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from pearrt.crypto import ed25519
-from pearrt.trust import MetadataSet, TrustedApp
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.metadata_set import MetadataSet
 assert not ed25519.HAVE_SODIUM
 story = json.load(open(sys.argv[2]))
 step = story["steps"][0]
