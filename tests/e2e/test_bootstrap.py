@@ -143,6 +143,7 @@ def _silent(folder: Path) -> type[SimpleHTTPRequestHandler]:
     return Handler
 
 
+@pytest.mark.alone  # all that speak mDNS on loopback hear each other
 def test_dead_nodes_but_a_peer_in_the_lan(network: Network) -> None:
     near = network.machine(PEARRT_MDNS="loopback")
     network.seed(near, network.runtime, network.first)

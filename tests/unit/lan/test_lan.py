@@ -65,6 +65,7 @@ async def test_off_means_no_mdns_at_all() -> None:
         assert [address async for address in lan.find(bytes(32))] == []
 
 
+@pytest.mark.alone
 async def test_two_services_on_loopback_find_each_other() -> None:
     async with LanService(port=7001, mdns="loopback") as one, LanService(port=7002, mdns="loopback") as two:
         if one.error:
@@ -75,6 +76,7 @@ async def test_two_services_on_loopback_find_each_other() -> None:
                     pass
 
 
+@pytest.mark.alone
 async def test_peers_meet_and_fetch_by_mdns_alone(tmp_path: Path) -> None:
     bundle = Bundle.make(4)
     async with running_peer(tmp_path / "a") as a, LanService(port=a.address[1], mdns="loopback") as lan:

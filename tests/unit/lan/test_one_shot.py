@@ -36,6 +36,7 @@ A = record(HOST_WIRE, 1, bytes([192, 0, 2, 1]))
 AAAA = record(HOST_WIRE, 28, bytes(15) + b"\x01")
 
 
+@pytest.mark.alone  # all that speak mDNS on loopback hear each other
 async def test_it_finds_what_the_lan_service_advertises() -> None:
     async with LanService(port=7777, mdns="loopback") as one, LanService(port=7778, mdns="loopback"):
         assert one.error is None
