@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from bootstrap.carried import Carried
 from pearrt import __version__
-from pearrt.bundle.pear_file import SUFFIX
+from pearrt.bundle.pear_file import SUFFIX, PearFile
 from pearrt.errors import BadLink, UserError
 from pearrt.gateway.http_source import HttpSource
 from pearrt.link import MAX_HINTS, HostPort, Link
@@ -122,9 +122,24 @@ def _of_run(options: Options, carried: Carried) -> Options:
     if what.endswith(SUFFIX) or Path(what).is_file():
         return replace(options, file=options.file or Path(what))
     link = Link.parse(what)
+    if options.offline and options.file is not None:
+        command[at] = str(_holding(options.file, link))
+        return replace(options, app=link, command=tuple(command))
     nodes = tuple(dict.fromkeys([*link.nodes, *carried.nodes]))[:MAX_HINTS]
     command[at] = str(replace(link, nodes=nodes))
     return replace(options, app=link, command=tuple(command))
+
+
+def _holding(file: Path, link: Link) -> Path:
+    """The file, which runs as the app behind `link`. Raises UserError where it would run another."""
+    with PearFile(file) as pear:
+        held = Link.parse(pear.links[0])
+    if held.app_key != link.app_key:
+        raise UserError(
+            f"{file} does not run that app; it runs {held}.",
+            hint="Without --offline peers are asked.",
+        )
+    return file
 
 
 def _parser(carried: Carried, program: str) -> argparse.ArgumentParser:

@@ -167,6 +167,8 @@ def test_offline_from_a_file_in_the_hand(network: Network, pear: Path) -> None:
     assert fresh.ok("--offline", pear, "install") == ""
     assert installed(fresh) == network.digest
     assert fresh.ok("run", "--yes", pear, "x") == f"{SAID} x\n"
+    by_link = network.fresh(network.pyz("dead.pyz", nodes=DEAD), PEARRT_DHT="0")
+    assert by_link.ok("--offline", pear, "run", "--yes", str(network.app), "y") == f"{SAID} y\n"
 
 
 def test_a_file_without_the_runtime_says_so(network: Network, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from bootstrap.carried import Carried
 from bootstrap.options import Options, parse
 from bootstrap.program import run
+from pearrt.bundle.pear_file import write_pear
 from pearrt.errors import BadLink, UserError
 from pearrt.link import HostPort, Link
 
@@ -101,3 +102,16 @@ def test_without_a_runtime_link_nothing_can_be_installed() -> None:
 def test_a_damaged_bootstrapper_says_so(data: bytes) -> None:
     with pytest.raises(UserError, match="damaged"):
         Carried.decode(data)
+
+
+def test_offline_a_link_means_the_file_that_holds_it_and_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "app.pear"
+    write_pear(file, [str(APP)], {APP.app_key: b"metadata"}, [])
+    assert parsed("--offline", str(file), "run", "--yes", str(APP), "x").command == (
+        "run",
+        "--yes",
+        str(file),
+        "x",
+    )
+    with pytest.raises(UserError, match="does not run that app"):
+        parsed("--offline", str(file), "run", str(RUNTIME))
