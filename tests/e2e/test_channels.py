@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pearrt.crypto.keyfile import unlock
 from pearrt.link import Link, encode_key
-from pearrt.paths import Home
 from pearrt.publish.channel import delegate_channel, promote
 from pearrt.publish.draft import Draft, combine, sign
 from pearrt.publish.keys import find_key, new_key
@@ -18,29 +17,9 @@ from pearrt.publish.publication import Publication
 from pearrt.publish.withdraw import revoke
 from pearrt.trust.revocation import Action
 from tests.support.machine import Machine, wait_for
-from tests.support.network import TestnetThread
 from tests.support.team import CHEAP, PASSWORD, Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-
-@pytest.fixture(scope="module")
-def bootstrap() -> Iterator[str]:
-    with TestnetThread() as net:
-        yield net.bootstrap
-
-
-@pytest.fixture
-def new_machine(new_home: Callable[[], Home], bootstrap: str) -> Iterator[Callable[..., Machine]]:
-    machines: list[Machine] = []
-
-    def make(**settings: str) -> Machine:
-        machines.append(Machine(new_home(), bootstrap, **settings))
-        return machines[-1]
-
-    yield make
-    for machine in machines:
-        machine.stop()
 
 
 class Publisher:

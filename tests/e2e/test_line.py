@@ -6,36 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pearrt.paths import Home
 from tests.support.machine import PEARRT, Machine, wait_for
-from tests.support.network import TestnetThread
 from tests.support.team import Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-
-@pytest.fixture(scope="module")
-def bootstrap() -> Iterator[str]:
-    with TestnetThread() as net:
-        yield net.bootstrap
-
-
-@pytest.fixture
-def new_machine(new_home: Callable[[], Home], bootstrap: str) -> Iterator[Callable[..., Machine]]:
-    machines: list[Machine] = []
-
-    def make(**settings: str) -> Machine:
-        machines.append(Machine(new_home(), bootstrap, **settings))
-        return machines[-1]
-
-    yield make
-    for machine in machines:
-        machine.stop()
 
 
 def test_an_app_runs_by_its_key_is_seeded_onward_updated_and_survives_its_seeder(
