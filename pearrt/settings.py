@@ -225,15 +225,6 @@ class Settings:
             values["psk_file"] = values["psk_file"].absolute()  # a daemon started from here has another cwd
         return cls(**values)
 
-    def to_environ(self) -> dict[str, str]:
-        """The variables that make another process load the same settings; defaults are left out."""
-        texts = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if value != item.default:
-                texts[variable(item.name)] = _text_of(value)
-        return texts
-
     def read_psk(self) -> bytes:
         """The pre-shared key, 32 bytes, or nothing outside a private network. Raises UserError."""
         return _read_psk(self.psk_file) if self.psk_file else b""

@@ -18,12 +18,10 @@ from pearrt.publish.desk import Desk
 from pearrt.publish.draft import Draft
 from pearrt.publish.publication import Publication
 from pearrt.publish.release import Variant, make_releases, put_releases
-from pearrt.publish.withdraw import reinstate, revoke
+from pearrt.publish.withdraw import reinstate, revoke, revoked_with
 from pearrt.trust.app import TrustedApp
-from pearrt.trust.envelope import Envelope, seal
-from pearrt.trust.metadata import Targets
 from pearrt.trust.release import Release
-from pearrt.trust.revocation import Action, Revocation
+from pearrt.trust.revocation import Action
 from pearrt.trust.rollout import RolloutStep
 
 MIN_DIGEST_CHARS = 8
@@ -88,18 +86,9 @@ def draft_revocation(
     """The draft that revokes all bundles of a version, or one by its digest; without an action, reinstates
     them. Raises UserError."""
     digests = sorted({release.index_digest for release in _named(trusted, home, named)})
-    if action is None:
-        digests = [digest for digest in digests if trusted.revoked(digest)] or digests
-    for digest in digests:
-        if action is None:
-            draft = reinstate(trusted, digest, now=now)
-        else:
-            draft = revoke(trusted, digest, action, reason, now=now)
-        # The next one is added to what this one says: together they make one version.
-        read = Targets.read(Envelope.parse("targets", seal(draft.payload, {})))
-        targets = replace(trusted.targets, revocations=read.revocations)
-        trusted = replace(trusted, targets=targets)
-    return draft
+    if action is not None:
+        return revoke(trusted, digests, action, reason, now=now)
+    return reinstate(trusted, [digest for digest in digests if trusted.revoked(digest)] or digests, now=now)
 
 
 def draft_return(
@@ -112,7 +101,11 @@ def draft_return(
     revoking: tuple[Action, str] | None = None,
 ) -> Draft:
     """The draft that makes an older version current again, for all platforms it was made for, as a higher
-    version of the metadata; `revoking` also takes back what it replaces. Raises UserError."""
+    version of the metadata: nobody's protection against rollback stands in its way.
+
+    `revoking` also takes back what it replaces, where the app's signers speak for the channel. Raises
+    UserError.
+    """
     older = {release.platform: release for release in _named(trusted, home, named)}
     current = {release.platform: release for release in trusted.releases if release.channel == terms.channel}
     if not current:
@@ -122,16 +115,16 @@ def draft_return(
             f"{named!r} is not at hand for {', '.join(sorted(left))}.",
             hint="Stage it again for every platform, or name its digest.",
         )
-    revocations = {each.index_digest: each for each in trusted.targets.revocations}
+    revocations = None
     if revoking is not None:
-        for platform, release in current.items():
-            if release.index_digest != older[platform].index_digest:
-                revocations[release.index_digest] = Revocation(release.index_digest, *revoking)
+        left_behind = {release.index_digest for release in current.values()}
+        left_behind -= {release.index_digest for release in older.values()}
+        revocations = revoked_with(trusted, sorted(left_behind), *revoking)
     for release in older.values():
-        if release.index_digest in revocations:
+        if trusted.revoked(release.index_digest):
             raise UserError(f"{release.version} is revoked itself.", hint="Reinstate it, or go back further.")
     again = [_again(older[platform], terms, trusted, now) for platform in sorted(current)]
-    return put_releases(trusted, again, now, revocations=revocations.values())
+    return put_releases(trusted, again, now, revocations=revocations)
 
 
 def _again(release: Release, terms: Terms, trusted: TrustedApp, now: float) -> Release:
@@ -140,7 +133,7 @@ def _again(release: Release, terms: Terms, trusted: TrustedApp, now: float) -> R
         channel=terms.channel,
         version=terms.version or release.version,
         notes=terms.notes,
-        sequence=trusted.targets.version + 1,
+        sequence=trusted.targets_of(terms.channel).version + 1,
         released_at=now,
         rollout=(),
         before=None,

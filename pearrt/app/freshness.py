@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pearrt.dht.service import PutResult
 
 MAX_SOURCES = 64
-MAX_FILE_BYTES = 16 * 1024
 LOOK_EVERY_S = 1800.0
 LOOK_SOON_S = 60.0  # when the app is started or asked about, and no peer confirmed it
 FIRST_LOOK_S = 120.0  # peers have that long to confirm it after the daemon's start

@@ -23,7 +23,6 @@ from pearrt.errors import ProtocolViolation
 
 DH_BYTES = 32
 PSK_BYTES = 32
-MAX_MESSAGE_BYTES = 65535
 MAX_NONCE = 2**64 - 2  # 2^64 - 1 is reserved (section 5.1)
 
 # What each message of XX carries (section 7.5); XXpsk3 ends with a "psk" step (section 9).

@@ -67,11 +67,6 @@ class MessageAssembler:
         self._filled = 0
         self._type = 0
 
-    @property
-    def partial(self) -> bool:
-        """Whether a message has begun and is not complete."""
-        return self._body is not None or bool(self._header)
-
     def target(self, size: int) -> memoryview | None:
         """Where the next `size` bytes of the stream belong, if all of them are of one body that has begun."""
         if self._body is None or len(self._body) - self._filled < size:

@@ -38,7 +38,6 @@ def new_app(
     heartbeat: bytes,
     app_id: bytes,
     now: float,
-    lifetime_s: float = OFFLINE_LIFETIME_S,
     witnesses: Authority | None = None,
 ) -> NewApp:
     """Drafts for an app that `threshold` of `signers` control together; one signer and threshold 1 will do.
@@ -50,9 +49,9 @@ def new_app(
     if len(app_id) != APP_ID_BYTES:
         raise ValueError(f"an app id has {APP_ID_BYTES} bytes")
     roles = roles_of(signers, threshold, heartbeat)
-    root = root_draft(app_id.hex(), 1, roles, now + lifetime_s, witnesses=witnesses)
+    root = root_draft(app_id.hex(), 1, roles, now, witnesses=witnesses)
     fields: dict[str, Any] = {"targets": {}, LOG: head_fields(empty_head())}
-    targets = payload("targets", app_id.hex(), 1, now + lifetime_s, **fields)
+    targets = payload("targets", app_id.hex(), 1, now + OFFLINE_LIFETIME_S, **fields)
     return NewApp(app_key_of(root.payload), root, Draft("targets", 1, targets, (roles["targets"],)))
 
 
@@ -106,7 +105,7 @@ def root_draft(
     app_id: str,
     version: int,
     roles: Mapping[str, Authority],
-    expires: float,
+    now: float,
     previous: Authority | None = None,
     *,
     witnesses: Authority | None = None,
@@ -127,4 +126,5 @@ def root_draft(
         check_apart(roles, witnesses)
         fields[WITNESSES] = witness_fields(witnesses)
     authorities = (roles["root"],) if previous is None else (previous, roles["root"])
-    return Draft("root", version, payload("root", app_id, version, expires, **fields), authorities)
+    blob = payload("root", app_id, version, now + OFFLINE_LIFETIME_S, **fields)
+    return Draft("root", version, blob, authorities)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from pearrt.crypto.keyfile import PublicKey
 from pearrt.errors import UserError
-from pearrt.publish.app import OFFLINE_LIFETIME_S, authority
+from pearrt.publish.app import authority
 from pearrt.publish.draft import Draft
 from pearrt.publish.release import channel_draft, put_releases, targets_draft
 from pearrt.trust.app import TrustedApp
@@ -38,7 +38,6 @@ def delegate_channel(
     threshold: int,
     *,
     now: float,
-    lifetime_s: float = OFFLINE_LIFETIME_S,
 ) -> ChannelChange:
     """Drafts that give a channel to `threshold` of `signers`, or hand it over to them, with its releases.
 
@@ -59,29 +58,21 @@ def delegate_channel(
             f"Up to {MAX_CHANNELS} channels have signers of their own, {MAX_SNAPSHOT_FILES - 1} in all time."
         )
     team = authority([Signer(signer.key, signer.comment) for signer in signers], threshold)
-    expires = now + lifetime_s
     kept = [release for release in trusted.targets.releases if release.channel != name]
     moved = [release for release in trusted.releases if release.channel == name]
-    channel = channel_draft(trusted, name, moved, expires, authority=team)
+    channel = channel_draft(trusted, name, moved, now, authority=team)
     before = trusted.delegation_of(name)
     given = Delegation(name, team, (f"{name}/*",), since=before.since if before else channel.version)
-    return ChannelChange(targets_draft(trusted, kept, expires, delegations=[*others, given]), channel)
+    return ChannelChange(targets_draft(trusted, kept, now, delegations=[*others, given]), channel)
 
 
-def take_channel_back(
-    trusted: TrustedApp,
-    name: str,
-    *,
-    now: float,
-    keep_releases: bool = True,
-    lifetime_s: float = OFFLINE_LIFETIME_S,
-) -> Draft:
-    """The draft after which the app's signers speak for the channel again; with or without its releases."""
+def take_channel_back(trusted: TrustedApp, name: str, *, now: float) -> Draft:
+    """The draft after which the app's signers speak for the channel again, with its releases as they are."""
     if name not in trusted.channels:
         raise UserError(f"The channel {name!r} has no signers of its own.")
     others = [each for each in trusted.targets.delegations if each.name != name]
-    releases = trusted.targets.releases + (trusted.channels[name].releases if keep_releases else ())
-    return targets_draft(trusted, releases, now + lifetime_s, delegations=others)
+    releases = trusted.targets.releases + trusted.channels[name].releases
+    return targets_draft(trusted, releases, now, delegations=others)
 
 
 def promote(
@@ -93,7 +84,6 @@ def promote(
     rollout: Sequence[RolloutStep] = (),
     security: bool = False,
     notes: str = "",
-    lifetime_s: float = OFFLINE_LIFETIME_S,
 ) -> Draft:
     """The draft that makes the releases of `source`, for all their platforms, current in `target` too.
 
@@ -119,4 +109,4 @@ def promote(
         )
         for release in found
     ]
-    return put_releases(trusted, promoted, now, lifetime_s)
+    return put_releases(trusted, promoted, now)

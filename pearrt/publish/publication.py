@@ -29,7 +29,6 @@ from pearrt.publish.app import NewApp
 from pearrt.publish.draft import Draft, Signature, combine
 from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
 from pearrt.publish.history import keep_leaf
-from pearrt.publish.rotation import Rotation
 from pearrt.publish.servable import check_servable
 from pearrt.publish.waiting import Waiting
 from pearrt.publish.witness_answer import WitnessAnswer
@@ -143,19 +142,6 @@ class Publication:
         was published since the draft was made.
         """
         return self.commit_signed([draft], {draft.role: combine(draft, signatures)}, now)
-
-    def commit_rotation(
-        self,
-        rotation: Rotation,
-        root_signatures: Iterable[Signature],
-        targets_signatures: Iterable[Signature],
-        heartbeat: Heartbeat,
-        now: float,
-    ) -> Publication:
-        """Hands the app over to the rotation's signers and heartbeat. Raises as `commit` does."""
-        root, targets = combine(rotation.root, root_signatures), combine(rotation.targets, targets_signatures)
-        blobs = {"root": root, "targets": targets}
-        return self.commit_signed([rotation.root, rotation.targets], blobs, now, heartbeat=heartbeat)
 
     def commit_signed(
         self,

@@ -49,7 +49,6 @@ def make_release(
     channel: str = "stable",
     platform: str = "any",
     notes: str = "",
-    lifetime_s: float = OFFLINE_LIFETIME_S,
     min_runtime: str = "",
     security: bool = False,
     rollout: Sequence[RolloutStep] = (),
@@ -63,7 +62,6 @@ def make_release(
         now=now,
         channel=channel,
         notes=notes,
-        lifetime_s=lifetime_s,
         min_runtime=min_runtime,
         security=security,
         rollout=rollout,
@@ -79,7 +77,6 @@ def make_releases(
     now: float,
     channel: str = "stable",
     notes: str = "",
-    lifetime_s: float = OFFLINE_LIFETIME_S,
     min_runtime: str = "",
     security: bool = False,
     rollout: Sequence[RolloutStep] = (),
@@ -110,14 +107,13 @@ def make_releases(
         )
         for variant in variants
     ]
-    return put_releases(trusted, releases, now, lifetime_s)
+    return put_releases(trusted, releases, now)
 
 
 def put_releases(
     trusted: TrustedApp,
     releases: Sequence[Release],
     now: float,
-    lifetime_s: float = OFFLINE_LIFETIME_S,
     *,
     revocations: Iterable[Revocation] | None = None,
 ) -> Draft:
@@ -132,28 +128,16 @@ def put_releases(
         current[release.path] = replace(release, before=before)
         _check(current[release.path])
     if channel not in trusted.channels:
-        return targets_draft(trusted, current.values(), now + lifetime_s, revocations=revocations)
+        return targets_draft(trusted, current.values(), now, revocations=revocations)
     if revocations is not None:
         raise UserError(f"The signers of {channel} cannot revoke.", hint="That takes the app's signers.")
-    return channel_draft(trusted, channel, current.values(), now + lifetime_s)
-
-
-def withdraw(trusted: TrustedApp, path: str, now: float, lifetime_s: float = OFFLINE_LIFETIME_S) -> Draft:
-    """The draft that takes `<channel>/<platform>` out. Raises UserError where there is no such release."""
-    channel, _, _ = path.partition("/")
-    current = trusted.targets_of(channel).releases
-    kept = [release for release in current if release.path != path]
-    if len(kept) == len(current):
-        raise UserError(f"There is no release {path!r} to withdraw.")
-    if channel in trusted.channels:
-        return channel_draft(trusted, channel, kept, now + lifetime_s)
-    return targets_draft(trusted, kept, now + lifetime_s)
+    return channel_draft(trusted, channel, current.values(), now)
 
 
 def targets_draft(
     trusted: TrustedApp,
     releases: Iterable[Release],
-    expires: float,
+    now: float,
     *,
     authority: Authority | None = None,
     revocations: Iterable[Revocation] | None = None,
@@ -172,7 +156,7 @@ def targets_draft(
     if revoked:
         signed[REVOKED] = revocation_fields(revoked)
     signed[LOG] = _log_fields(trusted, trusted.targets, trusted.authority_of())
-    blob = payload("targets", trusted.root.app_id, version, expires, **signed)
+    blob = payload("targets", trusted.root.app_id, version, now + OFFLINE_LIFETIME_S, **signed)
     return Draft("targets", version, blob, (authority or trusted.root.authorities["targets"],))
 
 
@@ -180,7 +164,7 @@ def channel_draft(
     trusted: TrustedApp,
     channel: str,
     releases: Iterable[Release],
-    expires: float,
+    now: float,
     *,
     authority: Authority | None = None,
 ) -> Draft:
@@ -197,7 +181,7 @@ def channel_draft(
     else:
         version = current.version + 1
         signed[LOG] = _log_fields(trusted, current, trusted.authority_of(channel))
-    blob = payload("targets", trusted.root.app_id, version, expires, **signed)
+    blob = payload("targets", trusted.root.app_id, version, now + OFFLINE_LIFETIME_S, **signed)
     if len(blob) > MAX_CHANNEL_BYTES // 2:
         raise UserError(f"The releases of {channel} take too much room.", hint="Withdraw some of them.")
     return Draft(channel, version, blob, (authority or trusted.authority_of(channel),))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pearrt.crypto.keyfile import PREFIX, PublicKey
 from pearrt.errors import UserError
-from pearrt.publish.app import OFFLINE_LIFETIME_S, roles_of, root_draft
+from pearrt.publish.app import roles_of, root_draft
 from pearrt.publish.draft import Draft, display_name
 from pearrt.publish.release import targets_draft
 from pearrt.trust.app import TrustedApp
@@ -44,7 +44,6 @@ def rotate(
     *,
     heartbeat: bytes,
     now: float,
-    lifetime_s: float = OFFLINE_LIFETIME_S,
     witnesses: Authority | None = None,
     unwitnessed: bool = False,
 ) -> Rotation:
@@ -57,11 +56,11 @@ def rotate(
         trusted.root.app_id,
         trusted.root.version + 1,
         roles,
-        now + lifetime_s,
+        now,
         previous=trusted.root.authorities["root"],
         witnesses=None if unwitnessed else witnesses or trusted.root.witnesses,
     )
-    targets = targets_draft(trusted, trusted.targets.releases, now + lifetime_s, authority=roles["targets"])
+    targets = targets_draft(trusted, trusted.targets.releases, now, authority=roles["targets"])
     return Rotation(root, targets)
 
 

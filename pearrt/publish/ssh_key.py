@@ -17,7 +17,6 @@ from pearrt.crypto.keyfile import MAX_COMMENT_CHARS, PublicKey
 from pearrt.errors import ProtocolViolation, UserError
 
 KIND = b"ssh-ed25519"
-PREFIX = "ssh-ed25519 "
 KEY_BYTES = 32
 MAX_LINE_CHARS = 1024
 

@@ -1,108 +1,47 @@
-"""Taking a release back: the signers revoke it, or name an older one anew.
+"""Taking releases back: the signers revoke them, or reinstate what they revoked.
 
-To go back is to go on: the older index gets a new and higher version of the metadata, so that nobody's
-protection against rollback stands in its way.
+What is current stays as it is. A revoked release that is still current is not installed any more: a new
+release, or an older one named anew, belongs after it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection
 
 from pearrt.errors import UserError
-from pearrt.publish.app import OFFLINE_LIFETIME_S
 from pearrt.publish.draft import Draft
-from pearrt.publish.release import Variant, put_releases, targets_draft
+from pearrt.publish.release import targets_draft
 from pearrt.trust.app import TrustedApp
-from pearrt.trust.release import Release
 from pearrt.trust.revocation import MAX_REASON_CHARS, MAX_REVOCATIONS, Action, Revocation
 
 
 def revoke(
-    trusted: TrustedApp,
-    index_digest: bytes,
-    action: Action,
-    reason: str,
-    *,
-    now: float,
-    lifetime_s: float = OFFLINE_LIFETIME_S,
+    trusted: TrustedApp, index_digests: Collection[bytes], action: Action, reason: str, *, now: float
 ) -> Draft:
-    """The draft that revokes the release with this index. Another action for a revoked one replaces it.
+    """The draft that revokes the releases with these indexes. Raises UserError as `revoked_with` does."""
+    revocations = revoked_with(trusted, index_digests, action, reason)
+    return targets_draft(trusted, trusted.targets.releases, now, revocations=revocations)
 
-    What is current stays as it is: a revoked release that is still current is not installed any more, so
-    `go_back` or a new release belongs after it. Raises UserError for a reason that can't be shown.
+
+def reinstate(trusted: TrustedApp, index_digests: Collection[bytes], *, now: float) -> Draft:
+    """The draft that takes revocations back. Raises UserError for a release that is not revoked."""
+    known = trusted.targets.revocations
+    for missing in set(index_digests) - {each.index_digest for each in known}:
+        raise UserError(f"No release with the index {missing.hex()} is revoked.")
+    kept = [each for each in known if each.index_digest not in index_digests]
+    return targets_draft(trusted, trusted.targets.releases, now, revocations=kept)
+
+
+def revoked_with(
+    trusted: TrustedApp, index_digests: Collection[bytes], action: Action, reason: str
+) -> list[Revocation]:
+    """What is revoked, and these indexes besides; for one that is already, this takes the place of that.
+
+    Raises UserError for a reason that can't be shown, and for too many.
     """
-    revocations = _with(trusted, Revocation(index_digest, action, reason))
-    return targets_draft(trusted, trusted.targets.releases, now + lifetime_s, revocations=revocations)
-
-
-def reinstate(
-    trusted: TrustedApp, index_digest: bytes, *, now: float, lifetime_s: float = OFFLINE_LIFETIME_S
-) -> Draft:
-    """The draft that takes a revocation back. Raises UserError where there is none."""
-    kept = [each for each in trusted.targets.revocations if each.index_digest != index_digest]
-    if len(kept) == len(trusted.targets.revocations):
-        raise UserError(f"No release with the index {index_digest.hex()} is revoked.")
-    return targets_draft(trusted, trusted.targets.releases, now + lifetime_s, revocations=kept)
-
-
-def go_back(
-    trusted: TrustedApp,
-    to: Release | Variant,
-    *,
-    now: float,
-    channel: str = "stable",
-    version: str = "",
-    notes: str = "",
-    revoke_current: Revocation | None = None,
-    lifetime_s: float = OFFLINE_LIFETIME_S,
-) -> Draft:
-    """The draft that makes an older index current again, as a new and higher version of the metadata.
-
-    `to` is that release as an earlier metadata named it, or its index for a `version`. `revoke_current` takes
-    back, in the same step, what it replaces, where the app's signers speak for the channel. Raises UserError
-    where `to` itself is revoked or has no version.
-    """
-    current = trusted.release(channel, (to.platform,))
-    if isinstance(to, Variant):
-        if current is None or not version:
-            raise UserError(
-                "To go back to an index, say which version it was, in a channel that has a release."
-            )
-        to = Release(
-            channel=channel,
-            platform=to.platform,
-            name=current.name,
-            version=version,
-            sequence=1,
-            index_digest=to.index_digest,
-            index_size=to.index_size,
-            index_blocks=to.index_blocks,
-            notes=notes,
-            released_at=now,
-        )
-    revocations = _with(trusted, revoke_current) if revoke_current else None
-    known = trusted.targets.revocations if revocations is None else revocations
-    if any(each.index_digest == to.index_digest for each in known):
-        raise UserError(
-            f"{to.version} is revoked itself.", hint="Go back to another release, or reinstate it first."
-        )
-    again = replace(
-        to,
-        channel=channel,
-        version=version or to.version,
-        sequence=trusted.targets_of(channel).version + 1,
-        notes=notes or to.notes,
-        released_at=now,
-        rollout=(),
-        before=None,
-    )
-    return put_releases(trusted, [again], now, lifetime_s, revocations=revocations)
-
-
-def _with(trusted: TrustedApp, new: Revocation) -> list[Revocation]:
-    if len(new.reason) > MAX_REASON_CHARS or not new.reason.isprintable():
+    if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
         raise UserError(f"A reason is one line of at most {MAX_REASON_CHARS} characters.")
-    others = [each for each in trusted.targets.revocations if each.index_digest != new.index_digest]
-    if len(others) >= MAX_REVOCATIONS:
+    others = [each for each in trusted.targets.revocations if each.index_digest not in index_digests]
+    if len(others) + len(index_digests) > MAX_REVOCATIONS:
         raise UserError(f"At most {MAX_REVOCATIONS} releases can be revoked at a time.")
-    return [*others, new]
+    return [*others, *(Revocation(digest, action, reason) for digest in index_digests)]

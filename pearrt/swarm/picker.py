@@ -49,10 +49,6 @@ class Picker:
     def is_free(self, ordinal: int) -> bool:
         return ordinal in self._far_only or ordinal in self._near_held
 
-    def copies(self, ordinal: int) -> int:
-        """Known copies, seeds included."""
-        return self._copies[ordinal] + self.near_seeds + self.far_seeds
-
     def add_seed(self, near: bool, count: int = 1) -> None:
         """A source that holds everything came (or went: count=-1)."""
         self.changes += 1

@@ -1,4 +1,4 @@
-"""Merkle trees as RFC 9162, section 2.1, defines them: hashes, roots, inclusion and consistency proofs. Pure.
+"""Merkle trees as RFC 9162, section 2.1, defines them: hashes, roots and inclusion proofs. Pure.
 
     leaf   SHA-256(0x00 data)          node   SHA-256(0x01 left right)          empty tree   SHA-256()
 
@@ -69,49 +69,6 @@ def root_by_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]
             root = node_hash(root, other)
         node, last = node >> 1, last >> 1
     return root if last == 0 else None
-
-
-def consistency_proof(leaves: Sequence[bytes], old_size: int) -> tuple[bytes, ...]:
-    """What `is_consistent` needs to see that the tree of the first `old_size` leaves grew into this one
-    (2.1.4.1)."""
-    return () if old_size in (0, len(leaves)) else _subproof(leaves, old_size, whole=True)
-
-
-def _subproof(leaves: Sequence[bytes], old_size: int, *, whole: bool) -> tuple[bytes, ...]:
-    if old_size == len(leaves):
-        return () if whole else (root_of(leaves),)
-    split = _split(len(leaves))
-    if old_size <= split:
-        return (*_subproof(leaves[:split], old_size, whole=whole), root_of(leaves[split:]))
-    return (*_subproof(leaves[split:], old_size - split, whole=False), root_of(leaves[:split]))
-
-
-def is_consistent(
-    old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]
-) -> bool:
-    """Whether the proof shows that the new tree begins with the whole old one (2.1.4.2)."""
-    if not 0 <= old_size <= new_size:
-        return False
-    if old_size in (0, new_size):
-        return not proof and old_root == (sha256(b"") if old_size == 0 else new_root)
-    path = [old_root, *proof] if old_size & (old_size - 1) == 0 else list(proof)
-    node, last = old_size - 1, new_size - 1
-    while node & 1:
-        node, last = node >> 1, last >> 1
-    if not path:
-        return False
-    first = second = path[0]
-    for other in path[1:]:
-        if last == 0:
-            return False
-        if node & 1 or node == last:
-            first, second = node_hash(other, first), node_hash(other, second)
-            while not node & 1 and node:
-                node, last = node >> 1, last >> 1
-        else:
-            second = node_hash(second, other)
-        node, last = node >> 1, last >> 1
-    return last == 0 and first == old_root and second == new_root
 
 
 def _split(size: int) -> int:

@@ -17,7 +17,6 @@ from aiohttp import web
 
 from pearrt.web.origin import COOKIE, cookies
 
-MAX_BODY_BYTES = 64 << 20
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 300.0
 MAX_CONNECTIONS = 32
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -138,4 +138,4 @@ def revocation(publisher: Publisher, action: Action) -> Draft:
     trusted = publisher.publication.trusted
     release = trusted.release()
     assert release is not None
-    return revoke(trusted, release.index_digest, action, "It loses data.", now=time.time())
+    return revoke(trusted, [release.index_digest], action, "It loses data.", now=time.time())

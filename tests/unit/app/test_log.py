@@ -92,7 +92,7 @@ async def test_releases_that_no_daemon_saw_are_in_the_log_all_the_same(new_home:
 def _renewed(publication: Publication):  # type: ignore[no-untyped-def]
     from pearrt.publish.release import targets_draft
 
-    return targets_draft(publication.trusted, publication.trusted.releases, 4e9)
+    return targets_draft(publication.trusted, publication.trusted.releases, time.time())
 
 
 async def test_a_secret_release_to_one_person_is_found_and_the_proof_kept(

@@ -22,15 +22,17 @@ from pearrt.errors import DigestMismatch, StoreError, UserError
 from pearrt.link import Link
 from pearrt.paths import Home
 from pearrt.publish.changes import release_changes
+from pearrt.publish.channel import delegate_channel
 from pearrt.publish.desk import Desk
 from pearrt.publish.fingerprint import fingerprint
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.request import Request
 from pearrt.store.service import Store
-from pearrt.trust.revocation import Action
+from pearrt.trust.app import TrustedApp
+from pearrt.trust.revocation import Action, Revocation
 from tests.support.team import write_app
 from tests.unit.publish.ceremony import signed_request
-from tests.unit.publish.conftest import NOW, Team, seed_of
+from tests.unit.publish.conftest import NOW, Team, public_of, seed_of
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202e"
 
@@ -59,11 +61,12 @@ class Publisher:
         trusted = self.publication.trusted
         return Request.of(trusted, draft_release(trusted, self.home, bundles, Terms(**terms), NOW))  # type: ignore[arg-type]
 
-    def release(self, request: Request) -> None:
+    def release(self, request: Request, *signers: str) -> None:
         from pearrt.publish.commit import commit
 
         desk = Desk.of(self.home.ceremonies, request.app_key)
-        made = commit(signed_request(request, "ada", "bob", "cyd"), self.home.publishing, desk, NOW)
+        signed = signed_request(request, *(signers or ("ada", "bob", "cyd")))
+        made = commit(signed, self.home.publishing, desk, NOW)
         assert made is not None
         desk.finish(request)
         self.publication = made
@@ -227,16 +230,53 @@ def test_going_back_and_revoking_name_versions_that_were_made_here(publisher: Pu
     request = Request.of(trusted, draft)
     (change,) = release_changes(request)
     assert (change.before and change.before.version, change.after and change.after.version) == ("2.0", "1.0")
+    client = TrustedApp.first(trusted.app_key, trusted.metadata, NOW)
     publisher.release(request)
     after = publisher.publication.trusted
+    seen, bad = client.update(after.metadata, NOW).release(), trusted.releases[0]
+    assert seen is not None
+    assert (seen.version, seen.sequence > bad.sequence) == ("1.0", True)
+    assert after.revoked(bad.index_digest) == Revocation(bad.index_digest, Action.RETURN, "bad")
     with pytest.raises(UserError, match="revoked itself"):
         draft_return(after, publisher.home, "2.0", Terms(), now=NOW)
-    lifted = draft_revocation(after, publisher.home, "2.0", action=None, reason="", now=NOW)
-    assert Request.of(after, lifted).targets.revocations == ()
+    draft = draft_revocation(after, publisher.home, "2.0", action=None, reason="", now=NOW)
+    lifted = Request.of(after, draft)
+    assert lifted.targets.revocations == ()
+    publisher.release(lifted)
+    assert draft_return(publisher.publication.trusted, publisher.home, "2.0", Terms(), now=NOW)
     with pytest.raises(UserError, match="is known here"):
         draft_revocation(after, publisher.home, "7.7", action=Action.WARN, reason="x", now=NOW)
     unknown = draft_revocation(after, publisher.home, "ab" * 32, action=Action.WARN, reason="x", now=NOW)
     assert len(Request.of(after, unknown).targets.revocations) == 2
+
+
+def test_to_go_back_to_what_was_only_staged_here(publisher: Publisher) -> None:
+    digest = publisher.stage("0.9", "zero")
+    publisher.release(publisher.request(publisher.stage("1.0", "one")))
+    trusted = publisher.publication.trusted
+    for named in ("0.9", digest[:16]):
+        publisher.release(Request.of(trusted, draft_return(trusted, publisher.home, named, Terms(), now=NOW)))
+        trusted = publisher.publication.trusted
+        (release,) = trusted.releases
+        assert (release.version, release.index_digest.hex()) == ("0.9", digest)
+    with pytest.raises(UserError, match="one line"):
+        draft_return(trusted, publisher.home, "1.0", Terms(), now=NOW, revoking=(Action.RETURN, "two\nlines"))
+
+
+def test_the_signers_of_a_channel_go_back_in_it_and_revoke_nothing(publisher: Publisher) -> None:
+    for version in ("1.0", "2.0"):
+        publisher.release(publisher.request(publisher.stage(version, version), channel="beta"))
+    trusted = publisher.publication.trusted
+    given = delegate_channel(trusted, "beta", [public_of("zoe")], 1, now=NOW)
+    publisher.release(Request.of(trusted, given.targets, given.channel), "ada", "bob", "cyd", "zoe")
+    trusted, beta = publisher.publication.trusted, Terms(channel="beta")
+    draft = draft_return(trusted, publisher.home, "1.0", beta, now=NOW)
+    publisher.release(Request.of(trusted, draft), "zoe")
+    release = publisher.publication.trusted.release("beta")
+    assert release is not None
+    assert (release.version, release.sequence) == ("1.0", trusted.targets_of("beta").version + 1)
+    with pytest.raises(UserError, match="cannot revoke"):
+        draft_return(trusted, publisher.home, "1.0", beta, now=NOW, revoking=(Action.RETURN, "bad"))
 
 
 def test_the_seed_of_a_signer_is_in_no_request(publisher: Publisher) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from pearrt.crypto import ed25519
 from pearrt.crypto.hashes import sha256
 from pearrt.crypto.keyfile import PublicKey
 from pearrt.publish.app import NewApp, new_app
-from pearrt.publish.draft import Draft, Signature, sign
+from pearrt.publish.draft import Draft, Signature, combine, sign
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import Publication
 from pearrt.publish.release import make_release
+from pearrt.publish.rotation import Rotation
 from pearrt.trust.app import TrustedApp
 
 NOW = 1_900_000_000.0
@@ -57,6 +59,23 @@ def draft_of(trusted: TrustedApp, version: str, now: float = NOW, **fields: obje
     digest = sha256(version.encode())
     known: dict[str, object] = {"name": "Ledger", "index_size": 100, "index_blocks": (digest,)}
     return make_release(trusted, version=version, index_digest=digest, now=now, **(known | fields))  # type: ignore[arg-type]
+
+
+def commit_rotation(
+    publication: Publication,
+    rotation: Rotation,
+    root_signatures: Iterable[Signature],
+    targets_signatures: Iterable[Signature],
+    now: float = NOW,
+    *,
+    heartbeat: Heartbeat | None = None,
+) -> Publication:
+    """The app in the hands of the rotation's signers, and of its heartbeat where that is another."""
+    blobs = {
+        "root": combine(rotation.root, root_signatures),
+        "targets": combine(rotation.targets, targets_signatures),
+    }
+    return publication.commit_signed([rotation.root, rotation.targets], blobs, now, heartbeat=heartbeat)
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ def test_a_revocation_goes_through_the_same_ceremony(publication: Publication, d
         publication, signed_request(release_request(publication), "ada", "bob", "cyd"), desk
     )
     digest = publication.trusted.releases[0].index_digest
-    draft = revoke(publication.trusted, digest, Action.STOP, "It eats notes", now=NOW)
+    draft = revoke(publication.trusted, [digest], Action.STOP, "It eats notes", now=NOW)
     request = Request.of(publication.trusted, draft)
     assert kind_of(request) == "revoke"
     assert [each.reason for each in new_revocations(request)] == ["It eats notes"]

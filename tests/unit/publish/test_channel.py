@@ -17,17 +17,18 @@ from pearrt.errors import (
     TrustError,
     UserError,
 )
+from pearrt.publish.app import OFFLINE_LIFETIME_S
 from pearrt.publish.channel import delegate_channel, promote, take_channel_back
 from pearrt.publish.draft import combine
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import Publication
-from pearrt.publish.release import Variant, make_releases, withdraw
+from pearrt.publish.release import Variant, make_releases, targets_draft
 from pearrt.publish.rotation import rotate
 from pearrt.publish.withdraw import revoke
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.revocation import Action
-from tests.unit.publish.conftest import DAY, NOW, Team, draft_of, public_of, seed_of, signed
+from tests.unit.publish.conftest import DAY, NOW, Team, commit_rotation, draft_of, public_of, seed_of, signed
 
 BETA = ("fay", "gus", "hal")
 
@@ -115,8 +116,10 @@ def test_a_channel_is_handed_over_and_its_former_signers_have_no_say(beta: Publi
 
 def test_a_channel_comes_back_to_the_apps_signers_with_its_releases_or_without(beta: Publication) -> None:
     client = TrustedApp.first(beta.app_key, beta.metadata, NOW)
-    for keep, left in ((True, "1.1b"), (False, None)):
-        draft = take_channel_back(beta.trusted, "beta", now=NOW, keep_releases=keep)
+    trusted = beta.trusted
+    back = take_channel_back(trusted, "beta", now=NOW)
+    emptied = targets_draft(trusted, trusted.targets.releases, NOW, delegations=[])
+    for draft, left in ((back, "1.1b"), (emptied, None)):
         metadata = beta.heartbeat.beat(
             beta.metadata.roots, combine(draft, signed(draft, "ada", "bob", "cyd")), NOW, beta.metadata
         )
@@ -148,7 +151,7 @@ def test_a_rotation_keeps_the_channel_and_its_signers(beta: Publication) -> None
         now=NOW,
     )
     roots = signed(rotation.root, "ada", "bob", "cyd", "dan", "eve")
-    after = beta.commit_rotation(rotation, roots, signed(rotation.targets, "dan", "eve"), beta.heartbeat, NOW)
+    after = commit_rotation(beta, rotation, roots, signed(rotation.targets, "dan", "eve"))
     client = TrustedApp.first(beta.app_key, beta.metadata, NOW).update(after.metadata, NOW)
     assert (version(client), version(client, "beta")) == ("1.0", "1.1b")
     assert version(released(after, "2b", "fay", "hal", channel="beta").trusted, "beta") == "2b"
@@ -178,14 +181,14 @@ def test_fast_forward_of_a_channel_is_undone_by_rotating_its_signers_and_the_hea
     signers = [public_of(name) for name in ("ada", "bob", "cyd", "dan", "eve")]
     rotation = rotate(healed.trusted, signers, 3, heartbeat=public_of("another heartbeat").key, now=NOW)
     three = ("ada", "bob", "cyd")
-    after = healed.commit_rotation(
-        rotation, signed(rotation.root, *three), signed(rotation.targets, *three), other, NOW
+    after = commit_rotation(
+        healed, rotation, signed(rotation.root, *three), signed(rotation.targets, *three), heartbeat=other
     )
     assert version(victim.update(after.metadata, NOW), "beta") == "1.1b"
 
 
 def test_a_channel_that_expired_is_stale_alone(beta: Publication) -> None:
-    draft = draft_of(beta.trusted, "2b", channel="beta", lifetime_s=DAY)
+    draft = draft_of(beta.trusted, "2b", NOW + DAY - OFFLINE_LIFETIME_S, channel="beta")
     after = beta.commit(draft, signed(draft, "fay", "gus"), NOW)
     client = TrustedApp.first(after.app_key, after.metadata, NOW + 2 * DAY)
     client.check_expiry(NOW + 2 * DAY)
@@ -198,7 +201,7 @@ def test_a_channel_that_expired_is_stale_alone(beta: Publication) -> None:
 def test_the_channels_signers_revoke_nothing_and_the_apps_signers_anything(beta: Publication) -> None:
     release = beta.trusted.release("beta")
     assert release is not None
-    draft = revoke(beta.trusted, release.index_digest, Action.STOP, "It loses data.", now=NOW)
+    draft = revoke(beta.trusted, [release.index_digest], Action.STOP, "It loses data.", now=NOW)
     assert draft.role == "targets"
     after = beta.commit(draft, signed(draft, "ada", "bob", "cyd"), NOW).trusted
     found = after.revoked(release.index_digest)
@@ -223,8 +226,6 @@ def test_all_variants_of_a_release_appear_together(beta: Publication) -> None:
     assert after.release("beta", ("linux-aarch64",)) is None
     with pytest.raises(UserError, match="variant"):
         make_releases(beta.trusted, variants[:1] * 2, name="Ledger", version="6", now=NOW)
-    gone = withdraw(after, "beta/any", NOW)
-    assert gone.role == "beta"
 
 
 @pytest.mark.parametrize(

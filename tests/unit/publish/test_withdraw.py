@@ -11,15 +11,14 @@ from pearrt.crypto.hashes import sha256
 from pearrt.errors import UserError
 from pearrt.publish.draft import Draft
 from pearrt.publish.publication import Publication
-from pearrt.publish.release import Variant
 from pearrt.publish.rotation import rotate
-from pearrt.publish.withdraw import go_back, reinstate, revoke
+from pearrt.publish.withdraw import reinstate, revoke
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.choice import Machine, choose
 from pearrt.trust.release import Release
-from pearrt.trust.revocation import Action, Revocation
+from pearrt.trust.revocation import MAX_REVOCATIONS, Action, Revocation
 from pearrt.trust.rollout import RolloutStep
-from tests.unit.publish.conftest import DAY, NOW, draft_of, public_of, signed
+from tests.unit.publish.conftest import DAY, NOW, commit_rotation, draft_of, public_of, signed
 
 ROLLOUT = (RolloutStep(NOW, 10), RolloutStep(NOW + DAY, 100))
 
@@ -38,71 +37,43 @@ def current(trusted: TrustedApp) -> Release:
     return release
 
 
-def test_to_go_back_is_a_new_and_higher_version_of_an_old_index(publication: Publication) -> None:
+def test_a_revocation_is_taken_back_as_it_was_given(publication: Publication) -> None:
     first = released(publication, "1.0")
-    second = released(first, "2.0")
-    client = TrustedApp.first(second.app_key, second.metadata, NOW)
-    bad = current(second.trusted)
-    draft = go_back(
-        second.trusted,
-        current(first.trusted),
-        now=NOW,
-        revoke_current=Revocation(bad.index_digest, Action.RETURN, "It loses data."),
-    )
-    after = client.update(commit(second, draft).metadata, NOW)
-    release = current(after)
-    assert (release.version, release.index_digest) == ("1.0", current(first.trusted).index_digest)
-    assert release.sequence > bad.sequence
-    found = after.revoked(bad.index_digest)
-    assert found is not None
-    assert (found.action, found.reason) == (Action.RETURN, "It loses data.")
-
-
-def test_to_go_back_to_an_index_that_no_metadata_at_hand_names(publication: Publication) -> None:
-    second = released(publication, "2.0")
-    old = Variant("any", sha256(b"1.0"), 100, (sha256(b"1.0"),))
-    after = commit(second, go_back(second.trusted, old, version="1.0", now=NOW)).trusted
-    assert (current(after).version, current(after).index_digest) == ("1.0", sha256(b"1.0"))
-    with pytest.raises(UserError, match="version"):
-        go_back(second.trusted, old, now=NOW)
-
-
-def test_a_revoked_release_is_not_what_one_goes_back_to(publication: Publication) -> None:
-    first = released(publication, "1.0")
-    second = released(first, "2.0")
     digest = current(first.trusted).index_digest
-    after = commit(second, revoke(second.trusted, digest, Action.STOP, "Bad.", now=NOW))
-    with pytest.raises(UserError, match="revoked itself"):
-        go_back(after.trusted, current(first.trusted), now=NOW)
-    again = commit(after, reinstate(after.trusted, digest, now=NOW))
+    after = commit(first, revoke(first.trusted, [digest], Action.STOP, "Bad.", now=NOW))
+    assert after.trusted.revoked(digest) == Revocation(digest, Action.STOP, "Bad.")
+    again = commit(after, reinstate(after.trusted, [digest], now=NOW))
     assert again.trusted.revoked(digest) is None
-    assert go_back(again.trusted, current(first.trusted), now=NOW)
     with pytest.raises(UserError, match="is revoked"):
-        reinstate(again.trusted, digest, now=NOW)
+        reinstate(again.trusted, [digest], now=NOW)
+
+
+def test_more_than_the_metadata_can_hold_is_not_revoked(publication: Publication) -> None:
+    many = [sha256(bytes([number])) for number in range(MAX_REVOCATIONS)]
+    after = commit(publication, revoke(publication.trusted, many, Action.WARN, "Old.", now=NOW))
+    assert len(after.trusted.targets.revocations) == MAX_REVOCATIONS
+    assert revoke(after.trusted, many[:3], Action.STOP, "Bad.", now=NOW)
+    with pytest.raises(UserError, match="At most"):
+        revoke(after.trusted, [sha256(b"another")], Action.STOP, "Bad.", now=NOW)
 
 
 def test_revocations_stay_through_releases_and_rotations_and_can_be_changed(publication: Publication) -> None:
     first = released(publication, "1.0")
     digest = current(first.trusted).index_digest
     for action in (Action.WARN, Action.STOP):
-        first = commit(first, revoke(first.trusted, digest, action, action.value, now=NOW))
+        first = commit(first, revoke(first.trusted, [digest], action, action.value, now=NOW))
     first = released(first, "2.0")
     heartbeat = next(iter(first.trusted.root.authorities["timestamp"].signers.values())).public
     rotation = rotate(first.trusted, [public_of("ada")], 1, heartbeat=heartbeat, now=NOW)
-    after = first.commit_rotation(
-        rotation,
-        signed(rotation.root, "ada", "bob", "cyd"),
-        signed(rotation.targets, "ada"),
-        first.heartbeat,
-        NOW,
-    )
+    root, targets = signed(rotation.root, "ada", "bob", "cyd"), signed(rotation.targets, "ada")
+    after = commit_rotation(first, rotation, root, targets)
     assert after.trusted.targets.revocations == (Revocation(digest, Action.STOP, "stop"),)
 
 
 @pytest.mark.parametrize("reason", ["two\nlines", "\x1b[2J", "x" * 281])
 def test_a_reason_that_cannot_be_shown_is_not_drafted(publication: Publication, reason: str) -> None:
     with pytest.raises(UserError, match="reason"):
-        revoke(publication.trusted, bytes(32), Action.WARN, reason, now=NOW)
+        revoke(publication.trusted, [bytes(32)], Action.WARN, reason, now=NOW)
 
 
 def test_a_rollout_names_the_last_release_that_everyone_has(publication: Publication) -> None:

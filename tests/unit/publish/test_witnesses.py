@@ -37,7 +37,7 @@ from pearrt.trust.app import TrustedApp
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.witness_book import WitnessBook
 from tests.unit.publish.ceremony import signed_request
-from tests.unit.publish.conftest import DAY, NAMES, NOW, draft_of, public_of, seed_of, signed
+from tests.unit.publish.conftest import DAY, NAMES, NOW, commit_rotation, draft_of, public_of, seed_of, signed
 
 WITNESSES = ("wim", "xia", "yan")
 
@@ -102,13 +102,8 @@ def released(publication: Publication, version: str, *witnesses: Witness) -> Pub
 def rotated(
     publication: Publication, rotation: Rotation, *names: str, heartbeat: Heartbeat | None = None
 ) -> Publication:
-    return publication.commit_rotation(
-        rotation,
-        signed(rotation.root, *names),
-        signed(rotation.targets, *names),
-        heartbeat or publication.heartbeat,
-        NOW,
-    )
+    roots, targets = signed(rotation.root, *names), signed(rotation.targets, *names)
+    return commit_rotation(publication, rotation, roots, targets, heartbeat=heartbeat)
 
 
 def draft_witnesses(publication: Publication, *names: str) -> Rotation:

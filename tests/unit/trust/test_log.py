@@ -21,7 +21,7 @@ from pearrt.errors import (
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.envelope import Envelope
 from pearrt.trust.history import read_history
-from pearrt.trust.log import shows_fork, statement_of
+from pearrt.trust.log import LogHead, Statement, check_extends, check_log, shows_fork, statement_of
 from pearrt.trust.merkle import leaf_hash
 from pearrt.trust.metadata_set import MetadataSet
 from tests.support.logged_repository import FIELD, LoggedRepository, tree_hash
@@ -93,7 +93,40 @@ def test_after_a_theft_a_rotation_begins_anew_from_what_the_team_published(
     assert repository.leaves == leaves
 
 
+def history(payloads: list[bytes]) -> list[tuple[Statement, bytes]]:
+    """A statement for each payload, from version 1, and the leaf hashes that go with it."""
+    leaves = [leaf_hash(payload) for payload in payloads]
+    return [
+        (Statement(payload, at + 1, payload, LogHead(at, tree_hash(leaves[:at]))), b"".join(leaves[:at]))
+        for at, payload in enumerate(payloads)
+    ]
+
+
+@pytest.mark.parametrize("size", range(1, 18))
+def test_a_history_grows_from_every_earlier_size(size: int) -> None:
+    told = history([b"%d" % number for number in range(size)])
+    after, later_log = told[-1]
+    check_log(after, later_log)
+    for before, log in told:
+        check_extends(before, log, after, later_log)
+
+
 # -- forks
+
+
+@pytest.mark.parametrize("changed", range(11))
+def test_a_changed_past_is_found_by_everyone_who_saw_it(changed: int) -> None:
+    payloads = [b"%d" % number for number in range(12)]
+    forged = [*payloads[:changed], b"secret", *payloads[changed + 1 :]]
+    after, later_log = history(forged)[-1]
+    check_log(after, later_log)
+    for before, log in history(payloads)[:-1]:
+        if before.version <= changed:
+            check_extends(before, log, after, later_log)
+            continue
+        with pytest.raises(Equivocation) as refused:
+            check_extends(before, log, after, later_log)
+        assert shows_fork(before, after, refused.value.evidence)
 
 
 def test_a_secret_release_to_one_person_is_found_with_the_next_release(repository: LoggedRepository) -> None:

@@ -7,15 +7,7 @@ import hashlib
 
 import pytest
 
-from pearrt.trust import merkle
-from pearrt.trust.merkle import (
-    consistency_proof,
-    inclusion_proof,
-    is_consistent,
-    leaf_hash,
-    root_by_inclusion,
-    root_of,
-)
+from pearrt.trust.merkle import inclusion_proof, leaf_hash, node_hash, root_by_inclusion, root_of
 
 SIZES = range(1, 34)
 # The tree of the test data of RFC 6962's reference implementation, as certificate-transparency-go has it.
@@ -94,27 +86,5 @@ def test_an_inclusion_proof_shows_nothing_else(size: int) -> None:
     assert root_by_inclusion(tree[0], -1, size, ()) is None
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_growth_is_shown_from_every_earlier_size(size: int) -> None:
-    tree = leaves(size)
-    for old in range(size + 1):
-        proof = consistency_proof(tree, old)
-        assert is_consistent(old, root_of(tree[:old]), size, root_of(tree), proof)
-        assert not is_consistent(old, leaf_hash(b"other"), size, root_of(tree), proof)
-        assert not is_consistent(old, root_of(tree[:old]), size, root_of(tree), (*proof, tree[0]))
-        assert not proof or not is_consistent(old, root_of(tree[:old]), size, root_of(tree), proof[:-1])
-
-
-@pytest.mark.parametrize("changed", range(7))
-def test_a_changed_past_is_consistent_with_no_proof_of_its_own(changed: int) -> None:
-    tree, forged = leaves(12), leaves(12)
-    forged[changed] = leaf_hash(b"secret")
-    for old in range(changed + 1, 12):
-        for proof in (consistency_proof(tree, old), consistency_proof(forged, old)):
-            assert not is_consistent(old, root_of(tree[:old]), 12, root_of(forged), proof)
-
-
-def test_a_tree_that_shrinks_is_not_consistent() -> None:
-    assert not is_consistent(2, root_of(leaves(2)), 1, root_of(leaves(1)), ())
-    assert not is_consistent(3, root_of(leaves(3)), 5, root_of(leaves(5)), ())
-    assert merkle.node_hash(b"a" * 32, b"b" * 32) != leaf_hash(b"a" * 32 + b"b" * 32)  # domains are apart
+def test_a_leaf_is_never_taken_for_a_node() -> None:
+    assert node_hash(b"a" * 32, b"b" * 32) != leaf_hash(b"a" * 32 + b"b" * 32)
