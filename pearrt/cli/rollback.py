@@ -17,7 +17,8 @@ def command(output: Output, app: Link | None) -> None:
     """Go back to the version before, of pearrt or of an app.
 
     Without APP it is pearrt itself that goes one step back. What is left is not installed again by itself:
-    the next newer release is, and so is this one when you ask for it (`pearrt run --update`).
+    the next newer release is, and so is this one when you ask for it (`pearrt run --update`; of pearrt itself
+    `pearrt update --retry`).
     """
     if app is None:
         found = _own()

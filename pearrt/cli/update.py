@@ -12,7 +12,7 @@ from pearrt.cli.options import DurationType, open_daemon
 from pearrt.cli.output import Output, ago, printable, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.cli.versions import own_folder
-from pearrt.errors import PearrtError, PeerTimeout
+from pearrt.errors import PearrtError, PeerTimeout, UserError
 
 TRIAL_TIMEOUT_S = 3700.0  # above the longest trial that the settings allow
 POLL_S = 0.1
@@ -23,19 +23,23 @@ POLL_S = 0.1
 @click.option(
     "--defer", type=DurationType(), help="Put updates off for so long, such as 12h or 3d; 0: no longer."
 )
-def command(output: Output, no_wait: bool, defer: int | None) -> None:
+@click.option("--retry", is_flag=True, help="Take the newest version even though it failed here before.")
+def command(output: Output, no_wait: bool, defer: int | None, retry: bool) -> None:
     """Bring pearrt itself up to date, or put that off.
 
     pearrt updates itself in the background; this looks now. The newest release is fetched from peers and
     verified like any app's, examines itself, and takes over from the running daemon while apps and transfers
-    go on. If it does not stand its trial, the version before it returns by itself.
+    go on. If it does not stand its trial, the version before it returns by itself, and the one that failed is
+    tried again with --retry only.
     """
+    if defer is not None and retry:
+        raise UserError("--defer puts updates off, --retry takes one now: give one of them.")
     if defer is not None:
         _defer(output, defer)
         return
     daemon = open_daemon()
     with ProgressBar(shown=not output.as_json) as bar:
-        found = daemon.update_runtime(bar)
+        found = daemon.update_runtime(bar, retry=retry)
     if found["switches"] and not no_wait:
         _wait(found["version"])
         found["running"] = found["version"]
@@ -64,7 +68,7 @@ def _wait(version: str) -> None:
         reason = next((why for digest, why in state.failed.items() if state.name(digest) == version), "")
         raise PearrtError(
             f"pearrt {version} did not stand its trial: {reason}",
-            hint=f"pearrt {state.name(state.current)} runs on; {version} is not tried again.",
+            hint=f"pearrt {state.name(state.current)} runs on. `pearrt update --retry` tries it again.",
         )
 
 

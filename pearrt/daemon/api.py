@@ -30,7 +30,7 @@ events. Each connection's peer credentials are checked before anything is read f
     POST   /v1/gc                        {fsck, dry_run}
     POST   /v1/apps/{key}/rollback       back to the release before the installed one
     GET    /v1/runtime                   pearrt's own versions
-    POST   /v1/runtime/update            {eager}                                 streams
+    POST   /v1/runtime/update            {retry}                                 streams
     POST   /v1/runtime/rollback
     POST   /v1/stop
 """
@@ -149,6 +149,7 @@ class Api:
 
     async def delete_app(self, request: web.Request) -> web.Response:
         await self.apps.uninstall(_key(request), keep_data=request.query.get("keep_data") == "1")
+        self.live.removed(_key(request))
         return _ok({})
 
     async def install(self, request: web.Request) -> web.StreamResponse:
@@ -274,8 +275,8 @@ class Api:
         return _ok(self.self_update.versions())
 
     async def update_runtime(self, request: web.Request) -> web.StreamResponse:
-        eager = _flag(await _body(request), "eager")
-        return await stream(request, lambda report: self.self_update.update(report, eager=eager))
+        retry = _flag(await _body(request), "retry")
+        return await stream(request, lambda report: self.self_update.update(report, retry=retry))
 
     async def roll_back_runtime(self, _: web.Request) -> web.Response:
         return _ok(await self.self_update.roll_back())

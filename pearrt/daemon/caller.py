@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -64,27 +65,15 @@ class Daemon(Client):
             self.call("POST", f"/v1/apps/{link.key_text}/revoke", {"names": sorted(names)})["revoked"]
         )
 
-    @contextlib.contextmanager
-    def channel(self, app: Launchable) -> Iterator[int]:
+    def channel(self, app: Launchable) -> AbstractContextManager[int]:
         """The app's connection to the daemon as an open descriptor; while it is open the app counts as
         running."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-            channel.connect(str(app.channel_socket))
-            channel.sendall(app.channel_token)
-            if channel.recv(1) != b"\x01":
-                raise Denied("The daemon refused the app's channel.")
-            yield channel.fileno()
+        return open_channel(app.channel_socket, app.channel_token)
 
-    @contextlib.contextmanager
-    def attend(self, app: Launchable) -> Iterator[socket.socket | None]:
+    def attend(self, app: Launchable) -> AbstractContextManager[socket.socket | None]:
         """The connection on which the daemon asks for what the running app needs of the person; None where it
         takes none. Its channel has to be open."""
-        from pearrt.daemon.attendant_token import attendant_token
-
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attendant:
-            attendant.connect(str(app.channel_socket))
-            attendant.sendall(attendant_token(app.channel_token))
-            yield attendant if attendant.recv(1) == b"\x01" else None
+        return open_attendant(app.channel_socket, app.channel_token)
 
     def files(self, link: Link, digest: str) -> list[SignedFile]:
         """The signed files of an installed release, by its index digest."""
@@ -194,9 +183,9 @@ class Daemon(Client):
         """All about pearrt's own versions."""
         return dict(self.call("GET", "/v1/runtime"))
 
-    def update_runtime(self, report: Report = silent, *, eager: bool = True) -> dict[str, Any]:
+    def update_runtime(self, report: Report = silent, *, retry: bool = False) -> dict[str, Any]:
         """Looks for a newer version of pearrt; where one is found, it takes over in a moment."""
-        return dict(self.follow("POST", "/v1/runtime/update", {"eager": eager}, event=_reporter(report)))
+        return dict(self.follow("POST", "/v1/runtime/update", {"retry": retry}, event=_reporter(report)))
 
     def roll_back_runtime(self) -> dict[str, Any]:
         return dict(self.call("POST", "/v1/runtime/rollback"))
@@ -206,6 +195,28 @@ class Daemon(Client):
 
     def stop(self) -> None:
         self.call("POST", "/v1/stop")
+
+
+@contextlib.contextmanager
+def open_channel(path: Path, token: bytes) -> Iterator[int]:
+    """A connection to the apps' socket at `path`, opened by its token. Raises Denied."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.connect(str(path))
+        channel.sendall(token)
+        if channel.recv(1) != b"\x01":
+            raise Denied("The daemon refused the app's channel.")
+        yield channel.fileno()
+
+
+@contextlib.contextmanager
+def open_attendant(path: Path, token: bytes) -> Iterator[socket.socket | None]:
+    """The attendant's connection beside the channel that `token` opened; None where none is taken."""
+    from pearrt.daemon.attendant_token import attendant_token
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attendant:
+        attendant.connect(str(path))
+        attendant.sendall(attendant_token(token))
+        yield attendant if attendant.recv(1) == b"\x01" else None
 
 
 def _reporter(report: Report) -> Any:

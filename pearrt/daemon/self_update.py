@@ -80,15 +80,15 @@ class SelfUpdate:
 
     # -- what the local API offers
 
-    async def update(self, report: Report, *, eager: bool) -> dict[str, Any]:
-        """One look by the person's wish. What is found takes over in a moment, after this has been
-        answered."""
+    async def update(self, report: Report, *, retry: bool) -> dict[str, Any]:
+        """One look by the person's wish, at a version that failed here as well where that says `retry`. What
+        is found takes over in a moment, after this has been answered."""
         if self.updater is None:
             raise UserError(
                 f"This is pearrt {__version__} as pip or a package installed it: that updates it.",
                 hint="pip install --upgrade pearrt, or what your distribution says.",
             )
-        outcome = await self._look(report, eager=eager)
+        outcome = await self._look(report, eager=True, retry=retry)
         return {
             "version": outcome.version,
             "switches": bool(outcome.trial),
@@ -128,17 +128,17 @@ class SelfUpdate:
 
     async def _background_look(self) -> None:
         try:
-            await self._look(silent, eager=False)
+            await self._look(silent)
         except Locked as e:
             log.info("%s", e.message)
 
-    async def _look(self, report: Report, *, eager: bool) -> Outcome:
+    async def _look(self, report: Report, *, eager: bool = False, retry: bool = False) -> Outcome:
         assert self.updater is not None
         apps = self.daemon.apps
         await ask(self.updater.app, report, allow_stale=True)
         async with apps.locks[self.updater.app.link.app_key]:
             trial = self.folder.read().trial
-            outcome = await self.updater.look(report, eager=eager)
+            outcome = await self.updater.look(report, eager=eager, retry=retry)
         if outcome.reason and outcome.reason != self.last.reason:
             log.info("%s", outcome.reason)
         self.last, self.trial_then = outcome, trial

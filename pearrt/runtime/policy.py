@@ -1,8 +1,9 @@
 """Whether a release of pearrt is to be taken now: what the person and the admin said, pure.
 
-In this order: what runs is not taken again; what failed here never is; a pin allows one version only; then,
-unless the person asks for it now, a deferral holds everything back, and a delay what is too young. A security
-release waits for no delay. A revoked release is never taken; whether it is, the trust state says.
+In this order: what runs is not taken again; what failed here is by the person's wish only; a pin allows one
+version only; then, unless the person asks for it now, a deferral holds everything back, and a delay what is
+too young. A security release waits for no delay. A revoked release is never taken; whether it is, the trust
+state says.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def obstacle(state: RuntimeState, offer: Offer, policy: Policy, now: float, *, e
     if state.trial:
         return f"pearrt {state.name(state.trial)} is on trial."
     if offer.digest in state.failed:
-        return f"pearrt {offer.version} failed here and is not tried again: {state.failed[offer.digest]}"
+        reason = state.failed[offer.digest].rstrip(".")
+        return f"pearrt {offer.version} failed here: {reason}. `pearrt update --retry` tries it again."
     if policy.pin and offer.version != policy.pin:
         return f"pearrt is pinned to {policy.pin}; the newest is {offer.version}."
     if eager:

@@ -9,7 +9,8 @@
   MAX_STARTS times; whoever starts it counts first (`choose`). Then it has failed and `current` starts again.
 - There are two versions at most: `current`, and the one before it or the one on trial. A trial begins with
   letting go of `previous`.
-- What has failed is never tried again. The reason is kept for `pearrt versions`.
+- What has failed is tried again by the person's wish only (`pearrt update --retry`). The reason is kept for
+  `pearrt versions`.
 - Without the person, a version gives way to the one it replaced and to no other: `fail` leads from the trial
   to `current`, and nothing but `roll_back` leads from `current` to `previous`.
 
@@ -88,12 +89,17 @@ def install(state: RuntimeState, link: str, digest: str, version: str) -> Runtim
     return _named(replace(state, link=link, current=digest), digest, version)
 
 
-def begin(state: RuntimeState, digest: str, version: str) -> RuntimeState:
-    """A version that passed its health check is to start from now on. Raises UserError for one that has
-    failed before, and where another is on trial."""
+def begin(state: RuntimeState, digest: str, version: str, *, retry: bool = False) -> RuntimeState:
+    """A version that passed its health check is to start from now on. Raises UserError where another is on
+    trial, and for one that has failed before, unless the person wants a `retry`."""
     _check_digest(digest)
+    if retry:
+        state = forgive(state, digest)
     if digest in state.failed:
-        raise UserError(f"pearrt {version} has failed here before: {state.failed[digest]}")
+        raise UserError(
+            f"pearrt {version} has failed here before: {state.failed[digest]}",
+            hint="`pearrt update --retry` tries it again.",
+        )
     if state.trial not in ("", digest):
         raise UserError(f"pearrt {state.name(state.trial)} is on trial already.")
     if not state.current or digest in (state.current, state.trial):

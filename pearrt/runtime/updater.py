@@ -4,7 +4,7 @@
 
 Nothing is switched before the new tree is whole, durable and healthy, and at every gate the signers are asked
 once more whether they have revoked it. Whatever fails on the way leaves what runs as it was; a version that
-failed its check is remembered and not fetched again.
+failed its check is remembered and not fetched again, unless the person wants it retried.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ class Updater:
         self.policy = policy
         self.fault = fault
 
-    async def look(self, report: Report, *, eager: bool = False) -> Outcome:
+    async def look(self, report: Report, *, eager: bool = False, retry: bool = False) -> Outcome:
         """Takes the newest release that is known as far as a trial, if it may be taken; `ask` before.
 
+        `eager`: the person asks for it now; `retry`: even where it has failed here before.
         Raises what `app.install` raises, Locked where another updater is at work, Full, StoreError.
         """
         state = self.reconcile()
@@ -80,13 +81,15 @@ class Updater:
         if installed is not None and goes_back(self.app, choice, installed):
             return Outcome(reason=choice.reason)
         offer = Offer(release.index_digest.hex(), release.version, release.released_at, release.security)
+        if retry:
+            state = states.forgive(state, offer.digest)
         reason = obstacle(state, offer, policy, time.time(), eager=eager)
         if reason:
             return Outcome(release.version, reason=reason)
         with self.folder.updating():
-            return await self._take(release, report, eager=eager)
+            return await self._take(release, report, eager=eager, retry=retry)
 
-    async def _take(self, release: Release, report: Report, *, eager: bool) -> Outcome:
+    async def _take(self, release: Release, report: Report, *, eager: bool, retry: bool) -> Outcome:
         digest = release.index_digest.hex()
         index = await fetch(self.app, self.store, release, report, foreground=eager)
         if self._revoked(release):
@@ -98,7 +101,7 @@ class Updater:
         if fault:
             return self._refuse(release, fault)
         self.app.folder.switch(Installed.of(release, index.manifest.name, time.time()))
-        self.folder.edit(lambda state: states.begin(state, digest, release.version))
+        self.folder.edit(lambda state: states.begin(state, digest, release.version, retry=retry))
         report(Progress(Stage.READY, detail=release.version))
         log.info("pearrt %s is healthy and begins its trial", release.version)
         return Outcome(release.version, trial=digest)

@@ -35,7 +35,13 @@ def test_a_pearrt_that_pip_brought_says_so_and_keeps_what_it_is_told(machine: Ma
     assert machine.ok("update", "--defer", "2h")["deferred_until"] > 0
     assert machine.ok("versions")["pin"] == "1.2"
     assert machine.ok("pin", "--off")["pin"] == ""
-    for refused in (("pin", "no version"), ("pin", "1.2", "--off"), ("update",), ("rollback",)):
+    for refused in (
+        ("pin", "no version"),
+        ("pin", "1.2", "--off"),
+        ("update",),
+        ("update", "--retry"),
+        ("rollback",),
+    ):
         assert machine.refused(*refused)["code"] == "user-error"
     assert machine.pearrt("update", "--defer", "soon").returncode == 2
 

@@ -255,7 +255,8 @@ def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_n
 
 
 def _step_back(machine: OwnMachine) -> None:
-    """By the person's wish: the daemon makes way for 1.0.1, which stays, and 1.0.2 does not come back."""
+    """By the person's wish: the daemon makes way for 1.0.1, which stays, and 1.0.2 does not come back. What
+    failed is tried again when asked for, and examined as strictly."""
     assert machine.ok("rollback")["version"] == "1.0.1"
     wait_for(lambda: machine.version() == "1.0.1", f"the version before\n{machine.log()}")
     pid = machine.pid()
@@ -263,6 +264,9 @@ def _step_back(machine: OwnMachine) -> None:
     assert machine.pid() == pid
     assert "stepped back" in _failed(machine, "1.0.2")
     assert "failed here" in machine.ok("update")["reason"]
+    retried = machine.ok("update", "--retry")["reason"]
+    assert "pearrt 1.0.3 is not taken" in retried
+    assert "no API" in retried
 
 
 def _processes(machine: OwnMachine) -> list[int]:

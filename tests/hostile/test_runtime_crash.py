@@ -113,7 +113,7 @@ def _one_hand_over(pair: Pair, rng: random.Random) -> tuple[str, bool]:
     whether the kill came in the middle."""
     first = pair.start()
     _until(lambda: pair.answer() == A, "A to serve")
-    pair.folder.edit(lambda state: states.begin(states.forgive(state, B), B, "B"))
+    pair.folder.edit(lambda state: states.begin(state, B, "B", retry=True))
     time.sleep(rng.uniform(0, 0.7))
     victims, in_the_middle = pair.processes(), bool(pair.folder.read().trial)
     with contextlib.suppress(ProcessLookupError, IndexError):

@@ -48,11 +48,14 @@ def test_a_good_end_is_not_counted() -> None:
     assert states.uncount(state, B) == state
 
 
-def test_what_failed_is_never_begun_again_unless_the_person_forgives() -> None:
+def test_what_failed_is_never_begun_again_unless_the_person_wants_it() -> None:
     state = states.fail(on_trial(), "it fell over")
-    with pytest.raises(UserError, match="it fell over"):
+    with pytest.raises(UserError, match="it fell over") as refused:
         states.begin(state, B, "2")
-    assert states.begin(states.forgive(state, B), B, "2").runs == B
+    assert "pearrt update --retry" in refused.value.hint
+    again = states.begin(state, B, "2", retry=True)
+    assert (again.runs, dict(again.failed)) == (B, {})
+    assert states.fail(again, "again").failed == {B: "again"}
 
 
 def test_a_confirmed_version_keeps_its_predecessor_and_no_more() -> None:

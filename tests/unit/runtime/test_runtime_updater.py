@@ -53,8 +53,8 @@ class Rig:
         self.examined += 1
         return self.fault
 
-    def look(self) -> Outcome:
-        return asyncio.run(self.updater.look(silent))
+    def look(self, *, retry: bool = False) -> Outcome:
+        return asyncio.run(self.updater.look(silent, eager=retry, retry=retry))
 
     def assert_old_runs(self) -> None:
         state = self.home.runtime.read()
@@ -82,8 +82,29 @@ def test_an_unhealthy_version_is_refused_for_good_and_its_tree_goes(rig: Rig) ->
     assert "it has no API" in rig.look().reason
     rig.assert_old_runs()
     rig.fault = ""
-    assert "failed here" in rig.look().reason
+    assert "failed here: it has no API. `pearrt update --retry`" in rig.look().reason
     assert rig.examined == 1
+
+
+def test_by_the_persons_wish_a_failed_version_is_examined_and_tried_again(rig: Rig) -> None:
+    rig.look()
+    rig.home.runtime.edit(lambda state: states.fail(state, "it fell over"))
+    rig.fault = "it has no API"
+    assert "it has no API" in rig.look(retry=True).reason
+    rig.assert_old_runs()
+    assert dict(rig.home.runtime.read().failed) == {rig.digest: "it has no API"}
+    rig.fault = ""
+    assert rig.look(retry=True) == Outcome("1", trial=rig.digest)
+    state = rig.home.runtime.read()
+    assert (state.runs, dict(state.failed)) == (rig.digest, {})
+
+
+def test_a_retry_breaks_no_pin(rig: Rig) -> None:
+    rig.fault = "it has no API"
+    rig.look()
+    rig.updater.policy = lambda _: Policy(pin="7")
+    assert "pinned to 7" in rig.look(retry=True).reason
+    assert rig.digest in rig.home.runtime.read().failed
 
 
 def test_a_version_revoked_while_it_downloads_is_not_even_unpacked(rig: Rig) -> None:
@@ -129,8 +150,6 @@ def test_half_a_tree_under_the_right_name_is_unpacked_anew(rig: Rig) -> None:
     tree = rig.home.folder.tree(rig.digest)
     tree.mkdir()
     (tree / "a").write_text("half")
-    rig.home.runtime.edit(lambda state: states.reject(state, rig.digest, "1", "kept for the moment"))
-    rig.home.runtime.edit(lambda state: states.forgive(state, rig.digest))
     rig.updater.reconcile = rig.home.runtime.read  # type: ignore[method-assign]
     assert rig.look().trial == rig.digest
     assert (tree / "a").read_bytes() == b"1"
