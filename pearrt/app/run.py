@@ -86,7 +86,7 @@ def run(
         switch = partial(_install, link, daemon, report, True, allow_stale)
         app = _approved(app, link, daemon, person, switch=switch, update=update)
         person.tell(app)
-        _check_starts(app, starts)
+        check_starts(app.name, starts)
         with daemon.channel(app) as channel_fd, daemon.attend(app) as connection:
             launch = app.sandboxed(argv, link, channel_fd)
             with Attendance(connection, app.name) as attendance:
@@ -133,13 +133,14 @@ def _approved(
     return app
 
 
-def _check_starts(app: Launchable, starts: list[float]) -> None:
-    """An app that does nothing but start itself again is not let go on."""
+def check_starts(name: str, starts: list[float]) -> None:
+    """An app that does nothing but start itself again is not let go on: `starts` are its times. Raises
+    Denied."""
     now = time.monotonic()
     starts[:] = [at for at in starts if now - at < STARTS_SPAN_S] + [now]
     if len(starts) > MAX_STARTS:
         raise Denied(
-            f"{app.name} started itself {MAX_STARTS} times in {STARTS_SPAN_S:.0f} s.",
+            f"{name} started itself {MAX_STARTS} times in {STARTS_SPAN_S:.0f} s.",
             hint="`pearrt rollback` brings the release before this one back.",
         )
 

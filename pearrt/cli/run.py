@@ -112,12 +112,14 @@ def command(
 def _run_folder(output: Output, folder: Path, arguments: tuple[str, ...], *, contained: bool) -> int:
     """A project of the person's own, before it is released."""
     from pearrt.app.local import run_folder
+    from pearrt.daemon.own_folder import OwnFolder
     from pearrt.paths import Home
 
     if not contained:
         output.say(click.style("no sandbox: ", fg="red", bold=True) + "it has all rights that you have")
     show = partial(_show, output)
-    return run_folder(folder, arguments, Home.from_environment(), show=show, contained=contained)
+    home = Home.from_environment()
+    return run_folder(folder, arguments, home, show=show, answering=OwnFolder, contained=contained)
 
 
 def _tell(output: Output, app: Launchable, bar: ProgressBar) -> None:

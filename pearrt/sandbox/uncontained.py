@@ -10,6 +10,8 @@ import subprocess
 from pearrt.sandbox import host as hosts
 from pearrt.sandbox.launch import Launch
 
+_PEARRT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+
 
 def run_in_the_open(launch: Launch) -> int:
     """The app as a plain process with the person's rights."""
@@ -17,9 +19,12 @@ def run_in_the_open(launch: Launch) -> int:
     folder, entry = launch.folder, launch.manifest.entry
     paths = [str(folder / path) for path in launch.manifest.path]
     start = (
-        "import functools, importlib, runpy, sys\n"
+        "import functools, importlib, importlib.util, runpy, sys, types\n"
         "module, function, file, *rest = sys.argv[1:]\n"
         f"sys.path[:0] = {paths!r}\n"
+        "if importlib.util.find_spec('pearrt') is None:\n"  # `pearrt.sdk`, which a sandbox brings
+        "    sys.modules['pearrt'] = types.ModuleType('pearrt')\n"
+        f"    sys.modules['pearrt'].__path__ = [{_PEARRT!r}]\n"
         "sys.argv[:] = [module or file, *rest]\n"
         "if file: runpy.run_path(file, run_name='__main__')\n"
         "elif not function: runpy.run_module(module, run_name='__main__', alter_sys=True)\n"

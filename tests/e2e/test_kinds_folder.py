@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pearrt.app.local import run_folder
+from pearrt.app.local import LOCAL, run_folder
+from pearrt.daemon.own_folder import OwnFolder
 from pearrt.errors import Denied
 from pearrt.paths import Home
 from tests.e2e.test_kinds import EXAMPLES, Running
@@ -80,7 +81,7 @@ def test_somebody_elses_folder_is_not_run(
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     for contained in (True, False):
         with pytest.raises(Denied, match="another user"):
-            run_folder(folder, (), home, show=lambda _: None, contained=contained)
+            run_folder(folder, (), home, show=lambda _: None, answering=OwnFolder, contained=contained)
 
 
 @pytest.mark.parametrize("kind", ["web", "exec"])
@@ -90,7 +91,52 @@ def test_another_kind_is_run_in_the_sandbox_only(home: Home, kind: str) -> None:
     assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "sandbox-unsupported"
 
 
+CALLS = """
+from pearrt import sdk
+print(sdk.app.info().name, sdk.app.info().permissions, sdk.storage.quota() >> 20, sdk.updates.apply().ready)
+sdk.log.warning("seen later")
+for call in (lambda: sdk.clipboard.write("x"), lambda: sdk.p2p.join("x")):
+    try:
+        call()
+    except sdk.Denied as e:
+        print(e.code)
+"""
+ASKS = '[tool.pearrt.permissions]\nnotify = true\nstorage = "16 MiB"\n'
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-sandbox"]], ids=["contained", "in the open"])
+def test_its_calls_are_answered_as_they_will_be_once_it_is_released(
+    home: Home, tmp_path: Path, flags: list[str]
+) -> None:
+    done = pearrt(home, "run", *flags, project(tmp_path / "mine", CALLS, ASKS))
+    assert done.stdout == "mine ('notify',) 16 None\ndenied\ndenied\n", done.stderr
+    [log] = (home.data / LOCAL).glob("*/app.log")
+    assert "warning seen later" in log.read_text()
+    assert not home.log.exists()
+
+
+def test_it_is_started_again_as_the_folder_is_by_then(home: Home, tmp_path: Path) -> None:
+    folder = project(
+        tmp_path / "mine",
+        "import sys\nfrom pearrt import sdk\nprint('ready', flush=True)\ninput()\nsdk.updates.restart()\n",
+    )
+    with subprocess.Popen(
+        [*PEARRT, "run", str(folder)],
+        env={**os.environ, "PEARRT_HOME": str(home.data)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        (folder / "main.py").write_text("print('the next')\n")
+        said, _ = running.communicate("\n", timeout=60)
+    assert (said, running.returncode) == ("the next\n", 0)
+
+
 def test_a_folder_with_a_page_is_shown(home: Home) -> None:
     with Running(Machine(home), str(EXAMPLES / "web-notes")) as browser:
+        assert browser.call("/.pearrt/call", "app.info")["name"] == "web-notes"
         assert browser.call("/.pearrt/ask", "list") == []
         assert b"notes.js" in browser.get("/").body
