@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,20 +122,45 @@ def test_a_folder_that_vanishes_is_not_an_error(tmp_path: Path) -> None:
     assert used_bytes(tmp_path / "gone") == 0
 
 
-def test_measuring_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], bool]:
+    """Ten bytes are allowed: says whether that many more are too much when it is measured next, which takes
+    three seconds."""
+    clock, used = [100.0], [0]
 
     def slow(_: Path) -> int:
         clock[0] += 3.0
-        return 11
+        return used[0]
 
     monkeypatch.setattr(storage.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(storage, "used_bytes", slow)
-    meter = Meter(tmp_path, 10, clock[0])
-    assert not meter.over()  # not before the first check is due
-    clock[0] = meter.next_check
-    assert meter.over()
-    assert meter.next_check - clock[0] >= 3.0 / storage.SHARE_OF_TIME
+    meter = Meter(Path("/data"), 10, clock[0])
+
+    def next_is(size: int) -> bool:
+        used[0] = size
+        clock[0] = meter.next_check - 0.001
+        early = meter.over() if meter.next_check > 100.0 else False
+        clock[0] = meter.next_check
+        over = meter.over()
+        assert not early, "measured before it was due"
+        assert meter.next_check - clock[0] >= 3.0 / storage.SHARE_OF_TIME
+        return over
+
+    return next_is
+
+
+def test_more_than_the_storage_is_too_much_and_measuring_takes_a_small_share_of_the_time(
+    measured: Callable[[int], bool],
+) -> None:
+    assert [measured(size) for size in (0, 10, 11)] == [False, False, True]
+
+
+def test_an_app_that_starts_with_too_much_can_tidy_up_but_not_grow(measured: Callable[[int], bool]) -> None:
+    assert [measured(size) for size in (15, 15, 9, 15, 16)] == [False, False, False, False, True]
+
+
+def test_far_too_much_is_too_much_from_the_start(measured: Callable[[int], bool]) -> None:
+    assert measured(UNMEASURABLE)
 
 
 @pytest.fixture
