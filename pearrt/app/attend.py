@@ -193,7 +193,7 @@ class Attendance:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        from pearrt.sandbox.supervise import signal_running
+        from pearrt.sandbox.running import signal_running
 
         if not self._ended.is_set() and signal_running(number) == 0:
             os.kill(os.getpid(), signal.SIGTERM)  # nothing in a sandbox: a page that this process serves

@@ -19,26 +19,13 @@ from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
 from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.process import Sandbox
-from pearrt.sandbox.report import Layer, Report, Tier, decide
+from pearrt.sandbox.report import Layer, Report, decide
 
 _APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 _SWITCHES = {
     "/proc/sys/kernel/unprivileged_userns_clone": "1",
     "/proc/sys/user/max_user_namespaces": "10000",
 }
-
-
-_WINDOWS = Report(
-    Tier.E,
-    (
-        Layer(
-            "system",
-            False,
-            "Windows has no container that pearrt knows to hold",
-            "Use Linux. On Windows, apps of kind web without a backend are shown, and nothing is started.",
-        ),
-    ),
-)
 _NO_LANDLOCK = Layer(
     "landlock", False, "not in this kernel", "Boot a kernel >= 5.13 with landlock in its lsm= list."
 )
@@ -54,8 +41,6 @@ def examine() -> Report:
         from pearrt.sandbox import macos_run
 
         return macos_run.examine()
-    if sys.platform == "win32":
-        return _WINDOWS
     layers = list(_static_layers())
     if all(layer.ok for layer in layers):
         layers += _launched_layers(tuple(layers))

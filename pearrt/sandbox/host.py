@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pearrt.errors import Unsupported
+
 BUBBLEWRAP_PLACES = ("/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap")
 _LIBRARY_FOLDERS = (
     "/usr/lib",
@@ -40,10 +42,34 @@ class Host:
     sdk: str = ""
 
 
+def system() -> str:
+    """Which system this is, as `sys.platform` says it."""
+    return sys.platform
+
+
+def base_interpreter() -> str:
+    """The interpreter that a virtual environment's only leads to: on Windows that one is a program which
+    starts this one."""
+    return str(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def wasmtime_folder() -> str:
+    """Where this interpreter finds wasmtime. It is not imported here. Raises Unsupported."""
+    from importlib.util import find_spec
+
+    spec = find_spec("wasmtime")
+    if spec is None or not spec.submodule_search_locations:
+        raise Unsupported(
+            "Apps of kind wasi need wasmtime, and this Python has none.",
+            hint=f"{sys.executable} -m pip install 'pearrt[wasi]'",
+        )
+    return os.path.realpath(spec.submodule_search_locations[0])
+
+
 @lru_cache(maxsize=1)
 def inspect() -> Host:
     """This machine and the base interpreter of the running one."""
-    interpreter = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    interpreter = os.path.realpath(base_interpreter())
     prefix = os.path.realpath(sys.base_prefix)
     shown, links = _libraries()
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -2,13 +2,15 @@
 
     kind      what runs                                       contained by
     python    the interpreter with the app's modules          the sandbox, tiers A to C
-    wasi      the interpreter with wasmtime and a module      the sandbox, tiers A to C, and the engine
+    wasi      the interpreter with wasmtime and a module      the sandbox, tiers A to C, and the engine;
+                                                              the engine alone, tier D
     exec      a native program of the app's                   the sandbox, tiers A and B, and `run.native`
     web       pages; with a backend, as `python` beside them  the browser; the backend by the sandbox
 
 Linux has the sandbox of `layout.py`. macOS has one that is weaker and was never tried on a machine of its own
-(`macos.py`): tier C at best, so no `exec`. Windows has none that holds: pages without a backend need none,
-and nothing else is started there.
+(`macos.py`): tier C at best, so no `exec`. Windows has none that holds. Two kinds need none there: pages
+without a backend, which the browser contains, and `wasi`, which wasmtime does, with no second wall behind it
+(`engine_run.py`); nothing else is started.
 """
 
 from __future__ import annotations
@@ -29,6 +31,18 @@ def needs_sandbox(manifest: Manifest) -> bool:
 def has_python(manifest: Manifest) -> bool:
     """Whether the app has modules of its own that an interpreter runs."""
     return manifest.kind == "python" or manifest.backend is not None
+
+
+def contained_by_engine(manifest: Manifest, system: str) -> bool:
+    """Whether an app of this kind is run with its engine as the one wall on this system (`sys.platform`)."""
+    return system == "win32" and manifest.kind == "wasi"
+
+
+def warnings(manifest: Manifest, system: str) -> list[str]:
+    """What a person is to know before they approve an app of this kind on this system."""
+    if not contained_by_engine(manifest, system):
+        return []
+    return ["On Windows only its WebAssembly engine contains it: no wall of the system's stands behind that."]
 
 
 def fault(manifest: Manifest, permissions: Permissions, tier: Tier) -> SandboxError | None:

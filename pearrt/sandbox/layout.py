@@ -175,9 +175,19 @@ def environment(host: Host, launch: Launch, outside: Mapping[str, str]) -> dict[
         env["PEARRT_CHANNEL_FD"] = str(CHANNEL_FD)
     if launch.ui_fd is not None:
         env["PEARRT_PAGE_FD" if launch.manifest.kind == "web" else "PEARRT_UI_FD"] = str(UI_FD)
-    for name in _PASSED_ON:
-        if _HARMLESS.fullmatch(outside.get(name, "")):
-            env[name] = outside[name]
+    return env | _passed_on(launch, outside)
+
+
+def guest_environment(launch: Launch, outside: Mapping[str, str]) -> dict[str, str]:
+    """All that a `wasi` app finds where there is no world around it but its two folders. Raises as
+    `environment`."""
+    fixed = {"HOME": DATA, "PEARRT_DATA": DATA, "LANG": "C.UTF-8", "USER": USER, "LOGNAME": USER}
+    return fixed | _passed_on(launch, outside)
+
+
+def _passed_on(launch: Launch, outside: Mapping[str, str]) -> dict[str, str]:
+    """What is harmless of the person's environment, and what the launch adds."""
+    env = {name: outside[name] for name in _PASSED_ON if _HARMLESS.fullmatch(outside.get(name, ""))}
     for name, value in launch.env.items():
         if not _EXTRA_NAME.fullmatch(name) or "\0" in value:
             raise UserError(f"{ascii(name)[:60]} cannot be passed into the sandbox.")

@@ -14,7 +14,6 @@ from typing import Any
 from pearrt import __version__
 from pearrt.paths import Home
 from pearrt.sandbox import host as hosts
-from pearrt.sandbox.process import SHIM
 from pearrt.sandbox.report import Report
 
 
@@ -27,12 +26,20 @@ def probe(*, runtime: Path | None = None, fresh: bool = False) -> Report:
     stamp = _stamp()
     if stamp and not fresh and (known := _read_cache(cache, stamp)):
         return known
-    from pearrt.sandbox.examine import examine
-
-    report = examine()
+    report = _examined()
     if stamp and report.tier.contains:
         _write_cache(cache, stamp, report)
     return report
+
+
+def _examined() -> Report:
+    if hosts.system() == "win32":
+        from pearrt.sandbox import engine_run
+
+        return engine_run.examine()
+    from pearrt.sandbox.examine import examine
+
+    return examine()
 
 
 def forget(*, runtime: Path | None = None) -> None:
@@ -47,8 +54,10 @@ def _cache(runtime: Path | None) -> Path:
 
 def _stamp() -> list[Any]:
     """What a cached report depends on."""
-    if sys.platform != "linux":
+    if hosts.system() != "linux":
         return []
+    from pearrt.sandbox.process import SHIM
+
     host = hosts.inspect()
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -15,7 +15,6 @@ none.
 from __future__ import annotations
 
 import contextlib
-import importlib.machinery
 import marshal
 import os
 import socket
@@ -26,12 +25,12 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
-from pearrt.errors import SandboxError, Unsupported
+from pearrt.errors import SandboxError
 from pearrt.sandbox import host as hosts
 from pearrt.sandbox import layout, seccomp
+from pearrt.sandbox.carried import code_of
 from pearrt.sandbox.cgroup import Group
 from pearrt.sandbox.hangup import Hangup
 from pearrt.sandbox.launch import Launch
@@ -66,7 +65,7 @@ class Sandbox:
         self.layers = layers
         self.task = task
         self.serving = launch.ui_fd is not None and launch.manifest.kind != "web"
-        self.engine = wasmtime_folder() if task is Task.RUN and launch.manifest.kind == "wasi" else ""
+        self.engine = hosts.wasmtime_folder() if task is Task.RUN and launch.manifest.kind == "wasi" else ""
         self.output = output
         self.timeout_s = timeout_s
 
@@ -125,7 +124,7 @@ class Sandbox:
                 task=self.task, engine=self.engine,
             )  # fmt: skip
             options_fd = _memory_file(b"\0".join(os.fsencode(option) for option in options) + b"\0", fds)
-            settings_fd = _memory_file(marshal.dumps((_code_of(SHIM), self._settings(status.fileno()))), fds)
+            settings_fd = _memory_file(marshal.dumps((code_of(SHIM), self._settings(status.fileno()))), fds)
             given = [fd for fd in (self.launch.channel_fd, self.launch.ui_fd) if fd is not None]
             return subprocess.Popen(
                 self._command(options_fd, settings_fd),
@@ -161,7 +160,7 @@ class Sandbox:
             landlock="landlock" in self.layers,
             status_fd=status_fd, signals=[int(number) for number in PASSED_SIGNALS], task=self.task,
         )  # fmt: skip
-        return settings | {"runner": _code_of(WASI)} if self.engine else settings
+        return settings | {"runner": code_of(WASI)} if self.engine else settings
 
 
 @contextlib.contextmanager
@@ -190,33 +189,6 @@ def of_this_interpreter(folder: Path) -> Path:
 def identity(app_key: bytes) -> layout.Identity:
     """Under which uid this process starts that app."""
     return layout.identity_of(app_key, as_root=os.geteuid() == 0, uids=hosts.inspect().uids)
-
-
-def wasmtime_folder() -> str:
-    """Where this interpreter finds wasmtime. It is not imported here. Raises Unsupported."""
-    from importlib.util import find_spec
-
-    spec = find_spec("wasmtime")
-    if spec is None or not spec.submodule_search_locations:
-        raise Unsupported(
-            "Apps of kind wasi need wasmtime, and this Python has none.",
-            hint=f"{sys.executable} -m pip install 'pearrt[wasi]'",
-        )
-    return os.path.realpath(spec.submodule_search_locations[0])
-
-
-def _code_of(source: Path) -> CodeType:
-    """What runs inside, compiled: from the package's bytecode cache where there is one. Its name says nothing
-    of where it lies on this machine."""
-    loader = importlib.machinery.SourceFileLoader(source.stem, str(source))
-    code = loader.get_code(source.stem)
-    assert code is not None
-    return _renamed(code)
-
-
-def _renamed(code: CodeType) -> CodeType:
-    inner = tuple(_renamed(c) if isinstance(c, CodeType) else c for c in code.co_consts)
-    return code.replace(co_filename=layout.SHIM_NAME, co_consts=inner)
 
 
 def _fill_standard_descriptors() -> None:

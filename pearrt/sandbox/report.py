@@ -3,7 +3,7 @@
 A  all layers, with the machine's own accounting of total memory and processes (cgroup)
 B  every bar against reading, writing and reaching out; totals bounded per process only
 C  as B without Landlock: the empty root and the filter stand alone
-D  reserved for containment without namespaces; not granted by this version
+D  nothing of the system's: only apps of kind `wasi` run, contained by their engine (Windows)
 E  nothing that holds: refused
 """
 
@@ -23,7 +23,7 @@ class Tier(StrEnum):
 
     @property
     def contains(self) -> bool:
-        """Whether apps are run at all on this tier."""
+        """Whether the system contains apps on this tier, of whatever kind."""
         return self <= Tier.C
 
 
@@ -31,7 +31,7 @@ _MEANING = {
     Tier.A: "apps are fully contained",
     Tier.B: "apps are contained; memory and processes are bounded per process, not in total",
     Tier.C: "apps are contained by fewer layers: without Landlock, and with no bound on totals",
-    Tier.D: "apps are refused: there are no namespaces to put them in",
+    Tier.D: "only apps of kind wasi run, with their engine as the one wall, and pages; others are refused",
     Tier.E: "apps are refused: nothing here contains them",
 }
 

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from pearrt.errors import Denied, SandboxError, Unsupported
+from pearrt.sandbox import host as hosts
 from pearrt.sandbox import kinds
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.probe import forget, probe
-from pearrt.sandbox.process import Sandbox, with_compiled
 from pearrt.sandbox.report import Report, Tier
 
 __all__ = [
@@ -35,16 +34,22 @@ def run(launch: Launch, *, runtime: Path | None = None) -> int:
     `runtime` is where the probe's outcome is cached. Raises Unsupported where this machine cannot contain the
     app, SandboxError where the sandbox could not be set up.
     """
+    if kinds.contained_by_engine(launch.manifest, hosts.system()):
+        from pearrt.sandbox.engine_run import EngineSandbox
+
+        return EngineSandbox(launch).run()  # which tries its bounds at each start
     report = probe(runtime=runtime)
     if not report.tier.contains:
         raise refusal(report)
     if fault := kinds.fault(launch.manifest, launch.permissions, report.tier):
         raise fault
     try:
-        if sys.platform == "darwin":
+        if hosts.system() == "darwin":
             from pearrt.sandbox.macos_run import MacSandbox
 
             return MacSandbox(launch, report.held).run()
+        from pearrt.sandbox.process import Sandbox, with_compiled
+
         return Sandbox(with_compiled(launch), report.held).run()
     except SandboxError as e:
         if not isinstance(e, Denied):
@@ -57,20 +62,22 @@ def prepare(launch: Launch, *, runtime: Path | None = None) -> bool:
     them, so that every later start finds them. Gives whether they are there now; a start without them is only
     slower.
     """
+    if hosts.system() != "linux" or not kinds.has_python(launch.manifest):
+        return False
     from pearrt.sandbox.bytecode import compile_release
 
-    if sys.platform != "linux" or not kinds.has_python(launch.manifest):
-        return False
     report = probe(runtime=runtime)
     return report.tier.contains and compile_release(launch, report.held)
 
 
 def examined(*, runtime: Path | None = None) -> Report:
     """What a person is told who asks: probed anew, and challenged by a hostile app."""
+    report = probe(runtime=runtime, fresh=True)
+    if not report.tier.contains or "self-test" in report.held:
+        return report  # macOS is challenged by every probe, and Windows tries its engine by each
     from pearrt.sandbox.challenge import challenge
 
-    report = probe(runtime=runtime, fresh=True)
-    return report if "self-test" in report.held else challenge(report)  # macOS is challenged by every probe
+    return challenge(report)
 
 
 def refusal(report: Report) -> Unsupported:
@@ -85,9 +92,14 @@ def run_own_code(launch: Launch) -> int:
     anyway. Raises Denied for somebody else's, Unsupported for a kind that needs more than an interpreter.
     """
     import os
+    import sys
 
     from pearrt.sandbox.uncontained import run_in_the_open
 
+    if sys.platform == "win32":
+        raise Unsupported(
+            "Nothing is run without a sandbox here: on Windows it is not known whose a folder is."
+        )
     if os.stat(launch.folder).st_uid != os.geteuid():
         raise Denied("Nothing but your own folder is run without the sandbox.")
     if launch.manifest.kind != "python":

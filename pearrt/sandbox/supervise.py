@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from pearrt.errors import Denied, PearrtError, SandboxError
+from pearrt.sandbox import running
 from pearrt.sandbox.memory import family
 
 PASSED_SIGNALS = (
@@ -40,20 +41,6 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-_running: set[Watch] = set()
-_running_lock = threading.Lock()
-
-
-def signal_running(number: int) -> int:
-    """Sends a signal to every app that this process runs now; gives how many those are. For other threads
-    than the one that waits for an app: it never meets another process.
-    """
-    with _running_lock:
-        for watch in _running:
-            watch.signal(number)
-        return len(_running)
-
-
 @contextlib.contextmanager
 def all_stopped() -> Iterator[None]:
     """Every process of the apps that this process runs stands still meanwhile, and goes on afterwards.
@@ -63,7 +50,7 @@ def all_stopped() -> Iterator[None]:
     held: dict[int, int] = {}
     try:
         for _ in range(STOP_PASSES):
-            with _running_lock:
+            with running.lock:
                 fresh = _descendants() - held.keys()
             if not fresh:
                 break
@@ -81,7 +68,8 @@ def all_stopped() -> Iterator[None]:
 
 def _descendants() -> set[int]:
     """Process ids of all that the running apps consist of, without the launcher's own child."""
-    return {pid for watch in _running for pid in family(watch.process.pid)[1:]}
+    watches = (app for app in running.apps if isinstance(app, Watch))
+    return {pid for watch in watches for pid in family(watch.process.pid)[1:]}
 
 
 def _hold(pids: set[int], held: dict[int, int]) -> None:
@@ -90,7 +78,7 @@ def _hold(pids: set[int], held: dict[int, int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             opened[pid] = os.pidfd_open(pid)
-    with _running_lock:
+    with running.lock:
         theirs = _descendants()
     for pid, fd in opened.items():
         if pid in theirs:
@@ -134,13 +122,13 @@ class Watch:
         self._app = os.pidfd_open(pid)
 
     def __enter__(self) -> Watch:
-        with _running_lock:
-            _running.add(self)
+        with running.lock:
+            running.apps.add(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with _running_lock:
-            _running.discard(self)
+        with running.lock:
+            running.apps.discard(self)
             os.close(self._app)
 
     def signal(self, number: int) -> None:

@@ -1,6 +1,7 @@
 """A WebAssembly module as an app: what the shim hands over to, for kind `wasi`. Runs inside the sandbox.
 
-The guest is bounded twice: by the sandbox, as every app, and by the engine. Rules:
+The guest is bounded twice: by the sandbox, as every app, and by the engine. On Windows by the engine alone
+(`engine_child.py`). Rules:
 
     module   core WebAssembly, compiled here from its bytes; a precompiled one (`.cwasm`) is native code in
              disguise and is never loaded (CVE-2026-47218)
@@ -21,32 +22,34 @@ import threading
 
 TYPE_CHECKING = False  # `typing` costs a start milliseconds
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 HEADER = b"\0asm\1\0\0\0"
 MAX_MODULE_BYTES = 256 << 20
 TRAPPED = 134  # as a native program that aborts
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+DATA, APP = "/data", "/app"  # what the guest calls its two folders, wherever they lie
 GRACE_S = 1.0  # for a guest that waits in a call, where no epoch reaches it
 _STACK_BYTES = 1 << 20
 _TABLE_ELEMENTS = 1 << 20
 _RESERVATION_BYTES, _GUARD_BYTES = 4 << 30, 32 << 20
 
 
-def run(settings: dict[str, Any]) -> int:
-    """Runs the module of the entry until it ends; gives its exit code."""
+def run(settings: dict[str, Any], watch: Callable[[Any], list[int]] | None = None) -> int:
+    """Runs the module of the entry until it ends; gives its exit code. `watch(engine)` has the guest ended
+    when it has to be, and gives a list that gets the signal's number then: by signals, where it is None."""
     import wasmtime
 
-    engine = wasmtime.Engine(_config(wasmtime))
+    engine = wasmtime.Engine(config(wasmtime))
     path = f"{settings['folder']}/{settings['entry']['file']}"
     try:
         module = wasmtime.Module(engine, _read_module(path))
         linker = wasmtime.Linker(engine)
         linker.define_wasi()
-        store = _store(wasmtime, engine, settings)
+        store = store_of(wasmtime, engine, settings)
     except wasmtime.WasmtimeError as e:
         return _refuse(f"The app's module is refused: {_reason(e)}.")
-    ended = _end_by_signal(engine)
+    ended = (watch or _end_by_signal)(engine)
     try:
         instance = linker.instantiate(store, module)
         start = instance.exports(store).get("_start")
@@ -64,7 +67,8 @@ def run(settings: dict[str, Any]) -> int:
     return 0
 
 
-def _config(wasmtime: Any) -> Any:
+def config(wasmtime: Any) -> Any:
+    """The engine's: what it bounds, and what of WebAssembly it takes."""
     config = wasmtime.Config()
     config.consume_fuel = True
     config.epoch_interruption = True
@@ -88,15 +92,16 @@ def _read_module(path: str) -> bytes:
     return data
 
 
-def _store(wasmtime: Any, engine: Any, settings: dict[str, Any]) -> Any:
+def store_of(wasmtime: Any, engine: Any, settings: dict[str, Any]) -> Any:
+    """What one guest gets: arguments, environment, standard streams, two folders, and its bounds."""
     wasi = wasmtime.WasiConfig()
     wasi.argv = settings["argv"]
-    wasi.env = sorted(os.environ.items())
+    wasi.env = sorted(settings.get("env", os.environ).items())
     wasi.inherit_stdin()
     wasi.inherit_stdout()
     wasi.inherit_stderr()
-    wasi.preopen_dir(settings["home"], settings["home"], fs_mutable=True)
-    wasi.preopen_dir(settings["folder"], settings["folder"], fs_mutable=False)
+    wasi.preopen_dir(settings["home"], DATA, fs_mutable=True)
+    wasi.preopen_dir(settings["folder"], APP, fs_mutable=False)
     store = wasmtime.Store(engine)
     store.set_wasi(wasi)
     store.set_limits(
@@ -114,11 +119,19 @@ def _store(wasmtime: Any, engine: Any, settings: dict[str, Any]) -> Any:
 def _end_by_signal(engine: Any) -> list[int]:
     """Lets a signal end the guest: the list gets its number. Python's own handlers would wait for the
     guest."""
+    if sys.platform == "win32":
+        raise SystemExit("There are no such signals on Windows.")
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    return end_after(engine, lambda: signal.sigwait(ending))
+
+
+def end_after(engine: Any, wait: Callable[[], int]) -> list[int]:
+    """Lets the guest end when `wait`, in a thread of its own, gives a signal's number: the list gets it."""
     ended: list[int] = []
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
     def watch() -> None:
-        ended.append(signal.sigwait(ENDING))
+        ended.append(wait())
         engine.increment_epoch()
         threading.Event().wait(GRACE_S)
         os._exit(128 + ended[0])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pearrt.errors import Unsupported
-from pearrt.sandbox import process, seccomp, syscalls
+from pearrt.sandbox import host, seccomp, syscalls
 from tests.support import sandboxed
 from tests.support.require import require, require_module
 
@@ -150,7 +150,7 @@ def test_what_is_no_core_module_is_refused(app: sandboxed.AppFolder, what: str) 
 def test_without_wasmtime_the_person_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(Unsupported) as caught:
-        process.wasmtime_folder()
+        host.wasmtime_folder()
     assert "pip install 'pearrt[wasi]'" in caught.value.hint
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pearrt.errors import Denied, Unsupported
-from pearrt.sandbox import service
+from pearrt.sandbox import process, service
 from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.report import Layer, Report, Tier
 
@@ -28,7 +28,7 @@ def _never(*_: object, **__: object) -> NoReturn:
 
 @pytest.fixture(autouse=True)
 def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "Sandbox", _never)
+    monkeypatch.setattr(process, "Sandbox", _never)
     monkeypatch.setattr(subprocess, "Popen", _never)
     for name in ("fork", "posix_spawn", "execve", "execv"):
         monkeypatch.setattr(os, name, _never)
