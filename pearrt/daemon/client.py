@@ -20,6 +20,7 @@ from pearrt.daemon.credentials import peer_credentials
 from pearrt.daemon.own_command import own_command
 from pearrt.errors import Locked, PearrtError, PeerTimeout, Unreachable, from_dict
 from pearrt.paths import Home
+from pearrt.runtime import starts
 from pearrt.runtime.layout import RuntimeFolder, command, running
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class Client:
                 time.sleep(RETRY_S)
                 if not self.running():
                     process, on_trial = self._spawn()
+            elif process.poll() is not None and self._gave_way(process):
+                process, on_trial = self._spawn()
             elif process.poll() is not None:
                 raise Unreachable("The daemon does not start.", hint=_log_end(self.home.log))
             elif time.monotonic() > deadline:
@@ -138,6 +141,16 @@ class Client:
                 start_new_session=True,
             )
         return process, on_trial
+
+    def _gave_way(self, process: Popen[bytes]) -> bool:
+        """A daemon has ended by itself: notes how, and says whether its version gave way to the one before
+        it because of that."""
+        if not running(self.home.data):
+            return False
+        folder = RuntimeFolder(self.home.data)
+        before = folder.read()
+        starts.saw_end(folder.starts, process.pid, process.returncode)
+        return not before.trial and folder.choose().current != before.current
 
     # -- requests
 

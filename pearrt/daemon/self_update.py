@@ -22,7 +22,7 @@ from pearrt.daemon.caller import Daemon as Caller
 from pearrt.daemon.succession import succeed
 from pearrt.errors import Locked, PearrtError, Unreachable, UserError
 from pearrt.link import Link
-from pearrt.runtime import checkup, formats
+from pearrt.runtime import checkup, formats, starts
 from pearrt.runtime import state as states
 from pearrt.runtime.handover import Line
 from pearrt.runtime.layout import RuntimeFolder, running
@@ -68,6 +68,7 @@ class SelfUpdate:
         self.updater.reconcile()
         apps.own, apps.lookout.own_update = link.app_key, self._background_look
         self._spawn(self._prove())
+        self._spawn(self._stay_well())
         self._spawn(self._look_now_and_then())
 
     def close(self) -> None:
@@ -180,6 +181,7 @@ class SelfUpdate:
             raise Unreachable("Another daemon answers on this one's API socket.")
         if self.folder.read().trial == self.own:
             self.folder.edit(lambda state: states.confirm(state, self.own))
+            starts.forget(self.folder.starts, self.own)
             await asyncio.to_thread(formats.contract, self.folder)
             log.info("pearrt %s has stood its trial", __version__)
         if self.line is not None:
@@ -187,3 +189,8 @@ class SelfUpdate:
                 self.line.send("confirmed")
         with contextlib.suppress(PearrtError):
             await self._background_look()  # what came meanwhile waited for the trial to end
+
+    async def _stay_well(self) -> None:
+        """After so long no start before this one counts any more, nor this one."""
+        await asyncio.sleep(starts.HEALTHY_AFTER_S)
+        starts.forget(self.folder.starts)

@@ -2,6 +2,7 @@
 bootstrapper and the starters use it too.
 
     <data>/runtime/state.json      which version runs (`state.py`); replaced whole, never in place
+                   starts/         starts that are under way or crashed (`starts.py`)
                    lock            held while state.json is read and written again
                    update.lock     held by whoever fetches, checks and switches: one updater at a time
     <data>/apps/<key>/releases/<digest>/   the versions' trees: pearrt/ and all it imports, side by side
@@ -23,6 +24,7 @@ from pathlib import Path
 from pearrt.atomic import write_file
 from pearrt.errors import Corrupt, Locked, StoreError
 from pearrt.link import Link
+from pearrt.runtime import starts
 from pearrt.runtime import state as states
 from pearrt.runtime.state import RuntimeState
 from pearrt.store.lock import ProcessLock
@@ -40,6 +42,7 @@ class RuntimeFolder:
         self.data = data
         self.root = data / "runtime"
         self.state_file = self.root / STATE_FILE
+        self.starts = self.root / "starts"
 
     def read(self) -> RuntimeState:
         """The state; an empty one where there is no file. Raises Corrupt, StoreError."""
@@ -72,14 +75,37 @@ class RuntimeFolder:
 
     def choose(self) -> RuntimeState:
         """Counts one more start; the `runs` of what this gives is to be started. Where the count cannot be
-        written, on a full disk say, the confirmed version runs."""
+        written, on a full disk say, the confirmed version runs. One that crashed too often gives way, and
+        the person is told."""
         before = self.read()
         if not before.trial:
-            return before
+            return self._without_crashes(before)
         try:
             return self.edit(states.choose)
         except StoreError:
             return states.fail(before, "its start could not be counted")
+
+    def gives_way(self, state: RuntimeState) -> str:
+        """Why the confirmed version is to give way to the one before it; "" where it is not, or cannot."""
+        said = starts.crashes(self.starts, state.current)
+        if len(said) < starts.MAX_CRASHES or not state.previous:
+            return ""
+        if not (self.tree(state.previous, state.link) / STARTER).is_file():
+            return ""
+        return f"it crashed at {len(said)} starts and was not well between; the last time: {said[-1]}"
+
+    def _without_crashes(self, state: RuntimeState) -> RuntimeState:
+        if not (reason := self.gives_way(state)):
+            return state
+        try:
+            after = self.edit(lambda now: states.give_way(now, state.current, reason))
+        except StoreError:
+            return state  # it could not be recorded: then nothing is switched
+        starts.forget(self.starts, state.current)
+        if after.current != state.current and "--json" not in sys.argv:
+            old, new = state.name(state.current), after.name(after.current)
+            sys.stderr.write(f"pearrt: pearrt {old} gives way to {new}: {reason}\n")
+        return after
 
     def tree(self, digest: str, link: str = "") -> Path:
         """Where the version with this digest is, or will be, unpacked."""

@@ -3,17 +3,20 @@
 It puts its own tree on `sys.path` and runs MODULE as `python -m` would. With `--choose` in the place of
 MODULE it first asks the state which version is to run, which counts the start of one on trial, and starts
 that. A command of a version on trial whose program could be loaded is not counted against it; a daemon
-speaks for itself.
+speaks for itself. Of a confirmed version, a crash is noted down (`starts.py`).
 
 A distribution's package has such a tree too (/usr/lib/pearrt), under no home: there is nothing to choose.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import runpy
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 TREE = Path(__file__).absolute().parents[2]
@@ -32,7 +35,25 @@ def main() -> None:
     if IS_VERSION and module == PROGRAM and arguments[:2] != ["daemon", "run"]:
         _loaded()
     sys.argv = [PROGRAM, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    with _noting_a_crash(module, arguments):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _noting_a_crash(module: str, arguments: Sequence[str]) -> AbstractContextManager[None]:
+    """Around all that this process does. The next daemon of a hand-over is watched by the one before it."""
+    home = os.environ.get("PEARRT_HOME")
+    if not IS_VERSION or (home and os.path.realpath(os.path.expanduser(home)) != os.path.realpath(HOME)):
+        return contextlib.nullcontext()
+    from pearrt.runtime import starts
+
+    folder = HOME / "runtime" / "starts"
+    if (module == "pearrt.daemon" and not arguments) or [module, *arguments[:2]] == [
+        PROGRAM,
+        "daemon",
+        "run",
+    ]:
+        return starts.watched(folder, TREE.name)
+    return starts.loading(folder, TREE.name) if module == PROGRAM else contextlib.nullcontext()
 
 
 def _choose(arguments: list[str]) -> None:

@@ -1,10 +1,12 @@
 """Which version of pearrt runs on this machine: a value and its transitions, pure.
 
     nothing ── install ──> confirmed ── begin ──> trial ── confirm ──> confirmed
-                               ^                    │
-                               └──── fail ──────────┘   (too many starts, a crash, the person)
+                               ^ ^                  │                      │
+                               │ └──── fail ────────┘                      │   (too many starts, a crash, …)
+                               └────────────────── give_way ───────────────┘   (it crashes, it was revoked)
 
-- `current` is the confirmed version. It changes by `install` into nothing, `confirm` and `roll_back` only.
+- `current` is the confirmed version. It changes by `install` into nothing, `confirm`, `give_way` and
+  `roll_back` only.
 - `trial` is a version that passed its health check and has not yet proved itself. It is what starts, at most
   MAX_STARTS times; whoever starts it counts first (`choose`). Then it has failed and `current` starts again.
 - There are two versions at most: `current`, and the one before it or the one on trial. A trial begins with
@@ -12,7 +14,8 @@
 - What has failed is tried again by the person's wish only (`pearrt update --retry`). The reason is kept for
   `pearrt versions`.
 - Without the person, a version gives way to the one it replaced and to no other: `fail` leads from the trial
-  to `current`, and nothing but `roll_back` leads from `current` to `previous`.
+  to `current`; `give_way`, for one that crashes at each start (`starts.py`) or that its signers took back,
+  from `current` to `previous`, and there is none before that.
 
 Versions are named by the digest of their index: 64 hexadecimal digits, the name of their unpacked tree.
 """
@@ -160,8 +163,16 @@ def roll_back(state: RuntimeState, reason: str) -> RuntimeState:
             "There is no previous version of pearrt to go back to.",
             hint="`pearrt versions` lists those that are here.",
         )
+    return give_way(state, state.current, reason)
+
+
+def give_way(state: RuntimeState, digest: str, reason: str) -> RuntimeState:
+    """The confirmed version cannot go on: the one before it runs, and is the only one left. Does nothing
+    where `digest` is not that version, with one on trial, and where there is none before."""
+    if digest != state.current or state.trial or not state.previous:
+        return state
     back = replace(state, current=state.previous, previous="")
-    return reject(back, state.current, state.name(state.current), reason)
+    return reject(back, digest, state.name(digest), reason)
 
 
 def forgive(state: RuntimeState, digest: str) -> RuntimeState:

@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from pearrt import runtime
 from pearrt.errors import Full, Locked, StoreError
 from pearrt.link import Link
 from pearrt.runtime import layout
 from pearrt.runtime import state as states
-from pearrt.runtime.layout import RuntimeFolder, command, launcher, running
+from pearrt.runtime.layout import RuntimeFolder, command, running
 from pearrt.runtime.state import MAX_STARTS, RuntimeState
+from tests.support.runtime_started import start, write_version
 
 LINK = str(Link(b"r" * 32))
 A, B = "a" * 64, "b" * 64
-PACKAGE = Path(runtime.__file__).parents[1]
-PROGRAM = """
-import os, sys
-from pathlib import Path
-name = Path(__file__).parents[1].name[0]
-def main():
-    print(name, *sys.argv[1:], flush=True)
-    if "crash" in sys.argv:
-        os._exit(9)
-"""
-
-
-def write_version(folder: RuntimeFolder, digest: str, *, broken: bool = False) -> None:
-    """A tree with the real starter and core, and a program that says who it is."""
-    tree = folder.tree(digest)
-    package = tree / "pearrt"
-    package.mkdir(parents=True)
-    for name in ("runtime", "store", "codec", "crypto"):
-        (package / name).symlink_to(PACKAGE / name)
-    for name in ("errors.py", "link.py", "atomic.py", "syncfs.py"):
-        (package / name).symlink_to(PACKAGE / name)
-    (package / "runtime").unlink()
-    (package / "runtime").mkdir()
-    for path in (PACKAGE / "runtime").glob("*.py"):
-        (package / "runtime" / path.name).write_bytes(path.read_bytes())
-    (package / "__init__.py").write_text("")
-    (package / "__main__.py").write_text("from pearrt.cli.main import main\nmain()\n")
-    (package / "cli").mkdir()
-    (package / "cli" / "__init__.py").write_text("")
-    (package / "cli" / "main.py").write_text(
-        "raise ImportError('half')\n" if broken else PROGRAM.replace("parents[1]", "parents[2]")
-    )
 
 
 @pytest.fixture
@@ -61,16 +26,6 @@ def folder(tmp_path: Path) -> RuntimeFolder:
     write_version(made, A)
     made.edit(lambda state: states.begin(state, B, "B"))
     return made
-
-
-def start(folder: RuntimeFolder, *arguments: str) -> str:
-    """What is said by the version that the launcher starts."""
-    script = folder.data / "pearrt"
-    script.write_text(launcher(folder.data, sys.executable))
-    script.chmod(0o755)
-    environ = {name: text for name, text in os.environ.items() if name != "PEARRT_HOME"}
-    done = subprocess.run([script, *arguments], env=environ, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
 
 
 def test_the_launcher_starts_the_version_on_trial_and_a_good_start_is_not_counted(
