@@ -8,6 +8,7 @@
     sdk.net          connections to the hosts of the permission `net.hosts`
     sdk.files        files that the person chooses
     sdk.clipboard    text on the person's clipboard
+    sdk.page         the page of a web app, from its backend
     sdk.p2p          messages to the same app on other machines
     sdk.desktop      open a page in the browser (asks the person), show a notification
     sdk.aio          the same for asyncio
@@ -23,15 +24,41 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # `typing` would cost every start some milliseconds
 if TYPE_CHECKING:
-    from pearrt.sdk import aio, app, args, clipboard, desktop, files, log, net, p2p, storage, updates
+    from pearrt.sdk import (
+        aio,
+        app,
+        args,
+        clipboard,
+        desktop,
+        files,
+        log,
+        net,
+        p2p,
+        page,
+        storage,
+        updates,
+    )
     from pearrt.sdk.desktop import notify, open_url
     from pearrt.sdk.errors import Denied, Error, NotConnected, TooMuch
 
-VERSION = "1.1"
+VERSION = "1.2"
 PROTOCOL = 1
 
 _MODULES = frozenset(
-    ["aio", "app", "args", "clipboard", "desktop", "files", "log", "net", "p2p", "storage", "updates"]
+    [
+        "aio",
+        "app",
+        "args",
+        "clipboard",
+        "desktop",
+        "files",
+        "log",
+        "net",
+        "p2p",
+        "page",
+        "storage",
+        "updates",
+    ]
 )
 _NAMES = {
     "notify": "desktop",
@@ -59,6 +86,7 @@ __all__ = [
     "notify",
     "open_url",
     "p2p",
+    "page",
     "storage",
     "updates",
 ]
@@ -72,3 +100,7 @@ def __getattr__(name: str) -> object:
     if name in _NAMES:
         return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

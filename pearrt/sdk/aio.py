@@ -1,17 +1,24 @@
-"""The same calls for asyncio. A call waits without blocking the loop, and ends with its task."""
+"""The same calls for asyncio, under the same names. A call waits without blocking the loop, and ends with its
+task: `asyncio.timeout` is the way to give up waiting. What a call gives and raises is said where its twin is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
+import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, BinaryIO
 
 from pearrt.sdk import app as _app
+from pearrt.sdk import args as _args
 from pearrt.sdk import files as _files
 from pearrt.sdk import log as _log
 from pearrt.sdk import p2p as _p2p
+from pearrt.sdk import page as _page
 from pearrt.sdk import storage as _storage
 from pearrt.sdk.channel import Reply, channel
 from pearrt.sdk.errors import Error, NotConnected
@@ -51,6 +58,14 @@ class app:  # noqa: N801 - a namespace, as the module of this name is
         return _app.Info.read((await _call("app.info", **_app.FIELDS)).result())
 
 
+class args:  # noqa: N801
+    """Needs no waiting: `sdk.args` itself."""
+
+    argv = staticmethod(_args.argv)
+    path = staticmethod(_args.path)
+    fragment = staticmethod(_args.fragment)
+
+
 class storage:  # noqa: N801
     path = staticmethod(_storage.path)
 
@@ -58,11 +73,35 @@ class storage:  # noqa: N801
     async def usage() -> _storage.Usage:
         return _storage.Usage.read((await _call("storage.info")).result())
 
+    @staticmethod
+    async def quota() -> int:
+        return (await storage.usage()).quota_bytes
+
+    @staticmethod
+    async def used() -> int:
+        return (await storage.usage()).used_bytes
+
 
 class log:  # noqa: N801
     @staticmethod
     async def write(level: str, text: str) -> None:
         await _call("log.write", level=level, text=text[: _log.MAX_CHARACTERS])
+
+    @staticmethod
+    async def debug(text: str) -> None:
+        await log.write("debug", text)
+
+    @staticmethod
+    async def info(text: str) -> None:
+        await log.write("info", text)
+
+    @staticmethod
+    async def warning(text: str) -> None:
+        await log.write("warning", text)
+
+    @staticmethod
+    async def error(text: str) -> None:
+        await log.write("error", text)
 
 
 class net:  # noqa: N801
@@ -136,6 +175,40 @@ class p2p:  # noqa: N801
         return circle
 
 
+class page:  # noqa: N801
+    tell = staticmethod(_page.tell)
+
+    @staticmethod
+    async def serve(methods: _page.Methods) -> None:
+        """As `sdk.page.serve`, with functions or coroutine functions; calls are answered side by side."""
+        loop, calls = asyncio.get_running_loop(), asyncio.Queue[_page.Call | None]()
+        connected = _page.connected()
+
+        def read() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                for call in connected.calls():
+                    loop.call_soon_threadsafe(calls.put_nowait, call)
+                loop.call_soon_threadsafe(calls.put_nowait, None)
+
+        async def answer(call: _page.Call) -> None:
+            try:
+                result = _page.bound(methods, call)()
+                result = await result if inspect.isawaitable(result) else result
+            except Exception as e:
+                connected.answer(call, partial(_raise, e))
+            else:
+                connected.answer(call, lambda: result)
+
+        threading.Thread(target=read, name="pearrt-page", daemon=True).start()
+        async with asyncio.TaskGroup() as tasks:
+            while (call := await calls.get()) is not None:
+                tasks.create_task(answer(call))
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class files:  # noqa: N801
     @staticmethod
     async def open(purpose: str, mode: str = _files.READ, *, name: str = "") -> BinaryIO:
@@ -165,6 +238,13 @@ class updates:  # noqa: N801
     @staticmethod
     async def restart() -> None:
         await _call("updates.restart")
+
+    @staticmethod
+    async def wait() -> Update:
+        """The version that is ready already, or the next that becomes so."""
+        async for update in updates.ready():
+            return update
+        raise NotConnected("The daemon has gone.", code="unreachable")
 
     @staticmethod
     async def ready() -> AsyncIterator[Update]:

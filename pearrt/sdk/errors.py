@@ -19,6 +19,8 @@ class Error(Exception):
         self.message = message
         self.code = code
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # a traceback shows it too
 
 
 class NotConnected(Error):
