@@ -15,10 +15,10 @@ from pathlib import Path
 from pearrt.app.followed import installed_index
 from pearrt.app.library import AppFolder, remove_tree
 from pearrt.app.record import Installed
+from pearrt.bundle.unpack import make_durable as make_durable_tree
 from pearrt.bundle.verify import verify_tree
 from pearrt.errors import PearrtError, StoreError
 from pearrt.store.service import Store
-from pearrt.syncfs import sync_filesystem
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def make_durable(folder: AppFolder, store: Store, installed: Installed) -> Insta
     refuses."""
     store.sync()
     try:
-        sync_filesystem(folder.releases)
+        make_durable_tree(folder.tree(installed.index_digest))
     except OSError as e:
         raise StoreError(f"Cannot make {folder.releases} durable: {e.strerror}.") from e
     done = replace(installed, boot="")

@@ -13,6 +13,7 @@
                          releases/<index digest>/   unpacked trees
                          bytecode/<index digest>/   their compiled modules; only saves time
                          data/             the app's private storage, kept by updates
+                         shelf/            blocks that it keeps for itself elsewhere too: `shelf.py`
 
 Every file is replaced atomically; a tree appears by rename. A kill at any moment leaves the old state or the
 new.
@@ -57,6 +58,7 @@ class AppFolder:
         self.root = root / encode_key(app_key)
         self.releases = self.root / "releases"
         self.data = self.root / "data"
+        self.shelf = self.root / "shelf"
         self._bytecode = self.root / "bytecode"
 
     def create(self) -> None:
@@ -274,8 +276,9 @@ def remove_tree(folder: Path) -> None:
             folder.unlink()
         return
     for tries_left in reversed(range(REMOVE_TRIES)):
-        for _, _, _, folder_fd in os.fwalk(folder):
-            os.fchmod(folder_fd, 0o700)
+        if hasattr(os, "fwalk"):  # Windows has no such folders
+            for _, _, _, folder_fd in os.fwalk(folder):
+                os.fchmod(folder_fd, 0o700)
         try:
             shutil.rmtree(folder)
             return

@@ -3,7 +3,8 @@
 - Everything is written into a new private folder beside the destination, which then takes its name in one
   rename: whoever sees the destination sees a whole, verified tree.
 - Every file is made by directory descriptor, with O_CREAT, O_EXCL and O_NOFOLLOW: a link or file that someone
-  put in the way is an error, never followed, never overwritten.
+  put in the way is an error, never followed, never overwritten. Windows has no such descriptors: there the
+  new folder's random name and its place below the user's own profile stand for them.
 - `get_block` answers with bytes that have that id (a store verifies them); here every frame has to have its
   stated size and every file its digest, so that what is right elsewhere and wrong here is refused.
 - Files are 0644 or 0755, folders 0755; no times, owners or links.
@@ -22,11 +23,13 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from pearrt.atomic import store_error, sync_folder
+from pearrt.bundle import folders
 from pearrt.bundle.codecs import Codec
-from pearrt.bundle.folders import FolderCursor
+from pearrt.bundle.folders import FolderCursor, PathCursor
 from pearrt.bundle.framing import Span, spans_of
 from pearrt.bundle.index import BlockRef, File, Frame, Index
 from pearrt.bundle.path_rules import shown
@@ -35,6 +38,7 @@ from pearrt.syncfs import sync_filesystem
 
 GetBlock = Callable[[bytes], bytes]
 Progress = Callable[[int, int], None]
+Cursor = FolderCursor | PathCursor
 MAX_WORKERS = 4
 
 
@@ -61,22 +65,31 @@ def unpack(
         _check_room(index, destination.parent)
         os.mkdir(temporary, 0o700)
         try:
-            root = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                _Unpacker(index, get_block, root).run(
-                    progress, workers or min(MAX_WORKERS, os.cpu_count() or 1)
-                )
-                os.fchmod(root, 0o755)
-            finally:
-                os.close(root)
+            workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
+            with _cursors(temporary) as cursor:
+                _Unpacker(index, get_block, cursor).run(progress, workers)
             if sync:
-                _make_durable(temporary)
+                make_durable(temporary)
             os.rename(temporary, destination)
             if sync:
                 sync_folder(destination.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+@contextlib.contextmanager
+def _cursors(folder: Path) -> Iterator[Callable[[], Cursor]]:
+    """Makes cursors below the new folder."""
+    if not folders.BY_DESCRIPTOR:
+        yield partial(PathCursor, os.fspath(folder))
+        return
+    root = os.open(folder, folders.OPEN_FOLDER)
+    try:
+        yield partial(FolderCursor, root)
+        os.fchmod(root, 0o755)
+    finally:
+        os.close(root)
 
 
 @contextlib.contextmanager
@@ -95,16 +108,18 @@ def _check_room(index: Index, parent: Path) -> None:
         )
 
 
-def _make_durable(folder: Path) -> None:
+def make_durable(folder: Path) -> None:
+    """Waits until the tree is on the disk. Raises OSError."""
     if sync_filesystem(folder):
         return
     for parent, _, names in os.walk(folder):
-        for path in (*(os.path.join(parent, name) for name in names), parent):
-            fd = os.open(path, os.O_RDONLY)
+        for name in names:
+            fd = os.open(os.path.join(parent, name), os.O_RDONLY if os.name == "posix" else os.O_RDWR)
             try:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+        sync_folder(Path(parent))
 
 
 class _Chain:
@@ -133,18 +148,18 @@ def _mismatch(file: File) -> DigestMismatch:
 
 
 class _Unpacker:
-    """One run of `unpack` below the open folder `root`."""
+    """One run of `unpack`; `new_cursor` makes one for each thread."""
 
-    def __init__(self, index: Index, get_block: GetBlock, root: int) -> None:
+    def __init__(self, index: Index, get_block: GetBlock, new_cursor: Callable[[], Cursor]) -> None:
         self.index = index
         self.get_block = get_block
-        self.root = root
+        self.new_cursor = new_cursor
         self.targets: dict[bytes, list[File]] = {}
         for file in index.files:
             self.targets.setdefault(file.sha256, []).append(file)
         self.chains: dict[bytes, _Chain] = {}
         self.local = threading.local()
-        self.cursors: list[FolderCursor] = []
+        self.cursors: list[Cursor] = []
         self.failures: list[BaseException] = []
 
     def run(self, progress: Progress | None, workers: int) -> None:
@@ -172,10 +187,10 @@ class _Unpacker:
         if self.failures:
             raise self.failures[0]
 
-    def _cursor(self) -> FolderCursor:
-        cursor: FolderCursor | None = getattr(self.local, "cursor", None)
+    def _cursor(self) -> Cursor:
+        cursor: Cursor | None = getattr(self.local, "cursor", None)
         if cursor is None:
-            cursor = self.local.cursor = FolderCursor(self.root)
+            cursor = self.local.cursor = self.new_cursor()
             self.cursors.append(cursor)
         return cursor
 

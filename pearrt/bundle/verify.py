@@ -86,14 +86,14 @@ def _compare(path: Path, file: File, status: os.stat_result | None) -> Change | 
         return Change.KIND
     if status.st_size != file.size or _digest(path) != file.sha256:
         return Change.CONTENT
-    if bool(status.st_mode & 0o100) != file.executable:
+    if os.name == "posix" and bool(status.st_mode & 0o100) != file.executable:
         return Change.MODE
     return None
 
 
 def _digest(path: Path) -> bytes:
     digest = hashlib.sha256()
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     try:
         while part := os.read(fd, _READ_BYTES):
             digest.update(part)

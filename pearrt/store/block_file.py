@@ -12,9 +12,10 @@ from pearrt.atomic import store_error
 
 MAX_BLOCK_BYTES = 256 * 1024
 
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_OPEN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # Windows would change line ends
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _OPEN
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)  # preadv2(2), Linux: fail rather than wait for the disk
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN
 
 
 def write_new(path: str, data: bytes | memoryview) -> int:

@@ -23,7 +23,7 @@ class ProcessLock:
         try:
             _lock(fd)
         except (BlockingIOError, PermissionError) as e:
-            holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() if hasattr(os, "pread") else ""
+            holder = _holder(fd)
             os.close(fd)
             raise Locked(
                 f"{self.path.parent} is in use by {holder or 'another process'}.",
@@ -48,7 +48,8 @@ class ProcessLock:
 
     def _sign(self, fd: int) -> None:
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"process {os.getpid()} ({_purpose()})\n".encode(), 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, f"process {os.getpid()} ({_purpose()})\n".encode())
 
     def release(self) -> None:
         if self.fd >= 0:
@@ -58,6 +59,11 @@ class ProcessLock:
             self.fd = -1
 
 
+def _holder(fd: int) -> str:
+    os.lseek(fd, 0, os.SEEK_SET)
+    return os.read(fd, 200).decode("utf-8", "replace").strip()
+
+
 def _purpose() -> str:
     return ascii(" ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:3]]))[1:-1][:120]
 
@@ -65,7 +71,12 @@ def _purpose() -> str:
 if sys.platform == "win32":
     import msvcrt
 
+    FAR_AWAY = (
+        1 << 30
+    )  # the byte that is locked: what is locked cannot be read, and the holder's name is to be
+
     def _lock(fd: int) -> None:
+        os.lseek(fd, FAR_AWAY, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
 else:

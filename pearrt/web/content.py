@@ -17,13 +17,16 @@ from pearrt.errors import Corrupt
 from pearrt.web.site import SignedFile
 
 PIECE_BYTES = 256 * 1024
+_READ = os.O_RDONLY | sum(
+    getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY")
+)
 
 
 def pieces(folder: Path, file: SignedFile) -> Iterator[bytes]:
     """The content, piece by piece. Raises Corrupt before the last one where it is not what was signed."""
     digest, left, held = hashlib.sha256(), file.size, b""
     try:
-        fd = os.open(folder / file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(folder / file.path, _READ)
         with open(fd, "rb", buffering=0) as source:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
