@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pearrt.cli.options import key_options, link_argument, open_daemon, unlock_keys
+from pearrt.cli.options import Keys, by_commas, key_options, link_argument, open_daemon
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.release.request import known_base
 from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
@@ -37,6 +37,7 @@ def command() -> None:
 @click.option(
     "--signers",
     multiple=True,
+    callback=by_commas,
     help="Public keys, .pub files or key names, separated by commas; may be repeated.",
 )
 @click.option("--threshold", type=int, help="How many signers a release takes.")
@@ -60,8 +61,7 @@ def new(
     heartbeat_days: int,
     witness: tuple[str, ...],
     witness_threshold: int | None,
-    keys: tuple[str, ...],
-    password_files: tuple[Path, ...],
+    keys: Keys,
     target: Path | None,
     room: bool,
 ) -> None:
@@ -80,16 +80,14 @@ def new(
     from pearrt.publish.keys import find_public
     from pearrt.publish.publication import new_heartbeat
 
-    names = (
-        keys if solo else tuple(name.strip() for part in signers for name in part.split(",") if name.strip())
-    )
-    if solo and (signers or threshold or len(keys) != 1):
+    names = keys.names if solo else signers
+    if solo and (signers or threshold or len(keys.names) != 1):
         raise UserError("A solo app has one --key and no --signers or --threshold.")
     if not names or not (solo or threshold):
         raise UserError(
             "Name the signers and their threshold.", hint="--signers a.pub,b.pub,c.pub --threshold 2"
         )
-    if room and keys:
+    if room and keys.names:
         raise UserError("--room is for signers elsewhere; with --key the app is signed right here.")
     home = Home.from_environment()
     home.prepare()
@@ -103,8 +101,8 @@ def new(
         now=time.time(),
         witnesses=_witnesses(home, witness, witness_threshold),
     )
-    if keys:
-        _create(output, home, app, heartbeat, unlock_keys(keys, password_files))
+    if keys.names:
+        _create(output, home, app, heartbeat, keys.unlock())
     else:
         _ask(output, home, app, heartbeat, target, room)
 

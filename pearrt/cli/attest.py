@@ -8,31 +8,17 @@ from typing import Any
 
 import click
 
-from pearrt.cli.options import (
-    key_options,
-    link_argument,
-    network_options,
-    open_daemon,
-    unlock_keys,
-    with_nodes,
-)
+from pearrt.cli.options import Keys, Network, key_options, link_argument, network_options
 from pearrt.cli.output import Output, printable, speaking
-from pearrt.cli.progress import ProgressBar
-from pearrt.cli.rebuilding import (
-    find_subject,
-    reproduction_fields,
-    reproduction_text,
-    source_options,
-    sources_of,
-)
+from pearrt.cli.rebuilding import Rebuilding, rebuild, rebuilding_options
 from pearrt.errors import UserError
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 from pearrt.paths import Home
 
 
 @speaking(name="attest")
 @link_argument
-@source_options
+@rebuilding_options
 @key_options
 @click.option("--add", type=click.Path(path_type=Path), help="Keep an attestation that somebody sent.")
 @click.option("--list", "listing", is_flag=True, help="List the attestations that are kept here.")
@@ -41,20 +27,12 @@ from pearrt.paths import Home
 def command(
     output: Output,
     link: Link,
-    folder: Path | None,
-    pypi: str,
-    pure: bool,
-    runtime: bool,
-    wheels: Path | None,
-    digest: str,
-    keys: tuple[str, ...],
-    password_files: tuple[Path, ...],
+    rebuilding: Rebuilding,
+    keys: Keys,
     add: Path | None,
     listing: bool,
     copy_to: Path | None,
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
+    network: Network,
 ) -> None:
     """Rebuild a release from its sources and sign what came of it.
 
@@ -66,23 +44,19 @@ def command(
     if add is not None or listing:
         _add_or_list(output, home, link, add)
         return
-    sources = sources_of(folder, pypi, pure, runtime, wheels)
-    if len(keys) != 1:
+    if len(keys.names) != 1:
         raise UserError("One --key signs an attestation.")
-    from pearrt.app.rebuild import builder, reproduce
+    from pearrt.app.rebuild import builder
     from pearrt.publish.attest import attest, folder_of, keep
 
-    daemon = open_daemon(bootstrap, hosts, no_dht)
-    with ProgressBar(shown=not output.as_json) as bar:
-        subject = find_subject(daemon, with_nodes(link, *bootstrap, *hosts), digest, bar)
-        found = reproduce(subject.index, sources, bar)
-    (seed,) = unlock_keys(keys, password_files)
+    rebuilt = rebuild(output, link, rebuilding, network)
+    (seed,) = keys.unlock()
     data = attest(
         seed,
         link.app_key,
-        subject.release,
-        found,
-        source=sources.name,
+        rebuilt.release,
+        rebuilt.found,
+        source=rebuilt.sources.name,
         builder=builder(),
         now=time.time(),
     )
@@ -91,8 +65,7 @@ def command(
         from pearrt.atomic import write_file
 
         write_file(copy_to, data, mode=0o644)
-    fields = reproduction_fields(link, subject, found) | {"file": str(path)}
-    output.result(fields, lambda: reproduction_text(subject, found, sources))
+    output.result(rebuilt.fields() | {"file": str(path)}, rebuilt.text)
     output.say(f"Signed and kept: {path}")
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, printable, size, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.errors import UserError
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 
 
 @speaking(name="export")
@@ -25,9 +25,7 @@ def command(
     file: Path,
     with_runtime: bool,
     allow_stale: bool,
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
+    network: Network,
 ) -> None:
     """Write an app to a .pear file, to carry it by hand.
 
@@ -35,8 +33,8 @@ def command(
     without any network. Nothing is fetched where the app is here already. Unpacked under any static web
     server, the file is a mirror.
     """
-    daemon = open_daemon(bootstrap, hosts, no_dht)
-    links = [with_nodes(link, *bootstrap, *hosts)]
+    daemon = network.daemon()
+    links = [network.hinted(link)]
     if with_runtime:
         links.append(_runtime_link())
     with ProgressBar(shown=not output.as_json) as bar:

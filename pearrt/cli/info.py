@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from pearrt.cli.freshness import freshness_text
-from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, printable, size, speaking
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 
 
 @speaking(name="info")
 @link_argument
 @network_options
-def command(
-    output: Output, link: Link, bootstrap: tuple[HostPort, ...], hosts: tuple[HostPort, ...], no_dht: bool
-) -> None:
+def command(output: Output, link: Link, network: Network) -> None:
     """Show who signs an app, its versions, peers and permissions."""
-    info = open_daemon(bootstrap, hosts, no_dht).info(with_nodes(link, *bootstrap, *hosts))
+    info = network.daemon().info(network.hinted(link))
     output.result(info, lambda: _text(info))
 
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, printable, speaking
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 
 
 @speaking(name="log")
 @link_argument
 @network_options
-def command(
-    output: Output, link: Link, bootstrap: tuple[HostPort, ...], hosts: tuple[HostPort, ...], no_dht: bool
-) -> None:
+def command(output: Output, link: Link, network: Network) -> None:
     """List every release of an app with who signed it, verified.
 
     Each release commits to all before it, so that everyone sees the same list: nobody can be given a release
     that the others never saw without leaving a proof. The list is verified from the link alone.
     """
-    found = open_daemon(bootstrap, hosts, no_dht).log(with_nodes(link, *bootstrap, *hosts))
+    found = network.daemon().log(network.hinted(link))
     output.result(found, lambda: _text(found))
     if found["equivocation"]:
         output.say("Warning: this app's keys signed two contradicting statements. `pearrt info` tells more.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -81,88 +83,131 @@ class DurationType(click.ParamType[int]):
 link_argument = click.argument("link", type=LinkType())
 
 
-def network_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where to look for peers. They configure a daemon that this command starts, and reach one that runs
-    already."""
-    options = (
-        click.option(
-            "--bootstrap",
-            type=HostPortType(),
-            multiple=True,
-            help="First DHT node, instead of the public ones.",
-        ),
-        click.option("--host", "hosts", type=HostPortType(), multiple=True, help="A peer to ask first."),
-        click.option("--no-dht", is_flag=True, help="Do not use the DHT (for a daemon that this starts)."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+def by_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Of an option that may be repeated and hold several values, each one: a callback."""
+    return tuple(each.strip() for value in values for each in value.split(",") if each.strip())
 
 
-def open_daemon(
-    bootstrap: tuple[HostPort, ...] = (), hosts: tuple[HostPort, ...] = (), no_dht: bool = False
-) -> Daemon:
-    """The daemon of this home; started, with these settings, at the first request."""
-    from pearrt.daemon.caller import Daemon
-    from pearrt.paths import Home
+def grouped(name: str, make: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that adds these options to a command, which gets what `make` makes of them, as `name`."""
 
-    environ = dict(os.environ)
-    if bootstrap:
-        environ["PEARRT_BOOTSTRAP"] = ",".join(map(str, bootstrap))
-    if hosts:
-        environ["PEARRT_HOSTS"] = ",".join(map(str, hosts))
-    if no_dht:
-        environ["PEARRT_DHT"] = "0"
-    return Daemon(Home.from_environment(), environ=environ)
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*args: Any, **given: Any) -> Any:
+            values = {option: given.pop(option) for option in names}
+            return function(*args, **{name: make(**values)}, **given)
 
+        names = [parameter.name for parameter in _parameters(options)]
+        for option in reversed(options):
+            option(command)
+        return command
 
-def with_nodes(link: Link, *nodes: HostPort) -> Link:
-    """The link with these nodes as hints too, which is how they reach a daemon that runs already.
-
-    A hint is tried as a DHT node and as a peer: both listen on one port.
-    """
-    from dataclasses import replace
-
-    return replace(link, nodes=tuple(dict.fromkeys([*nodes, *link.nodes]))) if nodes else link
+    return add
 
 
-def key_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The signing keys at hand and where their passwords are."""
-    options = (
-        click.option(
-            "--key",
-            "keys",
-            multiple=True,
-            help="A key file that signs, or the name of one in `pearrt keys list`.",
-        ),
-        click.option(
-            "--password-file",
-            "password_files",
-            type=click.Path(path_type=Path),
-            multiple=True,
-            help="Password on its first line: one for all, or one for each --key. Else you are asked.",
-        ),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+def _parameters(options: Iterable[Callable[..., Any]]) -> list[click.Parameter]:
+    """What click makes of the decorators."""
+
+    def nothing() -> None: ...
+
+    for option in options:
+        option(nothing)
+    found: list[click.Parameter] = getattr(nothing, "__click_params__", [])
+    return found
 
 
-def unlock_keys(keys: tuple[str, ...], password_files: tuple[Path, ...]) -> list[bytes]:
-    """The seeds of the keys named. Raises UserError for a wrong password or a missing key."""
-    from pearrt.crypto import keyfile
-    from pearrt.paths import Home
-    from pearrt.publish.keys import find_key, read_password
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where to look for peers. This configures a daemon that the command starts, and reaches one that runs
+    already by the hints of a link."""
 
-    if len(password_files) not in (0, 1, len(keys)):
-        raise UserError(f"{len(keys)} keys and {len(password_files)} password files do not pair up.")
-    files = list(password_files) * len(keys) if len(password_files) == 1 else list(password_files)
-    seeds = []
-    for position, name in enumerate(keys):
-        path = find_key(Home.from_environment().keys, name)
-        password = read_password(files[position]) if files else ask_password(f"Password of {path.name}")
-        seeds.append(keyfile.unlock(path, password))
-    return seeds
+    bootstrap: tuple[HostPort, ...] = ()
+    hosts: tuple[HostPort, ...] = ()
+    no_dht: bool = False
+
+    def daemon(self) -> Daemon:
+        """The daemon of this home; started, with these settings, at the first request."""
+        from pearrt.daemon.caller import Daemon
+        from pearrt.paths import Home
+
+        environ = dict(os.environ)
+        if self.bootstrap:
+            environ["PEARRT_BOOTSTRAP"] = ",".join(map(str, self.bootstrap))
+        if self.hosts:
+            environ["PEARRT_HOSTS"] = ",".join(map(str, self.hosts))
+        if self.no_dht:
+            environ["PEARRT_DHT"] = "0"
+        return Daemon(Home.from_environment(), environ=environ)
+
+    def hinted(self, link: Link, *more: HostPort) -> Link:
+        """The link with these nodes, and `more`, as hints before its own.
+
+        A hint is tried as a DHT node and as a peer: both listen on one port.
+        """
+        nodes = dict.fromkeys([*self.bootstrap, *self.hosts, *more, *link.nodes])
+        return replace(link, nodes=tuple(nodes))
+
+
+network_options = grouped(
+    "network",
+    Network,
+    click.option(
+        "--bootstrap", type=HostPortType(), multiple=True, help="First DHT node, instead of the public ones."
+    ),
+    click.option("--host", "hosts", type=HostPortType(), multiple=True, help="A peer to ask first."),
+    click.option("--no-dht", is_flag=True, help="Do not use the DHT (for a daemon that this starts)."),
+)
+
+
+def open_daemon() -> Daemon:
+    """The daemon of this home, started at the first request."""
+    return Network().daemon()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The signing keys at hand, as files or names, and where their passwords are."""
+
+    names: tuple[str, ...]
+    password_files: tuple[Path, ...]
+
+    def unlock(self) -> list[bytes]:
+        """Their seeds. Raises UserError for a wrong password or a missing key."""
+        from pearrt.crypto import keyfile
+        from pearrt.paths import Home
+        from pearrt.publish.keys import find_key, read_password
+
+        count, files = len(self.names), self.password_files
+        if len(files) not in (0, 1, count):
+            raise UserError(f"{count} keys and {len(files)} password files do not pair up.")
+        seeds = []
+        for position, name in enumerate(self.names):
+            path = find_key(Home.from_environment().keys, name)
+            if files:
+                password = read_password(files[position % len(files)])
+            else:
+                password = ask_password(f"Password of {path.name}")
+            seeds.append(keyfile.unlock(path, password))
+        return seeds
+
+
+key_options = grouped(
+    "keys",
+    Keys,
+    click.option(
+        "--key",
+        "names",
+        multiple=True,
+        help="A key file that signs, or the name of one in `pearrt keys list`.",
+    ),
+    click.option(
+        "--password-file",
+        "password_files",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        help="Password on its first line: one for all, or one for each --key. Else you are asked.",
+    ),
+)
 
 
 def ask_password(text: str, *, twice: bool = False) -> str:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pearrt.cli.output import printable, size
+from pearrt.cli.options import Network, grouped
+from pearrt.cli.output import Output, printable, size
+from pearrt.cli.progress import ProgressBar
 from pearrt.errors import UserError
 from pearrt.link import Link
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
-    from pearrt.app.progress import Report
     from pearrt.app.rebuild import Sources
-    from pearrt.bundle.index import Index
-    from pearrt.daemon.caller import Daemon
     from pearrt.publish.reproduce import Reproduction
     from pearrt.trust.app import TrustedApp
     from pearrt.trust.release import Release
@@ -27,63 +25,113 @@ MAX_FILES_SHOWN = 50
 _MARKS = {"added": "+", "changed": "~", "removed": "-"}
 
 
-def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where the sources are, and which bundle they should give."""
-    options = (
-        click.option("--from", "folder", type=click.Path(path_type=Path), help="The folder of the sources."),
-        click.option("--pypi", metavar="NAME==VERSION", default="", help="The PyPI package, instead."),
-        click.option("--pure", is_flag=True, help="With --pypi: only wheels that run on every platform."),
-        click.option(
-            "--runtime", is_flag=True, help="The sources are pearrt's own; its lock names the rest."
-        ),
-        click.option(
-            "--wheels",
-            type=click.Path(path_type=Path),
-            help="With --runtime: the folder of the locked wheels; those missing are fetched by pip.",
-        ),
-        click.option(
-            "--digest", default="", help="The bundle, by the start of its digest; by default the newest one."
-        ),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+@dataclass(frozen=True, slots=True)
+class Rebuilding:
+    """What is to be rebuilt: the bundle, by the start of its `digest`, and where its sources are."""
+
+    folder: Path | None
+    pypi: str
+    pure: bool
+    runtime: bool
+    wheels: Path | None
+    digest: str
+
+    def sources(self) -> Sources:
+        """Raises UserError for options that name none, or do not go together."""
+        from pearrt.app.rebuild import Sources
+
+        if (self.folder is None) == (not self.pypi):
+            raise UserError("Name the sources: --from FOLDER, or --pypi NAME==VERSION.")
+        if (self.runtime and self.folder is None) or (self.wheels and not self.runtime):
+            raise UserError("--runtime goes with --from, and --wheels with --runtime.")
+        return Sources(self.folder, self.pypi, self.pure, self.runtime, self.wheels)
+
+
+rebuilding_options = grouped(
+    "rebuilding",
+    Rebuilding,
+    click.option("--from", "folder", type=click.Path(path_type=Path), help="The folder of the sources."),
+    click.option("--pypi", metavar="NAME==VERSION", default="", help="The PyPI package, instead."),
+    click.option("--pure", is_flag=True, help="With --pypi: only wheels that run on every platform."),
+    click.option("--runtime", is_flag=True, help="The sources are pearrt's own; its lock names the rest."),
+    click.option(
+        "--wheels",
+        type=click.Path(path_type=Path),
+        help="With --runtime: the folder of the locked wheels; those missing are fetched by pip.",
+    ),
+    click.option(
+        "--digest", default="", help="The bundle, by the start of its digest; by default the newest one."
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """The bundle that is to be reproduced."""
+class Rebuilt:
+    """A release, and what its sources gave."""
 
-    trusted: TrustedApp
+    link: Link
     release: Release
-    index: Index
+    sources: Sources
+    found: Reproduction
+
+    def fields(self) -> dict[str, Any]:
+        """What came of it, for `--json`."""
+        found = self.found
+        fates: dict[str, list[str]] = {"added": [], "changed": [], "removed": []}
+        for change in found.files:
+            fates[change.fate.value].append(change.path)
+        return {
+            "link": str(self.link),
+            "release": self.release.path,
+            "version": self.release.version,
+            "outcome": found.outcome.value,
+            "same": found.same,
+            "released": found.released.hex(),
+            "rebuilt": found.rebuilt.hex(),
+            "files": fates,
+            "manifest": list(found.manifest),
+        }
+
+    def text(self) -> str:
+        """The same for people."""
+        from pearrt.publish.reproduce import Outcome
+
+        found, gives = self.found, f"{self.release.name} {self.release.version}: {self.sources} gives"
+        if found.outcome is Outcome.IDENTICAL:
+            return printable(f"{gives} the same bundle, byte for byte ({found.released.hex()}).")
+        if found.outcome is Outcome.SAME_TREE:
+            return printable(
+                f"{gives} the same files and manifest; another version of the compressor packed them"
+                f" ({found.released_tree.hex()})."
+            )
+        lines = [f"{gives} ANOTHER bundle. From what was released to what the sources give:"]
+        for change in found.files[:MAX_FILES_SHOWN]:
+            sizes = [size(count) for count in (change.old_size, change.new_size) if count is not None]
+            lines.append(f"  {_MARKS[change.fate.value]} {change.path}  {' -> '.join(sizes)}")
+        if (more := len(found.files) - MAX_FILES_SHOWN) > 0:
+            lines.append(f"  … and {more} more; --json lists all")
+        if found.manifest:
+            lines.append(f"  the manifest differs in {', '.join(found.manifest)}")
+        return printable("\n".join(lines))
 
 
-def sources_of(
-    folder: Path | None, pypi: str, pure: bool, runtime: bool = False, wheels: Path | None = None
-) -> Sources:
-    from pearrt.app.rebuild import Sources
-
-    if (folder is None) == (not pypi):
-        raise UserError("Name the sources: --from FOLDER, or --pypi NAME==VERSION.")
-    if (runtime and folder is None) or (wheels and not runtime):
-        raise UserError("--runtime goes with --from, and --wheels with --runtime.")
-    return Sources(folder, pypi, pure, runtime, wheels)
-
-
-def find_subject(daemon: Daemon, link: Link, digest: str, report: Report) -> Subject:
-    """The bundle of a release, or of a request that waits for signatures; its index is fetched if need be."""
+def rebuild(output: Output, link: Link, rebuilding: Rebuilding, network: Network) -> Rebuilt:
+    """Rebuilds a release, or the bundle of a request that waits for signatures, whose index is fetched if
+    need be. Raises UserError for sources that give no bundle."""
     from pearrt.app.drafting import base_of
+    from pearrt.app.rebuild import reproduce
     from pearrt.app.review import open_index
     from pearrt.store.service import Store
 
-    daemon.info(link)
-    home = Home.from_environment()
-    trusted = base_of(home, link.app_key)
-    release = _pick(trusted, home, link, digest)
-    daemon.bring(link, release, report, whole=False)
-    with Store(home.store, read_only=True) as store:
-        return Subject(trusted, release, open_index(release, store.get))
+    sources, daemon = rebuilding.sources(), network.daemon()
+    hinted, home = network.hinted(link), Home.from_environment()
+    with ProgressBar(shown=not output.as_json) as bar:
+        daemon.info(hinted)
+        release = _pick(base_of(home, link.app_key), home, link, rebuilding.digest)
+        daemon.bring(hinted, release, bar, whole=False)
+        with Store(home.store, read_only=True) as store:
+            index = open_index(release, store.get)
+        return Rebuilt(link, release, sources, reproduce(index, sources, bar))
 
 
 def _pick(trusted: TrustedApp, home: Home, link: Link, digest: str) -> Release:
@@ -105,44 +153,3 @@ def _pick(trusted: TrustedApp, home: Home, link: Link, digest: str) -> Release:
             hint="Those of current releases and of requests on this machine are known.",
         )
     return found[0]
-
-
-def reproduction_fields(link: Link, subject: Subject, found: Reproduction) -> dict[str, Any]:
-    """What came of it, for `--json`."""
-    fates: dict[str, list[str]] = {"added": [], "changed": [], "removed": []}
-    for change in found.files:
-        fates[change.fate.value].append(change.path)
-    return {
-        "link": str(link),
-        "release": subject.release.path,
-        "version": subject.release.version,
-        "outcome": found.outcome.value,
-        "same": found.same,
-        "released": found.released.hex(),
-        "rebuilt": found.rebuilt.hex(),
-        "files": fates,
-        "manifest": list(found.manifest),
-    }
-
-
-def reproduction_text(subject: Subject, found: Reproduction, sources: Sources) -> str:
-    """The same for people."""
-    from pearrt.publish.reproduce import Outcome
-
-    name = f"{subject.release.name} {subject.release.version}"
-    if found.outcome is Outcome.IDENTICAL:
-        return printable(f"{name}: {sources} gives the same bundle, byte for byte ({found.released.hex()}).")
-    if found.outcome is Outcome.SAME_TREE:
-        return printable(
-            f"{name}: {sources} gives the same files and manifest; another version of the compressor packed"
-            f" them ({found.released_tree.hex()})."
-        )
-    lines = [f"{name}: {sources} gives ANOTHER bundle. From what was released to what the sources give:"]
-    for change in found.files[:MAX_FILES_SHOWN]:
-        sizes = [size(count) for count in (change.old_size, change.new_size) if count is not None]
-        lines.append(f"  {_MARKS[change.fate.value]} {change.path}  {' -> '.join(sizes)}")
-    if (more := len(found.files) - MAX_FILES_SHOWN) > 0:
-        lines.append(f"  … and {more} more; --json lists all")
-    if found.manifest:
-        lines.append(f"  the manifest differs in {', '.join(found.manifest)}")
-    return printable("\n".join(lines))

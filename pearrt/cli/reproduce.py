@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, speaking
-from pearrt.cli.progress import ProgressBar
-from pearrt.cli.rebuilding import (
-    find_subject,
-    reproduction_fields,
-    reproduction_text,
-    source_options,
-    sources_of,
-)
+from pearrt.cli.rebuilding import Rebuilding, rebuild, rebuilding_options
 from pearrt.errors import DigestMismatch
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 
 
 @speaking(name="reproduce")
 @link_argument
-@source_options
+@rebuilding_options
 @network_options
 def command(
     output: Output,
     link: Link,
-    folder: Path | None,
-    pypi: str,
-    pure: bool,
-    runtime: bool,
-    wheels: Path | None,
-    digest: str,
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
+    rebuilding: Rebuilding,
+    network: Network,
 ) -> int:
     """Rebuild a release from its sources and say whether it is the same.
 
@@ -42,14 +26,6 @@ def command(
     from its source tree and the wheels that its lock file names. Ends with 0 where files and
     manifest are the same, else with 4 and every difference.
     """
-    from pearrt.app.rebuild import reproduce
-
-    sources = sources_of(folder, pypi, pure, runtime, wheels)
-    daemon = open_daemon(bootstrap, hosts, no_dht)
-    with ProgressBar(shown=not output.as_json) as bar:
-        subject = find_subject(daemon, with_nodes(link, *bootstrap, *hosts), digest, bar)
-        found = reproduce(subject.index, sources, bar)
-    output.result(
-        reproduction_fields(link, subject, found), lambda: reproduction_text(subject, found, sources)
-    )
-    return 0 if found.same else DigestMismatch.exit_code
+    rebuilt = rebuild(output, link, rebuilding, network)
+    output.result(rebuilt.fields(), rebuilt.text)
+    return 0 if rebuilt.found.same else DigestMismatch.exit_code

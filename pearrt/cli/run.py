@@ -15,11 +15,11 @@ from pearrt.app.news import lines
 from pearrt.app.run import Daemon as RunDaemon
 from pearrt.app.run import Person, run
 from pearrt.cli.freshness import freshness_text
-from pearrt.cli.options import LinkOrFileType, network_options, open_daemon, with_nodes
+from pearrt.cli.options import LinkOrFileType, Network, network_options
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.errors import Denied, Expired, UserError
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 from pearrt.sandbox.policy import parse_optional
 
 
@@ -55,9 +55,7 @@ def command(
     allow_stale: bool,
     grants: tuple[str, ...],
     no_sandbox: bool,
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
+    network: Network,
 ) -> int:
     """Run an app by its link, from a .pear file, or a folder of your own.
 
@@ -71,13 +69,13 @@ def command(
         return _run_folder(output, link, arguments, contained=not no_sandbox)
     if no_sandbox:
         raise UserError("--no-sandbox is for a folder of your own: what comes from others is contained.")
-    daemon: RunDaemon = open_daemon(bootstrap, hosts, no_dht)
+    daemon: RunDaemon = network.daemon()
     if isinstance(link, Path):
         from pearrt.cli.from_file import FromFile
 
-        daemon = FromFile(open_daemon(bootstrap, hosts, no_dht), link)
+        daemon = FromFile(network.daemon(), link)
         link, update = daemon.link, True
-    target = with_nodes(link, *bootstrap, *hosts)
+    target = network.hinted(link)
     gives = [parse_optional(name) for name in grants]
     with ProgressBar(shown=not output.as_json) as bar:
         person = Person(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.progress import ProgressBar
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 
 
 @speaking(name="seed")
@@ -20,17 +20,15 @@ def command(
     link: Link,
     stop: bool,
     allow_stale: bool,
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
+    network: Network,
 ) -> None:
     """Keep giving an app to others, until told otherwise.
 
     Fetches the app if it is not here, without installing it, follows its releases, and keeps the daemon
     running.
     """
-    daemon = open_daemon(bootstrap, hosts, no_dht)
-    link = with_nodes(link, *bootstrap, *hosts)
+    daemon = network.daemon()
+    link = network.hinted(link)
     if stop:
         output.result(daemon.stop_seeding(link), "No longer seeding without end.")
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pearrt.cli.options import key_options, unlock_keys
+from pearrt.cli.options import Keys, key_options
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.errors import UserError
 from pearrt.link import Link
@@ -23,8 +23,7 @@ SUFFIX = ".seen"
 def command(
     output: Output,
     files: tuple[Path, ...],
-    keys: tuple[str, ...],
-    password_files: tuple[Path, ...],
+    keys: Keys,
     target: Path | None,
 ) -> None:
     """Vouch as a witness for having seen what an app is about to release.
@@ -37,13 +36,13 @@ def command(
     from pearrt.app.witnessing import witness
     from pearrt.atomic import write_file
 
-    if len(keys) != 1:
+    if len(keys.names) != 1:
         raise UserError("Name the one key to vouch with: --key NAME.")
     if target is not None and len(files) != 1:
         raise UserError("--output is for one FILE.")
     home = Home.from_environment()
     home.prepare()
-    (seed,) = unlock_keys(keys, password_files)
+    (seed,) = keys.unlock()
     results, lines = [], []
     for path in files:
         seen = witness(home, path, seed, time.time())

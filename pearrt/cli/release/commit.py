@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pearrt.cli.options import network_options, open_daemon
+from pearrt.cli.options import Network, network_options
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.release.combine import SUFFIX
 from pearrt.cli.release.request_file import (
@@ -21,7 +21,7 @@ from pearrt.cli.release.request_file import (
 )
 from pearrt.cli.release.room import add_answers, gather_from, wait_option
 from pearrt.cli.release.witness import show_waiting
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 from pearrt.paths import Home
 
 
@@ -37,9 +37,7 @@ def command(
     answers: tuple[str, ...],
     target: Path | None,
     wait: bool,
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
+    network: Network,
 ) -> None:
     """Publish a request that enough signers answered.
 
@@ -56,7 +54,7 @@ def command(
 
     home = Home.from_environment()
     home.prepare()
-    daemon = open_daemon(bootstrap, hosts, no_dht)
+    daemon = network.daemon()
     request = read_request(where, daemon)
     request = collect(request.with_answers(()), request.answers)
     request = add_answers(request, where, read_answers(answers))

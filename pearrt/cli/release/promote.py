@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pearrt.cli.options import link_argument, open_daemon
+from pearrt.cli.options import by_commas, link_argument, open_daemon
 from pearrt.cli.output import Output, speaking
 from pearrt.cli.release.request import file_name, known_base
 from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
@@ -56,7 +56,12 @@ def promote(
 @speaking(name="channel")
 @link_argument
 @click.argument("name", metavar="CHANNEL")
-@click.option("--signers", multiple=True, help="Its signers: public keys, .pub files or names, by commas.")
+@click.option(
+    "--signers",
+    multiple=True,
+    callback=by_commas,
+    help="Its signers: public keys, .pub files or names, by commas.",
+)
 @click.option("--threshold", type=int, help="How many of them a release of the channel takes.")
 @click.option("--take-back", is_flag=True, help="The app's signers sign it again.")
 @output_option
@@ -87,8 +92,7 @@ def channel(
     if take_back:
         request = Request.of(base, take_channel_back(base, name, now=now))
     else:
-        names = [each.strip() for part in signers for each in part.split(",") if each.strip()]
-        keys = [find_public(home.keys, each) for each in names]
+        keys = [find_public(home.keys, each) for each in signers]
         change = delegate_channel(base, name, keys, threshold or 0, now=now)
         request = Request.of(base, change.targets, change.channel)
     path = target or Path(file_name(f"channel-{name}") + SUFFIX)

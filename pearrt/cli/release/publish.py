@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pearrt.cli.options import key_options, link_argument, network_options, open_daemon, unlock_keys
+from pearrt.cli.options import Keys, Network, key_options, link_argument, network_options
 from pearrt.cli.output import Output, printable, speaking
-from pearrt.cli.release.terms import terms_of, terms_options
+from pearrt.cli.release.terms import terms_options
 from pearrt.cli.release.witness import show_waiting
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 from pearrt.paths import Home
+
+if TYPE_CHECKING:
+    from pearrt.app.drafting import Terms
 
 
 @speaking(name="publish")
@@ -26,12 +28,9 @@ def command(
     output: Output,
     link: Link,
     bundles: tuple[str, ...],
-    keys: tuple[str, ...],
-    password_files: tuple[Path, ...],
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
-    **options: Any,
+    terms: Terms,
+    keys: Keys,
+    network: Network,
 ) -> None:
     """Sign staged bundles and publish them, with the key files at hand.
 
@@ -51,14 +50,13 @@ def command(
     home = Home.from_environment()
     base = Publication.open(home.publishing / link.key_text).trusted
     now = time.time()
-    terms = terms_of(options)
     request = Request.of(base, draft_release(base, home, bundles, terms, now))
-    answers = [answer(request, SeedKey(seed)) for seed in unlock_keys(keys, password_files)]
+    answers = [answer(request, SeedKey(seed)) for seed in keys.unlock()]
     request = collect(request, answers)
     desk = Desk.of(home.ceremonies, link.app_key)
     publication = commit(request, home.publishing, desk, now)
     assert publication is not None  # it was opened above
-    open_daemon(bootstrap, hosts, no_dht).publish(link)
+    network.daemon().publish(link)
     desk.finish(request)
     if publication.waiting is not None:
         show_waiting(output, link, publication.waiting, {"link": str(link), "sequence": request.version})

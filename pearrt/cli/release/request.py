@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pearrt.cli.options import link_argument, network_options, open_daemon, with_nodes
+from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, speaking
 from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
 from pearrt.cli.release.room import room_option
-from pearrt.cli.release.terms import terms_of, terms_options
-from pearrt.link import HostPort, Link
+from pearrt.cli.release.terms import terms_options
+from pearrt.link import Link
 from pearrt.paths import Home
+
+if TYPE_CHECKING:
+    from pearrt.app.drafting import Terms
 
 
 @speaking(name="request")
@@ -30,13 +33,11 @@ def command(
     output: Output,
     link: Link,
     bundles: tuple[str, ...],
+    terms: Terms,
     target: Path | None,
     room: bool,
     no_offer: bool,
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
-    **options: Any,
+    network: Network,
 ) -> None:
     """Write a file that asks the signers for a release.
 
@@ -50,9 +51,8 @@ def command(
     from pearrt.publish.request import Request
 
     home = Home.from_environment()
-    terms = terms_of(options)
-    daemon = open_daemon(bootstrap, hosts, no_dht)
-    link = with_nodes(link, *bootstrap, *hosts)
+    daemon = network.daemon()
+    link = network.hinted(link)
     base = known_base(home, link, daemon)
     request = Request.of(base, draft_release(base, home, bundles, terms, time.time()))
     (release, *_) = [change.after for change in release_changes(request) if change.after]

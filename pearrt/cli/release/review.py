@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pearrt.cli.options import network_options, open_daemon, with_nodes
+from pearrt.cli.options import Network, network_options
 from pearrt.cli.output import Output, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.cli.release.request_file import read_request, request_argument
 from pearrt.cli.release.shown import review_fields, review_text
 from pearrt.errors import DigestMismatch, NetworkError, StoreError
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def command(
     where: Path | Link,
     paths: tuple[Path, ...],
     diffs: tuple[str, ...],
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
+    network: Network,
 ) -> None:
     """Show what a request would change, computed on this machine.
 
@@ -63,12 +61,12 @@ def command(
 
     home = Home.from_environment()
     home.prepare()
-    daemon = open_daemon(bootstrap, hosts, no_dht)
+    daemon = network.daemon()
     request = read_request(where, daemon)
     request = collect(request.with_answers(()), request.answers)
     check_current(request, trusted_here(home, request.app_key))
     nodes = where.nodes if isinstance(where, Link) else ()
-    link = with_nodes(Link(request.app_key), *bootstrap, *hosts, *nodes)
+    link = network.hinted(Link(request.app_key), *nodes)
     desk = Desk.of(home.ceremonies, request.app_key)
     if not desk.knows(request):
         desk.keep(request)

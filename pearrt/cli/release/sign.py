@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pearrt.cli.options import key_options, open_daemon, unlock_keys
+from pearrt.cli.options import Keys, key_options, open_daemon
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.release.request_file import file_of, output_option, read_request, request_argument
 from pearrt.cli.release.room import post_answer
@@ -47,8 +47,7 @@ SUFFIX = ".answer"
 def command(
     output: Output,
     where: Path | Link,
-    keys: tuple[str, ...],
-    password_files: tuple[Path, ...],
+    keys: Keys,
     agent: bool,
     uri: str | None,
     wanted: str | None,
@@ -83,7 +82,7 @@ def command(
     _check_reviewed(home, request, shown, blind, words)
     desk = Desk.of(home.ceremonies, request.app_key)
     _check_only_one(desk.signed_instead(request), instead)
-    key = _key(request, keys, password_files, agent, uri, wanted)
+    key = _key(request, keys, agent, uri, wanted)
     drafts_of(request, key.public)
     signed = answer(request, key)
     desk.note_signed(request, shown)
@@ -141,8 +140,7 @@ def _check_reviewed(home: Home, request: Request, shown: str, blind: bool, words
 
 def _key(
     request: Request,
-    keys: tuple[str, ...],
-    password_files: tuple[Path, ...],
+    keys: Keys,
     agent: bool,
     uri: str | None,
     wanted: str | None,
@@ -152,7 +150,7 @@ def _key(
     from pearrt.publish.signers import SeedKey, UriKey, pick
     from pearrt.publish.ssh_agent import SshAgent
 
-    if bool(agent) + bool(uri) + len(keys) != 1:
+    if bool(agent) + bool(uri) + len(keys.names) != 1:
         raise UserError("Name one key: --key NAME, --ssh-agent, or --signer URI with --as PUBLIC-KEY.")
     public = find_public(Home.from_environment().keys, wanted) if wanted else None
     if uri:
@@ -162,7 +160,7 @@ def _key(
     if agent:
         held = SshAgent.from_environment().ed25519_keys()
         return pick(request, [key for key in held if public is None or key.public == public.key])
-    return SeedKey(unlock_keys(keys, password_files)[0])
+    return SeedKey(keys.unlock()[0])
 
 
 def _safe(name: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pearrt.cli.options import grouped
 from pearrt.errors import UserError
 from pearrt.link import DEFAULT_CHANNEL
 
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 
 _STEP = re.compile(r"(?P<percent>[0-9]{1,3})%?(?:@(?P<count>[0-9]{1,5})(?P<unit>[hd]))?")
 _UNIT_S = {"h": 3600, "d": 86_400}
-
-
-def terms_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What a new release says of itself."""
-    options = (
-        channel_option,
-        click.option("--version", help="Its version, where it is not the bundle's own."),
-        click.option("--notes", default="", help="What changed, for people."),
-        click.option("--security", is_flag=True, help="It mends a hole: reaches everyone at once."),
-        click.option("--min-runtime", default="", help="The oldest pearrt that can run it, such as 0.3."),
-        rollout_option,
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 rollout_option = click.option(
@@ -45,15 +30,23 @@ channel_option = click.option(
 )
 
 
-def terms_of(options: dict[str, Any]) -> Terms:
-    """The options as values; takes them out of `options`. Raises UserError for a rollout that is none."""
+def _terms(rollout: str, **given: Any) -> Terms:
     from pearrt.app.drafting import Terms
 
-    names = ("channel", "version", "notes", "security", "min_runtime", "rollout")
-    given = {name: options.pop(name) for name in names}
-    given["version"] = given["version"] or ""
-    given["rollout"] = parse_rollout(given["rollout"], time.time())
-    return Terms(**given)
+    return Terms(**given, rollout=parse_rollout(rollout, time.time()))
+
+
+# What a new release says of itself: a Terms. UserError for a rollout that is none.
+terms_options = grouped(
+    "terms",
+    _terms,
+    channel_option,
+    click.option("--version", default="", help="Its version, where it is not the bundle's own."),
+    click.option("--notes", default="", help="What changed, for people."),
+    click.option("--security", is_flag=True, help="It mends a hole: reaches everyone at once."),
+    click.option("--min-runtime", default="", help="The oldest pearrt that can run it, such as 0.3."),
+    rollout_option,
+)
 
 
 def parse_rollout(text: str, now: float) -> tuple[RolloutStep, ...]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pearrt.cli.options import link_argument, network_options, open_daemon
+from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.errors import PearrtError, UserError
-from pearrt.link import HostPort, Link
+from pearrt.link import Link
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def command(
     answers: tuple[str, ...],
     drop: bool,
     target: Path | None,
-    bootstrap: tuple[HostPort, ...],
-    hosts: tuple[HostPort, ...],
-    no_dht: bool,
+    network: Network,
 ) -> None:
     """Collect what witnesses answered, and publish once enough of them have seen it.
 
@@ -75,7 +73,7 @@ def command(
         return
     if not answers:
         raise UserError("Nothing of this app waits for witnesses.")
-    open_daemon(bootstrap, hosts, no_dht).publish(link)
+    network.daemon().publish(link)
     trusted = publication.trusted
     seen_by = [witness.name for witness in trusted.witnessed_by_of()]
     result = {"link": str(link), "committed": True, "sequence": trusted.targets.version, "witnesses": seen_by}

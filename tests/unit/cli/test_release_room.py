@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pearrt.cli.options import Network
 from pearrt.errors import NoPeers, PearrtError, Unreachable, UserError
 from pearrt.link import Link
 from pearrt.paths import Home
@@ -53,8 +54,7 @@ class FakeDaemon:
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> FakeDaemon:
     daemon = FakeDaemon()
-    for module in ("request_file", "room", "sign", "commit", "review"):
-        monkeypatch.setattr(f"pearrt.cli.release.{module}.open_daemon", lambda *_: daemon)
+    monkeypatch.setattr(Network, "daemon", lambda _: daemon)
     return daemon
 
 
