@@ -32,11 +32,15 @@ def versions() -> dict[str, Any]:
     daemon = open_daemon()
     if daemon.running():
         return daemon.runtime() | {"running": daemon.status()["version"]}
-    data = daemon.home.data
-    return report(RuntimeFolder(data).read(), running(data)) | {"waits": "", "running": None}
+    data, folder = daemon.home.data, RuntimeFolder(daemon.home.data)
+    state = folder.read()
+    found = report(state, running(data), folder.crashes(state))
+    return found | {"waits": "", "revoked": "", "running": None}
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
+    from pearrt.runtime.report import troubles
+
     lines = []
     if not found["self_updating"]:
         lines.append(f"pearrt {__version__}, installed by pip or a package, which also updates it.")
@@ -49,7 +53,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"The daemon runs {printable(found['running'])}.")
     if found["waits"]:
         lines.append(printable(found["waits"]))
-    return [*lines, *policy_lines(found)]
+    return [*lines, *map(printable, troubles(found)), *policy_lines(found)]
 
 
 def own_folder(output: Output) -> RuntimeFolder:

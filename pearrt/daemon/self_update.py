@@ -20,7 +20,7 @@ from pearrt.app.install import ask
 from pearrt.app.progress import Report, silent
 from pearrt.daemon.caller import Daemon as Caller
 from pearrt.daemon.succession import succeed
-from pearrt.errors import Locked, PearrtError, Unreachable, UserError
+from pearrt.errors import Locked, NetworkError, PearrtError, Unreachable, UserError
 from pearrt.link import Link
 from pearrt.runtime import checkup, formats, starts
 from pearrt.runtime import state as states
@@ -109,8 +109,10 @@ class SelfUpdate:
     def versions(self) -> dict[str, Any]:
         """All about pearrt's own versions; `waits` says why the newest one is not taken."""
         state = self.folder.read()
-        return versions(state, self.own) | {
-            "waits": self.last.reason if state.trial == self.trial_then else ""
+        revocation = self.updater.revocation(self.own) if self.updater is not None else None
+        return versions(state, self.own, self.folder.crashes(state)) | {
+            "waits": self.last.reason if state.trial == self.trial_then else "",
+            "revoked": revocation.reason if revocation is not None else "",
         }
 
     # -- looking
@@ -128,6 +130,8 @@ class SelfUpdate:
         return await checkup.fault_of(self.folder, digest, peer, environ)
 
     async def _background_look(self) -> None:
+        if self._handing_over:
+            return  # whoever comes looks
         try:
             await self._look(silent)
         except Locked as e:
@@ -136,15 +140,19 @@ class SelfUpdate:
     async def _look(self, report: Report, *, eager: bool = False, retry: bool = False) -> Outcome:
         assert self.updater is not None
         apps = self.daemon.apps
-        await ask(self.updater.app, report, allow_stale=True)
+        try:
+            await ask(self.updater.app, report, allow_stale=True)
+        except NetworkError:
+            if not self.updater.leaves(self.folder.read()):
+                raise
         async with apps.locks[self.updater.app.link.app_key]:
             trial = self.folder.read().trial
             outcome = await self.updater.look(report, eager=eager, retry=retry)
         if outcome.reason and outcome.reason != self.last.reason:
             log.info("%s", outcome.reason)
         self.last, self.trial_then = outcome, trial
-        if outcome.trial:
-            self._spawn(self._hand_over(outcome.trial))
+        if successor := outcome.trial or outcome.back:
+            self._spawn(self._hand_over(successor))
         return outcome
 
     async def _look_now_and_then(self) -> None:

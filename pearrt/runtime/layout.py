@@ -85,9 +85,13 @@ class RuntimeFolder:
         except StoreError:
             return states.fail(before, "its start could not be counted")
 
+    def crashes(self, state: RuntimeState) -> list[str]:
+        """What was said of the crashes that count against the confirmed version, the last one last."""
+        return starts.crashes(self.starts, state.current)
+
     def gives_way(self, state: RuntimeState) -> str:
         """Why the confirmed version is to give way to the one before it; "" where it is not, or cannot."""
-        said = starts.crashes(self.starts, state.current)
+        said = self.crashes(state)
         if len(said) < starts.MAX_CRASHES or not state.previous:
             return ""
         if not (self.tree(state.previous, state.link) / STARTER).is_file():

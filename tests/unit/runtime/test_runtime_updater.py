@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from pearrt.runtime import updater
 from pearrt.runtime.policy import Policy
 from pearrt.runtime.updater import Outcome, Updater
 from pearrt.store.service import Store
+from pearrt.trust.revocation import Action, Revocation
 from tests.support import runtime_crash
 from tests.support.runtime_crash import APP_KEY, Home
 from tests.support.trees import bundle, write_tree
@@ -34,6 +36,9 @@ class Rig:
         self.home.install()
         self.digest = self.home.digests[1]
         self.revoked, self.fault = False, ""
+        self.action, self.revocable = Action.RETURN, {self.digest}
+        self.bundles, self.monkeypatch = bundles, monkeypatch
+        self.allowed = Policy()
         self.examined = 0
         monkeypatch.setattr(updater, "newest", runtime_crash._choosing(bundles[1], "1"))
         monkeypatch.setattr(updater, "fetch", runtime_crash._downloading(bundles[1], store))
@@ -43,10 +48,25 @@ class Rig:
             trusted=SimpleNamespace(revoked=self._revocation),
             members=SimpleNamespace(drop_bundle=lambda _: None),
         )
-        self.updater = Updater(self.home.runtime, app, store, policy=lambda _: Policy(), fault=self._examine)
+        self.updater = Updater(
+            self.home.runtime, app, store, policy=lambda _: self.allowed, fault=self._examine
+        )
 
-    def _revocation(self, digest: bytes) -> str | None:
-        return "bad" if self.revoked and digest.hex() == self.digest else None
+    def _revocation(self, digest: bytes) -> Revocation | None:
+        if not self.revoked or digest.hex() not in self.revocable:
+            return None
+        return Revocation(digest, self.action, "it loses notes")
+
+    def offer(self, number: int | None) -> None:
+        """What the signers name: a version, or none any more."""
+        chosen = SimpleNamespace(release=None, newest=None, reason="none is left")
+        choosing = runtime_crash._choosing(self.bundles[number], str(number)) if number is not None else None
+        self.monkeypatch.setattr(updater, "newest", choosing or (lambda *_, **__: chosen))
+
+    def confirm(self) -> None:
+        """Version 1 has stood its trial."""
+        assert self.look().trial == self.digest
+        self.home.runtime.edit(lambda state: states.confirm(state, self.digest))
 
     async def _examine(self, digest: str) -> str:
         assert self.home.folder.tree(digest).is_dir()
@@ -160,3 +180,66 @@ def test_after_a_failed_trial_the_apps_record_follows_the_state(rig: Rig) -> Non
     rig.home.runtime.edit(lambda state: states.fail(state, "crash"))
     rig.updater.reconcile()
     rig.assert_old_runs()
+
+
+@pytest.mark.parametrize("action", [Action.RETURN, Action.STOP])
+def test_a_running_version_that_its_signers_took_back_gives_way_to_the_one_before_it(
+    rig: Rig, action: Action
+) -> None:
+    rig.confirm()
+    rig.offer(None)
+    rig.revoked, rig.action = True, action
+    outcome = rig.look()
+    assert (outcome.back, outcome.trial) == (rig.home.digests[0], "")
+    assert "it loses notes" in rig.home.runtime.read().failed[rig.digest]
+    rig.updater.reconcile()
+    rig.assert_old_runs()
+    assert rig.look() == Outcome(reason="none is left"), "it goes back once"
+
+
+def test_a_warning_leaves_the_running_version_where_it_is(rig: Rig) -> None:
+    rig.confirm()
+    rig.offer(None)
+    rig.revoked, rig.action = True, Action.WARN
+    assert rig.look().back == ""
+    assert rig.home.runtime.read().current == rig.digest
+
+
+def test_what_the_signers_name_in_the_place_of_a_revoked_version_waits_for_no_pin_and_no_delay(
+    rig: Rig,
+) -> None:
+    rig.confirm()
+    rig.offer(0)  # the version before, released once more
+    rig.revoked = True
+    rig.allowed = Policy(pin="1", delay_s=2**40, deferred_until=2**40)
+    assert rig.look().trial == rig.home.digests[0], "through check and trial as any"
+
+
+def test_where_what_they_name_is_not_fit_the_version_before_takes_over(rig: Rig) -> None:
+    rig.confirm()
+    rig.revoked = True
+    rig.home.runtime.edit(lambda state: states.reject(state, "c" * 64, "3", "unhealthy"))
+    release = runtime_crash._choosing(rig.bundles[0], "3")().release
+    bad = SimpleNamespace(release=replace(release, index_digest=b"\xcc" * 32), reason="", newest=release)
+    rig.monkeypatch.setattr(updater, "newest", lambda *_, **__: bad)
+    assert rig.look().back == rig.home.digests[0]
+
+
+def test_a_revoked_version_with_nothing_to_go_to_runs_on_and_says_so(rig: Rig) -> None:
+    rig.confirm()
+    rig.offer(None)
+    rig.revoked, rig.revocable = True, set(rig.home.digests)
+    outcome = rig.look()
+    assert (outcome.back, outcome.trial) == ("", "")
+    assert "it loses notes. There is no other version yet." in outcome.reason
+    state = rig.home.runtime.read()
+    assert (state.current, state.previous) == (rig.digest, "")
+
+
+def test_a_version_before_that_was_revoked_is_none_to_go_back_to(rig: Rig) -> None:
+    rig.confirm()
+    rig.revoked, rig.revocable = True, {rig.home.digests[0]}
+    rig.look()
+    state = rig.home.runtime.read()
+    assert (state.current, state.previous) == (rig.digest, "")
+    assert "revoked" in state.failed[rig.home.digests[0]]
