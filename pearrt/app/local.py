@@ -24,6 +24,7 @@ from pearrt.app.attend import Attendance
 from pearrt.app.library import AppFolder
 from pearrt.app.record import Installed
 from pearrt.app.run import check_starts
+from pearrt.app.stage import check_asked
 from pearrt.app.start import Start
 from pearrt.bundle.manifest import Manifest
 from pearrt.errors import Denied
@@ -31,7 +32,6 @@ from pearrt.paths import Home
 from pearrt.publish.stage import from_project
 from pearrt.sandbox import service
 from pearrt.sandbox.launch import Launch
-from pearrt.sandbox.policy import Permissions
 from pearrt.web.site import SignedFile
 
 _TAG = b"pearrt-local-v1\0"
@@ -79,7 +79,7 @@ def run_folder(
                 prepared.manifest,
                 prepared.folder,
                 own.data,
-                Permissions.parse(prepared.manifest.permissions),
+                check_asked(prepared.manifest),
                 argv=tuple(argv),
             )
             start = _start if contained else _start_uncontained

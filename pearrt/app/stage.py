@@ -31,12 +31,26 @@ async def stage(folder: Path, manifest: bytes, store: Store, home: Home, report:
 def _stage(folder: Path, manifest: Manifest, store: Store, home: Home, report: Report) -> dict[str, Any]:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder.")
-    Permissions.parse(manifest.permissions)  # better refused here than on everybody's machine
+    check_asked(manifest)  # better refused here than on everybody's machine
 
     def staged_bytes(done: int, total: int) -> None:
         report(Progress(Stage.STAGING, done, total, manifest.name))
 
     return keep(stage_tree(folder, manifest, store.put, progress=staged_bytes), store, home)
+
+
+def check_asked(manifest: Manifest) -> Permissions:
+    """The permissions that a manifest asks for. Raises UserError for one that does not exist, and for an app
+    that lacks what its kind never starts without."""
+    asked = Permissions.parse(manifest.permissions)
+    needed = {"exec": ("run.native", asked.run_native), "web": ("ui", asked.ui)}
+    name, there = needed.get(manifest.kind, ("", True))
+    if not there:
+        raise UserError(
+            f"An app of kind {manifest.kind} does not start without the permission {name}.",
+            hint=f"Add `{name} = true` to [tool.pearrt.permissions].",
+        )
+    return asked
 
 
 def keep(staged: Staged, store: Store, home: Home) -> dict[str, Any]:

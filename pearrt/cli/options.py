@@ -34,18 +34,29 @@ class LinkType(click.ParamType[Link]):
 
 
 class LinkOrFileType(LinkType):
-    """A link, the path of a `.pear` file, or a folder (with a `/` in its name, or `.`)."""
+    """A link, the path of a `.pear` file, or a folder. What could be a link is one, unless it begins with `.`
+    or `/`."""
 
     name = "link"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and value.endswith(".pear") and "://" not in value:
             return Path(value)
-        if isinstance(value, str) and ("/" in value or value == ".") and "://" not in value:
+        if isinstance(value, str) and "://" not in value:
             folder = Path(value)
-            if folder.is_dir():
+            if folder.is_dir() and (value[:1] in "./" or not _is_link(value)):
                 return folder
+            if value[:1] in "./":
+                self.fail(f"There is no folder {value}.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def _is_link(value: str) -> bool:
+    try:
+        Link.parse(value)
+    except BadLink:
+        return False
+    return True
 
 
 class HostPortType(click.ParamType[HostPort]):

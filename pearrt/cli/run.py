@@ -149,7 +149,7 @@ def _approve(
     if not sys.stdin.isatty():
         raise Denied(
             f"{printable(app.name)} needs your approval and there is no terminal to ask on.",
-            hint="Run it in a terminal once, or pass --yes.",
+            hint="Run it in a terminal once, or pass --yes; --grant PERMISSION gives just what it names.",
         )
     if app.manifest.kind == "exec":  # the strongest question: a yes by habit does not answer it
         name = printable(app.name)

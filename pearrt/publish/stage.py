@@ -154,8 +154,8 @@ def _check_there(folder: Path, manifest: Manifest, entry: Entry) -> None:
         places = [folder / place for place in manifest.path]
         if not any((place / top).is_dir() or list(place.glob(f"{top}.*")) for place in places):
             raise UserError(
-                f"The entry's module {top} is not in {', '.join(manifest.path)}.",
-                hint="Look at entry, path and include.",
+                f"The entry's module {top} is not among the app's files.",
+                hint=f"Look at entry, include and path, which is {list(manifest.path)}.",
             )
 
 

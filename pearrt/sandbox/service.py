@@ -103,7 +103,10 @@ def run_own_code(launch: Launch) -> int:
     if os.stat(launch.folder).st_uid != os.geteuid():
         raise Denied("Nothing but your own folder is run without the sandbox.")
     if launch.manifest.kind != "python":
-        raise Unsupported(f"An app of kind {launch.manifest.kind} is run in the sandbox only.")
+        raise Unsupported(
+            f"An app of kind {launch.manifest.kind} is run in the sandbox only.",
+            hint="Leave --no-sandbox out.",
+        )
     return run_in_the_open(launch)
 
 
