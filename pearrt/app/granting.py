@@ -17,7 +17,7 @@ from pearrt.app.library import AppFolder
 from pearrt.app.record import Grant
 from pearrt.bundle.manifest import Manifest
 from pearrt.errors import Denied, UserError
-from pearrt.sandbox.policy import Permissions, is_granted
+from pearrt.sandbox.policy import Permissions
 
 
 def approval(folder: AppFolder) -> Grant | None:
@@ -32,6 +32,11 @@ def given(folder: AppFolder) -> Permissions:
     """What the app may have at most, whatever it asks for; the least where nothing is approved."""
     grant = approval(folder)
     return Permissions() if grant is None else Permissions.parse(grant.permissions).without(grant.refused)
+
+
+def may_store(folder: AppFolder) -> bool:
+    """Whether the app may keep blocks for itself on other machines."""
+    return "store" in given(folder).p2p
 
 
 def refused(folder: AppFolder) -> tuple[str, ...]:
@@ -90,14 +95,14 @@ def take_back(folder: AppFolder, names: Collection[str]) -> list[str]:
 
 def overview(folder: AppFolder, manifest: Manifest) -> dict[str, Any]:
     """What `pearrt permissions list` shows: `approved`, and each optional permission that the manifest asks
-    for as `given`, `refused`, or `not granted` by any yes in this version."""
+    for as `given`, `refused` or `not approved`."""
     asked, grant, has = Permissions.parse(manifest.permissions), approval(folder), given(folder)
     states = {}
     for name in asked.optional():
         if asked.without([name]).within(has) == asked.within(has):
             states[name] = "refused" if grant is not None else "not approved"
         else:
-            states[name] = "given" if is_granted(name, asked) else "not granted by this version"
+            states[name] = "given"
     return {
         "approved": covers(folder, manifest),
         "approved_at": None if grant is None else grant.approved_at,

@@ -149,6 +149,7 @@ class Api:
 
     async def delete_app(self, request: web.Request) -> web.Response:
         await self.apps.uninstall(_key(request), keep_data=request.query.get("keep_data") == "1")
+        self.live.removed(_key(request))
         return _ok({})
 
     async def install(self, request: web.Request) -> web.StreamResponse:
@@ -317,8 +318,8 @@ async def _same_user(request: web.Request, handler: Handler) -> web.StreamRespon
 
 def allowed(connection: socket.socket) -> bool:
     """Whether the process at the other end of a Unix socket belongs to this user or to root (SO_PEERCRED)."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True  # the socket's directory is 0700; other systems have no such call in Python
+    if not hasattr(socket, "SO_PEERCRED") or connection.family == socket.AF_INET:
+        return True  # the socket's directory is 0700, or `endpoint.py` had its proof
     _, uid, _ = peer_credentials(connection)
     return uid in (os.geteuid(), 0)
 

@@ -19,6 +19,11 @@
     p2p.leave         circle               -          {}
     p2p.peers         circle               p2p.join   {peers}
     p2p.send          circle, data, peer   p2p.join   {sent}; `data` in base64, `peer` may be missing: to all
+    shelf.put         data                 p2p.store  {block}, 64 hex digits; `data` in base64
+    shelf.get         block, timeout,      p2p.store  {data}; `timeout` in seconds, 0: only if it is here
+                      keep
+    shelf.drop        block                p2p.store  {dropped}
+    shelf.usage       -                    p2p.store  {blocks, bytes, limit}
 
 Rules: identity comes from the channel and from nowhere else; what a call needs is looked up when it is made,
 so that what the person revoked is refused at once; every call costs its app something of a rate, which all
@@ -33,7 +38,7 @@ import os
 import socket
 import stat
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -46,15 +51,17 @@ from pearrt.daemon.circles import Circles
 from pearrt.daemon.instance import Attendant, Instance, Opened
 from pearrt.daemon.proxy import Proxy, read_target
 from pearrt.daemon.rate import Bucket, Rate
+from pearrt.daemon.shelves import Shelves
 from pearrt.daemon.wire import Passable
 from pearrt.errors import Denied, LimitExceeded, StoreError, Unsupported, UserError
 from pearrt.link import Link
 from pearrt.peer.messages import MAX_APP_MESSAGE_BYTES
 from pearrt.sandbox.address import MAX_URL_CHARACTERS, checked_url
-from pearrt.sandbox.policy import Permissions, is_granted
+from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.storage import used_bytes
 from pearrt.sdk.frames import MAX_FRAME_BYTES
 from pearrt.swarm.circle import MAX_NAME_BYTES as MAX_CIRCLE_NAME_BYTES
+from pearrt.swarm.shelf import MAX_SHELF_BLOCK_BYTES
 
 PROTOCOL = 1
 ANY_CALL = Rate(per_s=200, burst=400)
@@ -82,6 +89,8 @@ MAX_NAME_CHARACTERS = 100
 LOG_LEVELS = ("debug", "info", "warning", "error")
 QUESTION_TIMEOUT_S = 120.0
 DESKTOP_TIMEOUT_S = 20.0
+SHELF_TIMEOUT_S = 60.0
+MAX_SHELF_TIMEOUT_S = 600.0
 CHOICE_TIMEOUT_S = 660.0  # two questions of `picker.CHOOSE_S` and what lies between them
 
 Result = tuple[Any, Passable | None]
@@ -90,9 +99,17 @@ Result = tuple[Any, Passable | None]
 class AppCalls:
     """Answers the calls of all channels; `answer` is what `Channels` is given."""
 
-    def __init__(self, apps: Apps, proxy: Proxy | None = None, *, circles: Circles | None = None) -> None:
+    def __init__(
+        self,
+        apps: Apps,
+        proxy: Proxy | None = None,
+        *,
+        circles: Circles | None = None,
+        shelves: Shelves | None = None,
+    ) -> None:
         self.apps = apps
         self.circles = circles
+        self.shelves = shelves
         self.proxy = proxy or Proxy()
         self.others: Callable[[bytes], Iterable[Instance]] = lambda _: ()  # running instances of an app
         self._buckets: dict[tuple[bytes, str], Bucket] = {}
@@ -109,6 +126,10 @@ class AppCalls:
             "p2p.leave": self._leave,
             "p2p.peers": self._peers,
             "p2p.send": self._send,
+            "shelf.drop": self._shelf_drop,
+            "shelf.get": self._shelf_get,
+            "shelf.put": self._shelf_put,
+            "shelf.usage": self._shelf_usage,
             "storage.info": self._storage,
             "updates.apply": self._apply,
             "updates.restart": self._restart,
@@ -158,14 +179,12 @@ class AppCalls:
         wanted = fields.get("protocol", PROTOCOL)
         if not isinstance(wanted, int) or wanted < 1:
             raise UserError("The protocol is a whole number from 1.")
-        has = self.granted(instance)
-        granted = [name for name in has.optional() if is_granted(name, has)]
         return {
             "protocol": min(wanted, PROTOCOL),
             "link": str(Link(instance.app_key)),
             "name": self._name(instance),
             "version": instance.start.version,
-            "permissions": granted,
+            "permissions": self.granted(instance).optional(),
             "methods": sorted(self._methods),
         }
 
@@ -267,15 +286,7 @@ class AppCalls:
 
     async def _send(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
         circle = self._meeting(instance).of(instance, _circle_name(fields))
-        try:
-            data = b64decode(_text(fields, "data", MAX_FRAME_BYTES), validate=True)
-        except ValueError as e:
-            raise UserError("data is base64.") from e
-        if len(data) > MAX_APP_MESSAGE_BYTES:
-            raise LimitExceeded(
-                f"A message has at most {MAX_APP_MESSAGE_BYTES} bytes, not {len(data)}.",
-                hint="Send it in parts.",
-            )
+        data = _bytes(fields, MAX_APP_MESSAGE_BYTES, "message")
         return {"sent": circle.send(data, _text(fields, "peer", MAX_NAME_CHARACTERS))}
 
     def _meeting(self, instance: Instance) -> Circles:
@@ -283,6 +294,44 @@ class AppCalls:
         if self.circles is None:
             raise Unsupported("There is no swarm to meet anybody in.")
         return self.circles
+
+    async def _shelf_put(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        shelves, data = self._storing(instance), _bytes(fields, MAX_SHELF_BLOCK_BYTES, "block")
+        if not data:
+            raise UserError("A block has at least one byte.")
+        block_id = await shelves.put(instance.app_key, data, self._shelf_limit(instance))
+        return {"block": block_id.hex()}
+
+    async def _shelf_get(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        shelves, block_id = self._storing(instance), _block_id(fields)
+        timeout_s, keep = fields.get("timeout", SHELF_TIMEOUT_S), fields.get("keep", False)
+        if not isinstance(timeout_s, int | float) or not 0 <= timeout_s <= MAX_SHELF_TIMEOUT_S:
+            raise UserError(f"timeout is a number of seconds from 0 to {MAX_SHELF_TIMEOUT_S:g}.")
+        if not isinstance(keep, bool):
+            raise UserError("keep is true or false.")
+        try:
+            data = await shelves.get(instance.app_key, block_id, timeout_s)
+        finally:
+            self._storing(instance)  # the person may have taken it back meanwhile
+        if keep:
+            await shelves.put(instance.app_key, data, self._shelf_limit(instance))
+        return {"data": b64encode(data).decode()}
+
+    async def _shelf_drop(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"dropped": await self._storing(instance).drop(instance.app_key, _block_id(fields))}
+
+    async def _shelf_usage(self, instance: Instance, _: dict[str, Any]) -> dict[str, Any]:
+        usage = await self._storing(instance).usage(instance.app_key)
+        return {"blocks": usage.blocks, "bytes": usage.bytes, "limit": self._shelf_limit(instance)}
+
+    def _shelf_limit(self, instance: Instance) -> int:
+        return self.granted(instance).storage_bytes
+
+    def _storing(self, instance: Instance) -> Shelves:
+        self._needs("store" in self.granted(instance).p2p, "p2p")
+        if self.shelves is None:
+            raise Unsupported("There is no swarm to share blocks in.")
+        return self.shelves
 
     def _person(self, instance: Instance) -> Attendant:
         """Who sits at the app's terminal; for a second channel of a run, a page's say, at another of it.
@@ -309,6 +358,29 @@ def _check_file(file: io.FileIO, mode: str) -> None:
 
 def _circle_name(fields: dict[str, Any]) -> str:
     return _text(fields, "circle", MAX_CIRCLE_NAME_BYTES)
+
+
+def _block_id(fields: dict[str, Any]) -> bytes:
+    text = _text(fields, "block", 64)
+    try:
+        block_id = bytes.fromhex(text)
+    except ValueError:
+        block_id = b""
+    if len(block_id) != 32:
+        raise UserError("block is 64 hex digits.")
+    return block_id
+
+
+def _bytes(fields: dict[str, Any], limit: int, what: str) -> bytes:
+    try:
+        data = b64decode(_text(fields, "data", MAX_FRAME_BYTES), validate=True)
+    except ValueError as e:
+        raise UserError("data is base64.") from e
+    if len(data) > limit:
+        raise LimitExceeded(
+            f"A {what} has at most {limit} bytes, not {len(data)}.", hint="Divide it into parts."
+        )
+    return data
 
 
 def _text(fields: dict[str, Any], name: str, limit: int) -> str:

@@ -14,6 +14,7 @@ from pearrt.daemon.channel import Channels
 from pearrt.daemon.circles import Circles
 from pearrt.daemon.instance import Instance
 from pearrt.daemon.proxy import cut
+from pearrt.daemon.shelves import Shelves
 from pearrt.errors import PearrtError
 from pearrt.trust.revocation import Action
 
@@ -31,6 +32,7 @@ class Live:
         self.apps = apps
         self.channels: Channels | None = None
         self.circles: Circles | None = None
+        self.shelves: Shelves | None = None
         self._warned: dict[Instance, str] = {}
         self._stopping: dict[Instance, asyncio.TimerHandle] = {}
 
@@ -54,6 +56,8 @@ class Live:
         cut(instance)
         if self.circles is not None:
             self.circles.ended(instance)
+        if self.shelves is not None and all(other is instance for other in self._of(instance.app_key)):
+            self.shelves.idle(instance.app_key)
         self._warned.pop(instance, None)
         if (stop := self._stopping.pop(instance, None)) is not None:
             stop.cancel()
@@ -61,6 +65,11 @@ class Live:
     def tell(self, app_key: bytes, event: dict[str, Any]) -> None:
         for instance in self._of(app_key):
             instance.tell(event)
+
+    def removed(self, app_key: bytes) -> None:
+        """The app was forgotten."""
+        if self.shelves is not None:
+            self.shelves.close(app_key)
 
     def trusted(self, app_key: bytes) -> None:
         """What is signed of the app may have changed: running releases that were revoked are told, and ended
@@ -97,6 +106,8 @@ class Live:
         app = self.apps.known(app_key)
         taken = granting.take_back(app.folder, names)
         given = granting.given(app.folder)
+        if self.shelves is not None and "store" not in given.p2p:
+            self.shelves.close(app_key)
         for instance in self._of(app_key):
             for name in taken:
                 instance.tell({"event": "permission-revoked", "permission": name})

@@ -15,7 +15,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -23,14 +22,18 @@ from aiohttp import web
 
 from pearrt import __version__
 from pearrt.app.apps import Apps
+from pearrt.app.granting import may_store
 from pearrt.app.mirror import AppMirror
+from pearrt.daemon import endpoint
 from pearrt.daemon.api import Api
 from pearrt.daemon.app_calls import AppCalls
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.circles import Circles
 from pearrt.daemon.identity import Identity
 from pearrt.daemon.live import Live
+from pearrt.daemon.reception import Reception
 from pearrt.daemon.self_update import SelfUpdate
+from pearrt.daemon.shelves import Shelves
 from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
 from pearrt.gateway.service import view_factory
 from pearrt.lan.hosts import HostsFinder
@@ -180,9 +183,13 @@ class Daemon:
         )
 
     async def _open_api(self) -> None:
-        circles = Circles(self.swarm, lambda app_key: topic_of(app_key, self.apps.psk))
-        calls, live = AppCalls(self.apps, circles=circles), Live(self.apps)
-        live.circles = circles
+        def topic(app_key: bytes) -> bytes:
+            return topic_of(app_key, self.apps.psk)
+
+        circles = Circles(self.swarm, topic)
+        shelves = Shelves(self.swarm, topic, lambda app_key: self.apps.library.folder(app_key).shelf)
+        calls, live = AppCalls(self.apps, circles=circles, shelves=shelves), Live(self.apps)
+        live.circles, live.shelves = circles, shelves
         self.channels = live.channels = await self._parts.enter_async_context(
             Channels(
                 self.home.runtime / "app.sock",
@@ -195,6 +202,7 @@ class Daemon:
         self.apps.running, self.apps.on_event = self.channels.running, live.tell
         calls.others = self.channels.of
         self.apps.on_trust = live.trusted
+        await shelves.start(folder.app_key for folder in self.apps.library if may_store(folder))
         self.api = Api(
             self.apps,
             self.channels,
@@ -207,7 +215,14 @@ class Daemon:
         await runner.setup()
         self._parts.push_async_callback(runner.cleanup)
         passed = next(of_kind(self.inherited, "api"), None)
-        self._api_socket = passed.socket() if passed is not None else _bound(self.home.socket)
+        self._api_socket, secret = (
+            (passed.socket(), b"") if passed is not None else endpoint.listen(self.home.socket)
+        )
+        if secret:
+            assert runner.server is not None
+            await self._parts.enter_async_context(Reception(self._api_socket, secret, runner.server))
+            self._parts.callback(self._api_socket.close)
+            return
         self._api_site = web.SockSite(runner, self._api_socket)
         await self._api_site.start()
 
@@ -281,21 +296,6 @@ class Daemon:
             "apps": len(self.apps.followed),
             "running_apps": len(self.channels.open),
         }
-
-
-def _bound(path: Path) -> socket.socket:
-    """A new Unix socket, this user's alone. It is bound here, not by a library that would remove it when it
-    closes: it may have been passed on by then."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(str(path))
-        path.chmod(0o600)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _has_ipv6() -> bool:

@@ -17,18 +17,15 @@ bounded one:
     background      true                         false    to go on after its terminal was closed
     run.native      true                         false    to be a native program: kind `exec`
 
-    p2p             ["join"]                     none     messages to the same app on other machines
-
-    This is asked for, shown, compared and remembered, but not granted by this version:
-
-    p2p             ["store"]                    none     blocks of its own
+    p2p             ["join", "store"]            none     messages to the same app on other machines; blocks
+                                                          of its own, kept on several of them
 
 Rules: an unknown key or value is an error, never ignored; the value kept is normalised, so that one request
-has one digest; what is not granted yet is described as such and gives nothing. A version that begins to grant
-something moves its line to _GRANTED or P2P_GRANTED and changes DIGEST_TAG, so that an approval from before
-does not cover it. The shares (storage, memory, cpu, processes) come with the approval; everything else is
-OPTIONAL: the person can refuse or revoke it alone, by its key or, of `net.hosts`, by one `host:port`. Pure:
-tables in, values out.
+has one digest. A version that changes what a permission gives changes DIGEST_TAG, so that an approval from
+before does not cover it. The shares (storage, memory, cpu, processes) come with the approval; everything else
+is OPTIONAL: the person can refuse or revoke it alone, by its key or, of `net.hosts`, by one `host:port`.
+
+Pure: tables in, values out.
 """
 
 from __future__ import annotations
@@ -42,7 +39,7 @@ from pearrt.codec import canonical
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import UserError
 
-DIGEST_TAG = b"pearrt-permissions-v3\0"
+DIGEST_TAG = b"pearrt-permissions-v4\0"
 MIB = 1 << 20
 GIB = 1 << 30
 MAX_HOSTS = 32
@@ -52,10 +49,9 @@ MEMORY_BOUNDS = (64 * MIB, 256 * GIB)
 PROCESS_BOUNDS = (8, 4096)
 _P2P = {
     "join": "exchange messages with this app on other machines, which see your network address",
-    "store": "keep and serve blocks of its own",
+    "store": "keep up to {more} more, and give it to this app on other machines, also while it is closed",
 }
 P2P_VERBS = tuple(_P2P)
-P2P_GRANTED = ("join",)
 
 _SIZE = re.compile(r"([0-9]{1,15})\s*(B|KiB|MiB|GiB|TiB|kB|KB|MB|GB|TB)?")
 _UNITS = {
@@ -106,10 +102,8 @@ class Permissions:
             f"use up to {_counted(self.processors, 'processor')} and {self.processes} processes and threads",
         ]
         lines += [f"connect to {host}" for host in self.net_hosts]
-        lines += [meaning for name, meaning in _GRANTED.items() if getattr(self, name)]
-        lines += [_P2P[verb] for verb in self.p2p if verb in P2P_GRANTED]
-        asked = [_P2P[verb] for verb in self.p2p if verb not in P2P_GRANTED]
-        lines += [f"wants to {meaning}: not granted by this version" for meaning in asked]
+        lines += [meaning for name, meaning in _FLAGS.items() if getattr(self, name)]
+        lines += [_P2P[verb].format(more=format_size(self.storage_bytes)) for verb in self.p2p]
         other = "other " if self.net_hosts else ""
         return [*lines, f"no {other}access to the network, to your files or to other programs"]
 
@@ -164,13 +158,6 @@ def parse_optional(text: str) -> str:
         f"{ascii(text)[:80]} is no permission that can be given or revoked alone.",
         hint=f"Known: {', '.join(OPTIONAL)}, or one host:port of net.hosts.",
     )
-
-
-def is_granted(name: str, asked: Permissions) -> bool:
-    """Whether a yes to this optional permission of the request gives anything in this version."""
-    if name == "p2p":
-        return any(verb in P2P_GRANTED for verb in asked.p2p)
-    return ":" in name or name == NET_HOSTS or OPTIONAL.get(name) in _GRANTED
 
 
 def parse_size(text: object, *, what: str = "size") -> int:
@@ -270,7 +257,7 @@ def _host(key: str, text: str) -> str:
     return join(*public_host(text, f"Permission {key}"))
 
 
-_GRANTED = {
+_FLAGS = {
     "notify": "show notifications on your desktop",
     "background": "keep running after its terminal is closed",
     "ui": "show a page of its own in your browser",

@@ -10,6 +10,7 @@
     sdk.clipboard    text on the person's clipboard
     sdk.page         the page of a web app, from its backend
     sdk.p2p          messages to the same app on other machines
+    sdk.shelf        data that the app keeps on several of them
     sdk.desktop      open a page in the browser (asks the person), show a notification
     sdk.aio          the same for asyncio
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         net,
         p2p,
         page,
+        shelf,
         storage,
         updates,
     )
@@ -56,6 +58,7 @@ _MODULES = frozenset(
         "net",
         "p2p",
         "page",
+        "shelf",
         "storage",
         "updates",
     ]
@@ -87,6 +90,7 @@ __all__ = [
     "open_url",
     "p2p",
     "page",
+    "shelf",
     "storage",
     "updates",
 ]

@@ -9,8 +9,9 @@ import contextlib
 import inspect
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
+from itertools import islice
 from typing import Any, BinaryIO
 
 from pearrt.sdk import app as _app
@@ -19,6 +20,7 @@ from pearrt.sdk import files as _files
 from pearrt.sdk import log as _log
 from pearrt.sdk import p2p as _p2p
 from pearrt.sdk import page as _page
+from pearrt.sdk import shelf as _shelf
 from pearrt.sdk import storage as _storage
 from pearrt.sdk.channel import Reply, channel
 from pearrt.sdk.errors import Error, NotConnected
@@ -43,13 +45,24 @@ async def _call(method: str, **fields: Any) -> Reply:
         except RuntimeError:  # the loop has ended
             reply.drop()
 
-    number = channel().submit(method, done, **fields)
+    number = channel().post(method, done, **fields)
     try:
         reply = await answered
     finally:
         channel().forget(number)
     reply.result()
     return reply
+
+
+async def _each(method: str, calls: Iterable[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    """The results of calls in their order, some of them under way at once."""
+    todo = iter(calls)
+    while some := list(islice(todo, _shelf.AT_ONCE)):
+        replies = await asyncio.gather(*(_call(method, **fields) for fields in some), return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+            yield reply.result()
 
 
 class app:  # noqa: N801 - a namespace, as the module of this name is
@@ -173,6 +186,50 @@ class p2p:  # noqa: N801
         circle = p2p.Circle(name)
         await circle.join()
         return circle
+
+
+class shelf:  # noqa: N801
+    @staticmethod
+    async def put(data: bytes) -> str:
+        names: list[str] = []
+        try:
+            async for _ in _each("shelf.put", ({"data": field} for field in _shelf.blocks(data, names))):
+                pass
+        except BaseException:
+            with contextlib.suppress(Error):
+                await shelf._drop(names)
+            raise
+        return names[-1]
+
+    @staticmethod
+    async def get(name: str, *, timeout_s: float = 60.0, keep: bool = False) -> bytes:
+        fields = _shelf.wanted(timeout_s, keep=keep)
+        parts = _shelf.opened((await _call("shelf.get", block=name, **fields)).result())
+        if isinstance(parts, bytes):
+            return parts
+        calls = ({"block": each, **fields} for each in parts)
+        return b"".join([_shelf.part(result) async for result in _each("shelf.get", calls)])
+
+    @staticmethod
+    async def drop(name: str) -> bool:
+        try:
+            first = await _call("shelf.get", block=name, **_shelf.wanted(0, keep=False))
+        except Error as e:
+            if e.code != "peer-timeout":
+                raise
+            return False
+        parts = _shelf.opened(first.result())
+        await shelf._drop([] if isinstance(parts, bytes) else parts)
+        return bool((await _call("shelf.drop", block=name)).result()["dropped"])
+
+    @staticmethod
+    async def usage() -> _shelf.Usage:
+        return _shelf.Usage.read((await _call("shelf.usage")).result())
+
+    @staticmethod
+    async def _drop(names: Iterable[str]) -> None:
+        async for _ in _each("shelf.drop", ({"block": name} for name in names)):
+            pass
 
 
 class page:  # noqa: N801

@@ -1,7 +1,8 @@
 """The one connection to the daemon: calls from any thread, answers in any order, events to whoever listens.
 
 One thread reads, so that sync and asyncio callers share the channel; a second one, started for the first
-listener, calls the listeners, which may therefore call the daemon themselves. A process forked from this one
+listener, calls the listeners, which may therefore call the daemon themselves; a third one, started for the
+first asyncio caller, writes, as the daemon may let a call wait. A process forked from this one
 has no channel: two readers would tear the frames apart.
 """
 
@@ -75,6 +76,8 @@ class Channel:
         self._listeners: list[Listener] = []
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue(MAX_UNREAD_EVENTS)
         self._teller: threading.Thread | None = None
+        self._outgoing: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
         self._ended: Error | None = None
         self._reader = threading.Thread(target=self._read, name="pearrt-channel", daemon=True)
         self._reader.start()
@@ -84,6 +87,27 @@ class Channel:
 
         Raises NotConnected, or TooMuch for fields that do not fit into a frame.
         """
+        number, frame = self._begin(method, done, fields)
+        try:
+            with self._sending:
+                self._connection.sendall(frame)
+        except OSError as e:
+            self.forget(number)
+            raise NotConnected(f"The daemon has gone: {e.strerror}.", code="unreachable") from e
+        return number
+
+    def post(self, method: str, done: Callable[[Reply], None], **fields: Any) -> int:
+        """As `submit`, without waiting until the daemon reads it: for who may not block. These calls go out
+        in their order."""
+        number, frame = self._begin(method, done, fields)
+        with self._lock:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="pearrt-calls", daemon=True)
+                self._writer.start()
+        self._outgoing.put((number, frame))
+        return number
+
+    def _begin(self, method: str, done: Callable[[Reply], None], fields: dict[str, Any]) -> tuple[int, bytes]:
         number = next(self._ids)
         try:
             frame = frames.encode({"id": number, "method": method, **fields})
@@ -93,13 +117,7 @@ class Channel:
             if self._ended is not None:
                 raise self._ended
             self._waiting[number] = done
-        try:
-            with self._sending:
-                self._connection.sendall(frame)
-        except OSError as e:
-            self.forget(number)
-            raise NotConnected(f"The daemon has gone: {e.strerror}.") from e
-        return number
+        return number, frame
 
     def forget(self, number: int) -> None:
         """Nobody waits for this answer any more."""
@@ -142,6 +160,16 @@ class Channel:
         self._reader.join()
 
     # -- threads
+
+    def _write(self) -> None:
+        while (call := self._outgoing.get()) is not None:
+            number, frame = call
+            with self._lock:
+                forgotten = number not in self._waiting
+            if forgotten:
+                continue
+            with contextlib.suppress(OSError), self._sending:  # then the reader ends all that waits
+                self._connection.sendall(frame)
 
     def _read(self) -> None:
         decoder, passed = frames.Decoder(), deque[int]()
@@ -194,7 +222,11 @@ class Channel:
         with self._lock:
             self._ended = error
             waiting, self._waiting = list(self._waiting.values()), {}
-        self._connection.close()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # who is sending fails at once
+        with self._sending:
+            self._connection.close()
+        self._outgoing.put(None)
         self._queue({"event": "ended"})
         self._queue(None)
         for done in waiting:

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ from pearrt.swarm.membership import Membership
 from pearrt.swarm.remembered import Remembered
 from pearrt.swarm.reputation import Offence, Reputation
 from pearrt.swarm.scope import Address, Scope, near, scope_of
+from pearrt.swarm.shelf import Read, Shelf, settle
 from pearrt.swarm.topics import LinkTopics
 from pearrt.swarm.uplink import Uplink
 from pearrt.swarm.upload import UploadQueue
@@ -60,6 +62,7 @@ class _Session:
     near: bool
     opened_at: float
     dialled: set[Address] = field(default_factory=set)
+    owed: Counter[bytes] = field(default_factory=Counter)  # blocks that the peer was asked for by shelves
 
 
 class SwarmService:
@@ -83,7 +86,7 @@ class SwarmService:
         self._rng = rng or Random()  # noqa: S311 - ties and jitter, no secrets
         self._peers: PeerService | None = None
         self._memberships: dict[bytes, Membership] = {}
-        self._circles: dict[bytes, Circle] = {}
+        self._passing: dict[bytes, Circle | Shelf] = {}  # what running apps open and leave
         self._sessions: dict[PeerLink, _Session] = {}
         self._intake = Intake(store)
         self._uplink = Uplink(store, self.uploads, self._channel_of, self._served, self._lost)
@@ -111,8 +114,8 @@ class SwarmService:
         for membership in list(self._memberships.values()):
             await self.leave(membership)
         finding = list(self._finding.values())
-        for circle in list(self._circles.values()):
-            self.go(circle)
+        for each in list(self._passing.values()):
+            self.go(each)
         await asyncio.gather(*finding, return_exceptions=True)
         if self._ticker is not None:
             self._ticker.cancel()
@@ -127,8 +130,8 @@ class SwarmService:
         good peers is saved for whoever follows."""
         await self._save()
         finding = list(self._finding.values())
-        for circle in list(self._circles.values()):
-            self.go(circle)  # whoever follows joins them
+        for each in list(self._passing.values()):
+            self.go(each)  # whoever follows joins them
         for task in finding:
             task.cancel()
         await asyncio.gather(*finding, return_exceptions=True)
@@ -180,22 +183,36 @@ class SwarmService:
         self, topic: bytes, *, heard: Callable[[str, bytes], None], changed: Callable[[str, bool], None]
     ) -> Circle:
         """Joins a circle that was not joined: finds its members, tells of them and of what they say."""
-        assert self._peers is not None
-        assert topic not in self._circles
         circle = Circle(topic, self._rng, heard=heard, changed=changed, wanted_peers=self.wanted_peers)
-        circle.ourselves |= set(self._peers.addresses)
-        self._circles[topic] = circle
-        self._find(circle)
-        for session in list(self._sessions.values()):
-            self._offer(session, [topic], passing=True)
+        self._open(circle)
         return circle
 
-    def go(self, circle: Circle) -> None:
-        """Leaves a circle; nothing is told of it any more."""
-        if self._circles.pop(circle.topic, None) is None:
+    def open_shelf(self, topic: bytes, read: Read) -> Shelf:
+        """Joins a shelf that was not joined: gives what `read` finds to its members."""
+        shelf = Shelf(topic, self._rng, read=read, owed=self._owed, wanted_peers=self.wanted_peers)
+        self._open(shelf)
+        return shelf
+
+    def _open(self, opened: Circle | Shelf) -> None:
+        assert self._peers is not None
+        assert opened.topic not in self._passing
+        opened.ourselves |= set(self._peers.addresses)
+        self._passing[opened.topic] = opened
+        self._find(opened)
+        for session in list(self._sessions.values()):
+            self._offer(session, [opened.topic], passing=True)
+
+    def go(self, left: Circle | Shelf) -> None:
+        """Leaves a circle or shelf; nothing is told of it any more."""
+        if self._passing.pop(left.topic, None) is None:
             return
-        self._finding.pop(circle.topic).cancel()
-        self._withdraw(circle)
+        self._finding.pop(left.topic).cancel()
+        self._withdraw(left)
+        if isinstance(left, Shelf):
+            left.close()
+
+    def _owed(self, link: PeerLink) -> Counter[bytes]:
+        return self._sessions[link].owed
 
     def _find(self, sought: Sought) -> None:
         assert self._peers is not None
@@ -211,8 +228,8 @@ class SwarmService:
                 session.link.send(wire.Leave(channel))
                 self._peer_left(session, sought)
 
-    def _sought(self, topic: bytes | None) -> Membership | Circle | None:
-        return None if topic is None else self._memberships.get(topic) or self._circles.get(topic)
+    def _sought(self, topic: bytes | None) -> Membership | Circle | Shelf | None:
+        return None if topic is None else self._memberships.get(topic) or self._passing.get(topic)
 
     @property
     def peer_id(self) -> bytes:
@@ -240,7 +257,7 @@ class SwarmService:
         self._sessions[link] = session
         link.receiver = self
         self._offer(session, list(self._memberships))
-        self._offer(session, list(self._circles), passing=True)
+        self._offer(session, list(self._passing), passing=True)
 
     def _offer(self, session: _Session, topics: list[bytes], *, passing: bool = False) -> None:
         proofs, joined = session.topics.offer(topics, passing=passing)
@@ -288,7 +305,7 @@ class SwarmService:
         if channel is None:
             raise ProtocolViolation(f"A {type(message).__name__} out of place.")
         membership = self._sought(session.topics.joined.get(channel))
-        if isinstance(membership, Circle):
+        if isinstance(membership, Circle | Shelf):
             membership.received(session.link, message, time.monotonic())
         elif isinstance(message, wire.AppMessage) and membership is not None:
             raise ProtocolViolation("An app's message outside of any circle.")
@@ -306,10 +323,19 @@ class SwarmService:
                 last.swarm.received(session.link, message, time.monotonic())
                 last.pump_soon()
                 return
+        if settle(session.owed, message.id):
+            self._owed_block(session, message)
+            return
         if last is None:
             raise ProtocolViolation("A block outside of any app.")
         last.swarm.stray(session.link, time.monotonic())
         last.pump_soon()
+
+    def _owed_block(self, session: _Session, message: wire.Block) -> None:
+        for topic in session.topics.joined.values():
+            shelf = self._passing.get(topic)
+            if isinstance(shelf, Shelf):
+                shelf.block(session.link, message)
 
     def link_ready(self, link: PeerLink) -> None:
         """The link can take another block (LinkReceiver)."""

@@ -26,6 +26,7 @@ from pearrt.daemon.circles import Circles
 from pearrt.daemon.instance import Instance
 from pearrt.daemon.live import Live
 from pearrt.daemon.proxy import Proxy
+from pearrt.daemon.shelves import Shelves
 from pearrt.errors import NoSuchApp
 from pearrt.link import Link
 from pearrt.sandbox.policy import Permissions
@@ -112,12 +113,13 @@ async def running(
     resolve: Callable[..., Any] | None = None,
     *,
     circles: Circles | None = None,
+    shelves: Callable[[KnownApps], Shelves] | None = None,
 ) -> AsyncIterator[Beside]:
     known = KnownApps(home)
     apps = cast(Apps, known)
     live = Live(apps)
-    live.circles = circles
-    calls = AppCalls(apps, Proxy(resolve), circles=circles)
+    live.circles, live.shelves = circles, shelves(known) if shelves else None
+    calls = AppCalls(apps, Proxy(resolve), circles=circles, shelves=live.shelves)
     async with Channels(
         runtime / "app.sock", answer=calls.answer, changed=lambda: None, observer=live
     ) as channels:

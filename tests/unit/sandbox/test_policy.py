@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pearrt.errors import UserError
-from pearrt.sandbox.policy import GIB, MIB, Permissions, format_size, is_granted, parse_optional, parse_size
+from pearrt.sandbox.policy import GIB, MIB, Permissions, format_size, parse_optional, parse_size
 
 FULL: dict[str, Any] = {
     "storage": "5 GiB", "memory": "4 GiB", "cpu": 8, "processes": 512, "p2p": ["store", "join"], "ui": True,
@@ -55,11 +55,12 @@ def test_every_permission_is_described(field: str) -> None:
     assert wider.describe() != least.describe()
 
 
-def test_what_is_not_granted_yet_is_described_as_such() -> None:
-    asked = Permissions.parse({"p2p": ["join", "store"], "clipboard": True})
-    assert sum("not granted" in line for line in asked.describe()) == 1
-    assert is_granted("p2p", asked)
-    assert not is_granted("p2p", Permissions.parse({"p2p": ["store"]}))
+def test_each_part_of_p2p_has_its_own_line_and_says_how_much_may_be_kept() -> None:
+    least = Permissions.parse({"storage": "3 MiB"}).describe()
+    asked = Permissions.parse({"p2p": ["join", "store"], "storage": "3 MiB"}).describe()
+    told = [line for line in asked if line not in least]
+    assert len(told) == 2
+    assert "up to 3 MiB more" in told[1]
 
 
 def test_a_network_grant_names_the_host_and_says_that_there_is_no_other() -> None:
