@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
 from pearrt.cli.options import link_argument, open_daemon
 from pearrt.cli.output import Output, printable, speaking
-from pearrt.errors import Denied
+from pearrt.errors import Denied, NoSuchApp
 from pearrt.link import Link
 
 
@@ -22,7 +24,7 @@ def command(output: Output, link: Link, keep_data: bool, yes: bool) -> None:
     Its files and your approval go, and its private storage unless --keep-data.
     """
     daemon = open_daemon()
-    name = printable(daemon.info(link)["name"])
+    name = printable(_name(daemon.apps(), link))
     if not yes:
         if not sys.stdin.isatty():
             raise Denied("Nothing was removed: there is no terminal to ask on.", hint="Pass --yes.")
@@ -31,3 +33,11 @@ def command(output: Output, link: Link, keep_data: bool, yes: bool) -> None:
             raise Denied("Nothing was removed.")
     daemon.uninstall(link, keep_data=keep_data)
     output.result({"link": str(link)}, f"{name} is removed. `pearrt gc` frees its blocks.")
+
+
+def _name(apps: Sequence[Mapping[str, Any]], link: Link) -> str:
+    """Of what is here: nothing is looked for to be removed."""
+    for app in apps:
+        if Link.parse(app["link"]).app_key == link.app_key:
+            return str(app["name"])
+    raise NoSuchApp(f"{link.key_text} is not on this machine.")

@@ -4,7 +4,8 @@
     may write     the app's private storage and a temporary folder of its own
     may start     the interpreter and /bin/sh
     may signal    processes of its own sandbox
-    may not       everything else: no network, no other file's content, no Mach service, no Apple event
+    may not       everything else: no network, no other file's content, no Mach service, no Apple event, no
+                  request to a device such as the terminal (so no raw mode either)
 
 `sandbox-exec` and this language are deprecated and not documented by Apple; the kernel enforces them all the
 same. NEVER RUN ON A MAC by those who wrote it: the profile is held by tests of its text, and `macos_run`
@@ -66,7 +67,8 @@ def profile(*, interpreter: str, readable: Sequence[str], writable: Sequence[str
     lines += [f"(allow file-read-metadata (literal {quoted(path)}))" for path in above]
     lines += [f"(allow file-write* (subpath {quoted(path)}))" for path in writable]
     lines += [f"(allow file-write-data (literal {quoted(path)}))" for path in _WRITE_DEVICES]
-    lines += ['(allow file-ioctl (literal "/dev/tty"))', "(deny file-write-setugid)", "(deny network*)"]
+    # No file-ioctl: it would let an app set the terminal's mode, and as well type into it (TIOCSTI).
+    lines += ["(deny file-write-setugid)", "(deny network*)"]
     return "\n".join(lines) + "\n"
 
 

@@ -27,11 +27,14 @@ from pearrt.sandbox.storage import Meter
 
 POLL_S = 0.2
 _START = (
-    "import functools, importlib, resource, runpy, sys\n"
-    "folder, paths, module, function, file, limit, *rest = sys.argv[1:]\n"
+    "import functools, importlib, importlib.util, resource, runpy, sys, types\n"
+    "folder, paths, sdk, module, function, file, limit, *rest = sys.argv[1:]\n"
     "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
     "resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))\n"
     "sys.path[:0] = [folder if p == '.' else folder + '/' + p for p in paths.split(':')]\n"
+    "if importlib.util.find_spec('pearrt') is None:\n"
+    "    sys.modules['pearrt'] = types.ModuleType('pearrt')\n"
+    "    sys.modules['pearrt'].__path__ = [sdk]\n"  # a namespace, as inside on Linux
     "sys.argv[:] = [module or file, *rest]\n"
     "if file: runpy.run_path(folder + '/' + file, run_name='__main__')\n"
     "elif not function: runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
@@ -86,13 +89,14 @@ class MacSandbox:
         entry = launch.manifest.backend or launch.manifest.entry
         policy = macos.profile(
             interpreter=host.interpreter,
-            readable=(os.path.realpath(sys.base_prefix), str(launch.folder)),
+            readable=(os.path.realpath(sys.base_prefix), str(launch.folder), host.sdk),
             writable=(str(launch.data), temporary),
         )
         return [
             macos.EXECUTABLE, "-p", policy, host.interpreter, "-I", "-S", "-B", "-c", _START,
-            str(launch.folder), ":".join(launch.manifest.path), entry.module, entry.function, entry.file,
-            str(launch.permissions.storage_bytes), *entry.arguments, *launch.argv,
+            str(launch.folder), ":".join(launch.manifest.path), os.path.dirname(host.sdk),
+            entry.module, entry.function, entry.file, str(launch.permissions.storage_bytes),
+            *entry.arguments, *launch.argv,
         ]  # fmt: skip
 
     def _environment(self, temporary: str) -> dict[str, str]:

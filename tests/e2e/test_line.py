@@ -158,6 +158,7 @@ def test_uninstall_and_gc_free_the_disk(new_machine: Callable[..., Machine], tmp
     machine.run(team.link)
     assert machine.ok("list")[0]["name"] == "hello"
     machine.ok("uninstall", "--yes", team.link)
+    assert machine.refused("uninstall", "--yes", team.link)["code"] == "no-such-app"
     assert machine.ok("list") == []
     assert machine.ok("gc")["freed_bytes"] > 1 << 20
     assert machine.daemon.status()["store"]["blocks"] == 0

@@ -40,6 +40,10 @@ def test_only_the_storage_and_the_temporary_folder_can_be_written() -> None:
     assert {path for kind, path in written if kind == "literal"} == {"/dev/null", "/dev/zero", "/dev/tty"}
 
 
+def test_no_device_is_asked_for_anything_so_nothing_is_typed_into_the_terminal() -> None:
+    assert not [what for what in ALLOWED if "ioctl" in what]
+
+
 def test_no_content_of_a_home_folder_can_be_read() -> None:
     read = re.findall(r'\(allow file-read\* \(subpath "([^"]+)"\)', PROFILE)
     assert set(read) == {*macos.SYSTEM_PATHS, "/opt/py", "/apps/one/release", "/apps/one/data", "/tmp/x"}
@@ -102,7 +106,8 @@ def test_the_runner_passes_arguments_storage_and_exit_code(
 ) -> None:
     app = launch(tmp_path)
     (app.folder / "main.py").write_text(
-        "import os, sys\nprint(sys.argv[1:], os.environ['PEARRT_DATA'] == os.getcwd())\n"
+        "import os, sys\nfrom pearrt import sdk\n"
+        "print(sys.argv[1:], str(sdk.storage.path()) == os.getcwd())\n"
         "open(os.environ['TMPDIR'] + '/x', 'w').close()\nsys.exit(3)\n"
     )
     assert macos_run.MacSandbox(app, ()).run() == 3
