@@ -42,6 +42,11 @@ async def serve(home: Home, settings: Settings, line: Line | None = None) -> Non
         await daemon.stopped()
 
 
+def _loop() -> asyncio.AbstractEventLoop:
+    """One that can wait for any socket: on Windows it is not the usual one."""
+    return asyncio.SelectorEventLoop()
+
+
 def _inherit(line: Line) -> list[Item]:
     """Tells the daemon before this one that it may pass things on, and takes them."""
     line.send("ready", pid=os.getpid(), version=__version__)
@@ -59,8 +64,8 @@ def main(argv: Sequence[str] = ()) -> int:
     home = Home.from_environment()
     try:
         line = Line(socket.socket(fileno=int(argv[1]))) if argv[:1] == [INHERIT] else None
-        with contextlib.nullcontext() if line is None else line:
-            asyncio.run(serve(home, Settings.load(home), line))
+        with contextlib.nullcontext() if line is None else line, asyncio.Runner(loop_factory=_loop) as runner:
+            runner.run(serve(home, Settings.load(home), line))
         ended_well(home.data)
     except PearrtError as e:
         sys.stderr.write(f"error: {e.message}\n" + (f"hint: {e.hint}\n" if e.hint else ""))

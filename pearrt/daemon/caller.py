@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from pearrt.app.launch import Launchable
 from pearrt.app.progress import Progress, Report, Stage, silent
+from pearrt.daemon import endpoint
 from pearrt.daemon.client import Client
 from pearrt.errors import Denied, NoSuchApp
 from pearrt.link import Link
@@ -200,8 +201,7 @@ class Daemon(Client):
 @contextlib.contextmanager
 def open_channel(path: Path, token: bytes) -> Iterator[int]:
     """A connection to the apps' socket at `path`, opened by its token. Raises Denied."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-        channel.connect(str(path))
+    with endpoint.connect(path) as channel:
         channel.sendall(token)
         if channel.recv(1) != b"\x01":
             raise Denied("The daemon refused the app's channel.")
@@ -213,8 +213,7 @@ def open_attendant(path: Path, token: bytes) -> Iterator[socket.socket | None]:
     """The attendant's connection beside the channel that `token` opened; None where none is taken."""
     from pearrt.daemon.attendant_token import attendant_token
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attendant:
-        attendant.connect(str(path))
+    with endpoint.connect(path) as attendant:
         attendant.sendall(attendant_token(token))
         yield attendant if attendant.recv(1) == b"\x01" else None
 

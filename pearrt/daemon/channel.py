@@ -19,11 +19,9 @@ along and cannot be bridged.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
-import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -31,9 +29,11 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from pearrt.app.start import Start
+from pearrt.daemon import endpoint
 from pearrt.daemon.attendant_token import attendant_token
 from pearrt.daemon.instance import Attendant, Instance, as_error
 from pearrt.daemon.passing import items_of, start_fields, start_from
+from pearrt.daemon.reception import admitted
 from pearrt.daemon.wire import Passable, Wire
 from pearrt.errors import LimitExceeded, PearrtError, PeerTimeout, UserError
 from pearrt.runtime.handover import Item, of_kind
@@ -94,20 +94,14 @@ class Channels:
 
     async def __aenter__(self) -> Channels:
         passed = next(of_kind(self._inherited, "apps"), None)
-        self._listener = passed.socket() if passed is not None else self._bind()
+        self._listener, self._secret = (
+            (passed.socket(), b"") if passed is not None else endpoint.listen(self.socket)
+        )
         self._listener.setblocking(False)
         self._listener.listen(64)
         self._adopt()
         self._spawn(self._accept())
         return self
-
-    def _bind(self) -> socket.socket:
-        with contextlib.suppress(FileNotFoundError):
-            self.socket.unlink()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(self.socket))
-        self.socket.chmod(0o600)
-        return listener
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -249,6 +243,8 @@ class Channels:
     async def _greet(self, wire: Wire) -> bytes:
         self._greeting += 1
         try:
+            if self._secret and not await admitted(wire, self._secret):
+                raise ConnectionRefusedError("it does not know the secret")
             async with asyncio.timeout(TOKEN_TIMEOUT_S):
                 return await wire.read_exactly(TOKEN_BYTES)
         finally:

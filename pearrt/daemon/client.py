@@ -1,7 +1,7 @@
 """The local API from the caller's side: synchronous and light, so that `pearrt run` starts at once.
 
-The daemon is started when it is not there. Requests are HTTP over its Unix socket; long work is answered by
-server-sent events that end with `result` or `error`.
+The daemon is started when it is not there. Requests are HTTP over its Unix socket, or what stands for one
+(`endpoint.py`); long work is answered by server-sent events that end with `result` or `error`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pearrt.daemon import endpoint
 from pearrt.daemon.credentials import peer_credentials
 from pearrt.daemon.own_command import own_command
 from pearrt.errors import Locked, PearrtError, PeerTimeout, Unreachable, from_dict
@@ -43,12 +44,7 @@ class _Connection(http.client.HTTPConnection):
         self.path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self.sock.connect(os.fspath(self.path))
-        except BaseException:
-            self.sock.close()
-            raise
+        self.sock = endpoint.connect(self.path)
 
 
 class Client:
@@ -66,11 +62,11 @@ class Client:
 
     def _listener(self) -> int | None:
         """The process that listens on the socket, 0 where the system does not say; None when nobody does."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            try:
-                probe.connect(os.fspath(self.home.socket))
-            except OSError:
-                return None
+        try:
+            probe = endpoint.connect(self.home.socket)
+        except OSError:
+            return None
+        with probe:
             return peer_credentials(probe)[0] if hasattr(socket, "SO_PEERCRED") else 0
 
     def ended(self) -> bool:
@@ -139,6 +135,8 @@ class Client:
                 env=self.environ,
                 cwd="/",
                 start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows: a console of its own
+                | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         return process, on_trial
 

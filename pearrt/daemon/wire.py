@@ -65,7 +65,7 @@ class Wire:
             self.held += part  # at once: nothing read is in flight when a reader is cancelled
 
     def _receive(self, size: int) -> bytes:
-        if not self.taking:
+        if not self.taking or not hasattr(socket, "recv_fds"):  # Windows passes none
             return self.connection.recv(size)
         part, fds, _, _ = socket.recv_fds(self.connection, size, MAX_TAKEN, socket.MSG_CMSG_CLOEXEC)
         for fd in fds:
@@ -145,6 +145,8 @@ class Wire:
 
     async def _send(self, data: bytes, passed: Passable | None) -> None:
         view = memoryview(data)
+        if passed is not None and not hasattr(socket, "send_fds"):
+            raise ConnectionAbortedError("nothing can be passed to an app on this system")
         if passed is not None:  # a descriptor travels with one byte: the first of its frame
             while True:
                 try:
