@@ -149,6 +149,7 @@ class Api:
 
     async def delete_app(self, request: web.Request) -> web.Response:
         await self.apps.uninstall(_key(request), keep_data=request.query.get("keep_data") == "1")
+        self.live.removed(_key(request))
         return _ok({})
 
     async def install(self, request: web.Request) -> web.StreamResponse:

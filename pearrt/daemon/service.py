@@ -22,6 +22,7 @@ from aiohttp import web
 
 from pearrt import __version__
 from pearrt.app.apps import Apps
+from pearrt.app.granting import may_store
 from pearrt.app.mirror import AppMirror
 from pearrt.daemon import endpoint
 from pearrt.daemon.api import Api
@@ -32,6 +33,7 @@ from pearrt.daemon.identity import Identity
 from pearrt.daemon.live import Live
 from pearrt.daemon.reception import Reception
 from pearrt.daemon.self_update import SelfUpdate
+from pearrt.daemon.shelves import Shelves
 from pearrt.dht.service import DEFAULT_BOOTSTRAP, DhtService
 from pearrt.gateway.service import view_factory
 from pearrt.lan.hosts import HostsFinder
@@ -181,9 +183,13 @@ class Daemon:
         )
 
     async def _open_api(self) -> None:
-        circles = Circles(self.swarm, lambda app_key: topic_of(app_key, self.apps.psk))
-        calls, live = AppCalls(self.apps, circles=circles), Live(self.apps)
-        live.circles = circles
+        def topic(app_key: bytes) -> bytes:
+            return topic_of(app_key, self.apps.psk)
+
+        circles = Circles(self.swarm, topic)
+        shelves = Shelves(self.swarm, topic, lambda app_key: self.apps.library.folder(app_key).shelf)
+        calls, live = AppCalls(self.apps, circles=circles, shelves=shelves), Live(self.apps)
+        live.circles, live.shelves = circles, shelves
         self.channels = live.channels = await self._parts.enter_async_context(
             Channels(
                 self.home.runtime / "app.sock",
@@ -196,6 +202,7 @@ class Daemon:
         self.apps.running, self.apps.on_event = self.channels.running, live.tell
         calls.others = self.channels.of
         self.apps.on_trust = live.trusted
+        await shelves.start(folder.app_key for folder in self.apps.library if may_store(folder))
         self.api = Api(
             self.apps,
             self.channels,
