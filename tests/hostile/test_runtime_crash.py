@@ -9,10 +9,8 @@ import random
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,38 +21,16 @@ from pearrt.runtime.layout import RuntimeFolder, command
 from pearrt.runtime.state import RuntimeState
 from tests.support.runtime_mini import write_stub
 
-ROOT = Path(__file__).parents[2]
 LINK = str(Link(b"r" * 32))
 A, B = "a" * 64, "b" * 64
 SWITCH_KILLS = 176
 HANDOVER_KILLS = 26
 
 
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """In memory where that exists: a kill loses nothing that the kernel has, and nobody waits for a disk."""
-    shared = "/dev/shm"
-    with tempfile.TemporaryDirectory(
-        dir=shared if os.access(shared, os.W_OK) else None, ignore_cleanup_errors=True
-    ) as folder:
-        yield Path(folder)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="not applicable: needs fork")
 def test_killed_while_it_downloads_unpacks_and_switches_a_whole_version_runs(
-    memory: Path, capsys: pytest.CaptureFixture[str]
+    survive: Callable[..., list[int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.runtime_crash", str(memory), str(SWITCH_KILLS)],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    unpacking, on_trial, other = map(int, done.stdout.split())
+    unpacking, on_trial, other = survive("runtime_crash", str(SWITCH_KILLS))
     assert unpacking + on_trial + other == SWITCH_KILLS
     assert unpacking >= 10, "the kills did not spread"
     with capsys.disabled():
