@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -27,8 +26,10 @@ from typing import Any
 
 from pearrt.errors import Denied, LimitExceeded, PearrtError, UserError
 from pearrt.sdk import frames
+from pearrt.threads import start_without_signals
 
 END_GRACE_S = 10.0
+SIGTERM, SIGKILL = 15, 9  # the numbers that `sandbox/running.py` takes everywhere
 ASK_S = 60.0
 SLOW = (
     "open_url",
@@ -74,10 +75,8 @@ class Attendance:
 
     def __enter__(self) -> Attendance:
         if self.connection is not None:
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             self._thread = threading.Thread(target=self._attend, name="attendant", daemon=True)
-            self._thread.start()
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            start_without_signals(self._thread)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,15 +184,15 @@ class Attendance:
 
     def _stop(self, fields: dict[str, Any]) -> None:
         self.stopped, self.restarting = str(fields["reason"]), False
-        self._signal(signal.SIGTERM)
+        self._signal(SIGTERM)
         threading.Thread(target=self._kill_later, name="end", daemon=True).start()
 
     def _kill_later(self) -> None:
         if not self._ended.wait(END_GRACE_S):
-            self._signal(signal.SIGKILL)
+            self._signal(SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: int) -> None:
         from pearrt.sandbox.running import signal_running
 
         if not self._ended.is_set() and signal_running(number) == 0:
-            os.kill(os.getpid(), signal.SIGTERM)  # nothing in a sandbox: a page that this process serves
+            os.kill(os.getpid(), SIGTERM)  # nothing in a sandbox: a page that this process serves

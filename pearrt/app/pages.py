@@ -15,8 +15,10 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -27,12 +29,12 @@ from pearrt.errors import Denied
 from pearrt.sandbox import service as sandbox
 from pearrt.sandbox.kinds import needs_sandbox
 from pearrt.sandbox.launch import Launch
+from pearrt.threads import start_without_signals
 from pearrt.web.service import Page, PageServer
 from pearrt.web.site import SignedFile, Site
 
 Show = Callable[[str], None]  # opens the address, or tells it
 POLL_S = 0.05
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def has_page(launch: Launch) -> bool:
@@ -73,15 +75,22 @@ def start(
 
 def _taken(fd: int | None) -> socket.socket | None:
     """The page's own handle of a connection that its opener closes."""
-    return None if fd is None else socket.socket(fileno=os.dup(fd))
+    return None if fd is None else socket.socket(fileno=socket.dup(fd))
 
 
 def _until_ended(server: PageServer, show: Show) -> int:
     """Shows the page and waits for a signal: 128 + n for signal n, but Ctrl-C is how a person ends it."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    if sys.platform == "win32":
+        with contextlib.suppress(KeyboardInterrupt):
+            show(server.url)
+            while True:
+                time.sleep(POLL_S)  # no wait there lets a Ctrl-C through
+        return 0
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     try:
         show(server.url)
-        number = signal.sigwait(ENDING)
+        number = signal.sigwait(ending)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return 0 if number == signal.SIGINT else 128 + number
@@ -90,10 +99,8 @@ def _until_ended(server: PageServer, show: Show) -> int:
 def _serving_itself(launch: Launch, show: Show) -> int:
     with _listener() as (path, listener), PageServer(Page(forward=path)) as server:
         ended = threading.Event()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         watch = threading.Thread(target=_show_when_up, args=(path, server, show, ended), daemon=True)
-        watch.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        start_without_signals(watch)
         try:
             return sandbox.run(replace(launch, ui_fd=listener.fileno()))
         finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from pearrt.daemon.channel import Answered, Channels
 from pearrt.daemon.instance import Instance
 from pearrt.daemon.proxy import cut
 from pearrt.errors import SandboxError
+from pearrt.threads import start_without_signals
 
 if TYPE_CHECKING:
     from pearrt.app.apps import Apps
@@ -47,13 +47,8 @@ class OwnFolder:
         self._ready = threading.Event()
 
     def __enter__(self) -> OwnFolder:
-        # The thread is born with every signal blocked: they are the main thread's.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            self._thread = threading.Thread(target=asyncio.run, args=[self._serve()], daemon=True)
-            self._thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self._thread = threading.Thread(target=asyncio.run, args=[self._serve()], daemon=True)
+        start_without_signals(self._thread)
         if not self._ready.wait(START_TIMEOUT_S):
             raise SandboxError("The app's channel could not be served.")
         return self

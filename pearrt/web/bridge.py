@@ -40,7 +40,7 @@ class Bridge:
         self._closed = False
 
     async def __aenter__(self) -> Bridge:
-        self._reader, self._writer = await asyncio.open_unix_connection(sock=self._connection)
+        self._reader, self._writer = await asyncio.open_connection(sock=self._connection)
         self._task = asyncio.create_task(self._read())
         return self
 

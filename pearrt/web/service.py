@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import signal
 import socket
 import threading
 import time
@@ -27,6 +26,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from pearrt.errors import SandboxError
+from pearrt.threads import start_without_signals
 from pearrt.web.bridge import Bridge
 from pearrt.web.forward import Forward
 from pearrt.web.handler import Handler, Page
@@ -62,13 +62,8 @@ class PageServer:
         return f"{self.origin}{self.door.path}"
 
     def __enter__(self) -> PageServer:
-        # The thread is born with every signal blocked: they are the main thread's.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            self._thread = threading.Thread(target=self._run, name="page", daemon=True)
-            self._thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+        start_without_signals(self._thread)
         if not self._ready.wait(START_TIMEOUT_S) or self._failure is not None:
             raise SandboxError("The app's page could not be served.") from self._failure
         return self
