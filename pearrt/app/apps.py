@@ -16,7 +16,7 @@ from typing import Any
 
 from pearrt.app import granting, updates
 from pearrt.app.candidates import acquaint, bring_candidate, offer_candidates
-from pearrt.app.describe import details, metadata_files, summary
+from pearrt.app.describe import details, kept_bytes, metadata_files, summary
 from pearrt.app.durable import recover
 from pearrt.app.followed import (
     FollowedApp,
@@ -333,7 +333,9 @@ class Apps:
         permissions: list[str] = []
         for manifest in await self._asking(app) or await self._offered(app):
             permissions = Permissions.parse(manifest.permissions).describe()
-        return details(app, app.trusted, self.running(link.app_key)) | {"permissions": permissions}
+        kept = await asyncio.to_thread(kept_bytes, app.folder)
+        found = details(app, app.trusted, self.running(link.app_key))
+        return found | {"permissions": permissions, "keeps": kept}
 
     async def log(self, link: Link) -> dict[str, Any]:
         """All releases of an app with who signed them, verified from the link; see app/log.py."""

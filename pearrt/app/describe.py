@@ -7,8 +7,10 @@ from typing import Any
 
 from pearrt.app.followed import FollowedApp, current_choice, current_release
 from pearrt.app.freshness import standing
+from pearrt.app.library import AppFolder
 from pearrt.app.revoked import revocation_of
 from pearrt.link import Link
+from pearrt.sandbox.storage import UNMEASURABLE, used_bytes
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.metadata_set import MetadataSet
 
@@ -74,6 +76,12 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
             for peer in peers
         ],
     }
+
+
+def kept_bytes(folder: AppFolder) -> dict[str, int]:
+    """Bytes on disk of what the app keeps: its private files, its shelf. -1 for what cannot be counted."""
+    used = {"data": used_bytes(folder.data), "shelf": used_bytes(folder.shelf)}
+    return {name: -1 if size == UNMEASURABLE else size for name, size in used.items()}
 
 
 def witnesses(trusted: TrustedApp, channel: str = "") -> dict[str, Any] | None:

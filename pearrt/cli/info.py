@@ -39,6 +39,7 @@ def _text(info: dict[str, Any]) -> str:
         "waiting": info["pending"] and f"{info['pending']}: asks for more; `pearrt run --update` shows it",
         "freshness": freshness,
         "warning": info["equivocation"] and f"its keys were misused: {info['contradiction']}",
+        "keeps": _keeps(info["keeps"]),
         "running": str(info["running"]),
         "seeding": "without end" if info["seeding"] else "while the daemon runs",
         "received": size(info["bytes_in"]),
@@ -48,6 +49,12 @@ def _text(info: dict[str, Any]) -> str:
     lines += ["may"] + [f"  - {printable(line)}" for line in info["permissions"]]
     lines += [f"peers      {len(info['peers'])}"] + [f"  {_peer(peer)}" for peer in info["peers"]]
     return "\n".join(lines)
+
+
+def _keeps(kept: dict[str, int]) -> str:
+    what = {"data": "private files", "shelf": "its shelf"}
+    counted = {name: "too much to count" if used < 0 else size(used) for name, used in kept.items() if used}
+    return ", ".join(f"{used} in {what[name]}" for name, used in counted.items())
 
 
 def _witnesses(found: dict[str, Any] | None) -> str:

@@ -44,5 +44,6 @@ def test_a_thing_outlives_its_app_its_machine_and_a_daemon(
     second.stop()
     second.ok("daemon", "start")
     assert locker(third, team.link, "get", name) == thing
+    assert second.ok("info", team.link)["keeps"]["shelf"] >= len(thing)
     second.ok("permissions", "revoke", team.link, "p2p")
     assert b"no permission p2p" in run(second, team.link, "get", name).stderr
