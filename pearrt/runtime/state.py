@@ -185,7 +185,7 @@ def forgive(state: RuntimeState, digest: str) -> RuntimeState:
 
 def encode(state: RuntimeState) -> bytes:
     """What `decode` reads."""
-    return json.dumps(asdict(state), indent=1, sort_keys=True).encode() + b"\n"
+    return json.dumps(asdict(state), indent=1).encode() + b"\n"
 
 
 def decode(data: bytes) -> RuntimeState:

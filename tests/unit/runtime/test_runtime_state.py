@@ -91,6 +91,22 @@ def test_reasons_and_failures_are_bounded() -> None:
     assert set(state.names) == {*state.failed, A}
 
 
+def test_what_failed_last_comes_last_in_the_file_too() -> None:
+    state = states.install(RuntimeState(), LINK, A, "1")
+    for digest in (C, B):
+        state = states.reject(state, digest, "x", "unhealthy")
+    assert list(states.decode(states.encode(state)).failed) == [C, B]
+
+
+def test_the_confirmed_version_gives_way_once_to_the_one_that_it_replaced() -> None:
+    state = states.confirm(on_trial(), B)
+    assert states.give_way(state, A, "not that one") == state
+    gone = states.give_way(state, B, "it crashed")
+    assert (gone.current, gone.previous, dict(gone.failed)) == (A, "", {B: "it crashed"})
+    assert states.give_way(gone, A, "again") == gone
+    assert states.give_way(on_trial(), A, "a trial has its own end") == on_trial()
+
+
 def test_a_later_versions_fields_are_left_aside() -> None:
     found = json.loads(states.encode(on_trial())) | {"colour": "green"}
     assert states.decode(json.dumps(found).encode()) == on_trial()
@@ -198,6 +214,16 @@ class AnyOrder(RuleBasedStateMachine):
         if before.trial:
             self.failed.add(before.trial)
         else:
+            self.failed.add(before.current)
+            self.confirmed.append(self.state.current)
+
+    @rule()
+    def crash_for_good(self) -> None:
+        before = self.state
+        self.state = states.give_way(before, before.current, "crash")
+        if self.state != before:
+            assert self.state.current == before.previous
+            assert not self.state.previous
             self.failed.add(before.current)
             self.confirmed.append(self.state.current)
 
