@@ -89,7 +89,8 @@ async def succeed(daemon: Predecessor, folder: RuntimeFolder, digest: str, *, tr
 
 
 async def _try(daemon: Predecessor, successor: Successor, items: list[Item], trial_s: float) -> str:
-    """Why the version on trial did not stand the test; "" where it did, and this process may end."""
+    """Why the version on trial did not stand the test; "" where it did, or was stopped by the person before
+    that: this process may end."""
     try:
         await successor.take_over(items)
     except PearrtError as e:
@@ -103,7 +104,11 @@ async def _try(daemon: Predecessor, successor: Successor, items: list[Item], tri
             await successor.confirmed(trial_s + CONFIRM_GRACE_S)
         except PearrtError as e:
             draining.cancel()
-            return f"its daemon did not stay up: {successor.how_it_ended() or e.message}"
+            ended = successor.how_it_ended()
+            if successor.ended_well:
+                log.info("it was asked to stop, and this process goes with it")
+                return ""
+            return f"its daemon did not stay up: {ended or e.message}"
     return ""
 
 

@@ -68,6 +68,11 @@ class Successor:
         await asyncio.to_thread(self.process.wait, KILL_TIMEOUT_S)
         self.line.close()
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it has ended because it was to."""
+        return self.process.poll() == 0
+
     def how_it_ended(self) -> str:
         """In words; "" while it runs."""
         try:
