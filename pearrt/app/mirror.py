@@ -24,9 +24,7 @@ class AppMirror:
 
     async def block(self, block_id: bytes) -> bytes | None:
         apps = self._apps()
-        if apps is None or not any(
-            membership.swarm.serves(block_id) for membership in apps.swarm.memberships
-        ):
+        if apps is None or not any(membership.serves(block_id) for membership in apps.swarm.memberships):
             return None
         try:
             return await asyncio.to_thread(apps.store.get, block_id)

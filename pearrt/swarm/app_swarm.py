@@ -16,9 +16,9 @@ from typing import Generic, TypeVar
 
 from pearrt.errors import ProtocolViolation
 from pearrt.peer import messages as wire
-from pearrt.peer.bodies import MAX_ORDINALS
 from pearrt.swarm.actions import Action, Arrival, Ask, Cancel, Condemn
 from pearrt.swarm.bundle_state import BundleState
+from pearrt.swarm.bundles import Bundles
 from pearrt.swarm.diverse import diverse
 from pearrt.swarm.download import Download, Downloads, Job
 from pearrt.swarm.effects import (
@@ -45,7 +45,6 @@ from pearrt.swarm.upload import UploadQueue
 
 P = TypeVar("P", bound=Hashable)
 
-MAX_BUNDLES = 16
 MOST_NEWER = 2  # of those who claim to know more, before others are asked
 _OFFENCES = {
     "sends blocks nobody asked for": Offence.UNASKED,
@@ -62,15 +61,10 @@ class AppSwarm(Generic[P]):
         self.app = app
         self.topic = app.topic
         self.members: dict[P, Member] = {}
-        self.bundles: dict[bytes, BundleState[P]] = {}
-        self.log_ids: frozenset[bytes] = (
-            frozenset()
-        )  # blocks outside of any bundle that any member may ask for
-        self.room_ids: frozenset[bytes] = frozenset()  # likewise: sealed requests
+        self.bundles: Bundles[P] = Bundles(rng)
         self.ourselves: set[Address] = set()
         self._rng = rng
         self._uploads = uploads
-        self._by_ref: dict[int, BundleState[P]] = {}
         self._downloads: Downloads[P] = Downloads(rng, own_id)
         self._gossip: Gossip[P] = Gossip(app.timestamp(), app.consider_timestamp)
         self._proofs: Proofs[P] = Proofs(app.proof, app.consider_proof)
@@ -79,30 +73,17 @@ class AppSwarm(Generic[P]):
 
     # -- peers
 
-    def joined(
-        self,
-        peer: P,
-        *,
-        peer_id: bytes,
-        channel: int,
-        host: str,
-        listen: Address | None,
-        near: bool,
-        now: float,
-        origin: str = "",
-    ) -> None:
-        """A peer proved the topic, and we did. `origin`: how it was found."""
+    def joined(self, peer: P, member: Member, now: float) -> None:
+        """A peer proved the topic, and we did."""
         if peer in self.members:
             return
-        member = self.members[peer] = Member(
-            peer_id=peer_id, channel=channel, host=host, listen=listen, near=near, now=now, origin=origin
-        )
+        self.members[peer] = member
         if (timestamp := self._gossip.joined(peer, now)) is not None:
-            self._send(peer, wire.Timestamp(channel, timestamp))
+            self._send(peer, wire.Timestamp(member.channel, timestamp))
         if (proof := self._proofs.joined(peer, now)) is not None:
-            self._send(peer, wire.Proof(channel, proof))
+            self._send(peer, wire.Proof(member.channel, proof))
         self._tell_peers(peer, member, now)
-        for bundle in self.bundles.values():
+        for bundle in self.bundles:
             self._show(peer, bundle)
         self._downloads.joined(peer, member, now)
 
@@ -114,7 +95,7 @@ class AppSwarm(Generic[P]):
         self._gossip.left(peer)
         self._proofs.left(peer)
         self._exchange.left(peer)
-        for bundle in self.bundles.values():
+        for bundle in self.bundles:
             bundle.left(peer)
         self._downloads.left(peer, now)
 
@@ -131,38 +112,15 @@ class AppSwarm(Generic[P]):
         """Serve and advertise a bundle: its unique blocks in index order, the index's own, and which are
         here.
         """
-        bundle = self.bundles.get(digest)
-        if bundle is None:
-            if len(self.bundles) >= MAX_BUNDLES:
-                self.drop_bundle(next(iter(self.bundles)))
-            bundle = BundleState(digest, ids, index_ids, self._rng)
-            self.bundles[digest] = self._by_ref[bundle.ref] = bundle
-        for block_id in held:
-            bundle.stored(block_id)
-        bundle.fresh.clear()
-        bundle.fresh_for_seeds.clear()
+        bundle = self.bundles.put(digest, ids, index_ids, held)
         for peer, member in self.members.items():
             self._show(peer, bundle)
             self._resolve(peer, member, bundle, now)
         return bundle
 
-    def drop_bundle(self, digest: bytes) -> None:
-        """No longer serve a bundle. Peers are not told: they get NOT_FOUND."""
-        bundle = self.bundles.pop(digest, None)
-        if bundle is not None and self._by_ref.get(bundle.ref) is bundle:
-            del self._by_ref[bundle.ref]
-
-    def serves(self, block_id: bytes) -> bool:
-        """Whether the block belongs to a bundle of this app, to its log of releases or to a release room."""
-        return (
-            block_id in self.log_ids
-            or block_id in self.room_ids
-            or any(block_id in b.ordinals or block_id in b.index_ids for b in self.bundles.values())
-        )
-
     def choose(self, peer: P, ref: int) -> tuple[bytes, int] | None:
         """What to send a peer that asked for any block of a bundle."""
-        bundle = self._by_ref.get(ref)
+        bundle = self.bundles.of_ref(ref)
         if bundle is None or peer not in self.members:
             return None
         ordinal = bundle.spread.choose(peer, None if bundle.ours.complete else bundle.ours)
@@ -195,7 +153,7 @@ class AppSwarm(Generic[P]):
 
     def want(self, ids: Iterable[bytes], *, foreground: bool, now: float) -> Job:
         """Starts fetching blocks that are not here. Call only with ids that the store lacks."""
-        return self._downloads.want(ids, self.bundles.values(), self.members, foreground=foreground, now=now)
+        return self._downloads.want(ids, self.bundles, self.members, foreground=foreground, now=now)
 
     def give_up(self, job: Job) -> None:
         """The caller no longer waits; downloads that nobody waits for end."""
@@ -219,14 +177,14 @@ class AppSwarm(Generic[P]):
 
     def stored(self, block_id: bytes) -> None:
         """A block is in the store and verified."""
-        for bundle in self.bundles.values():
+        for bundle in self.bundles:
             bundle.stored(block_id)
         for download, actions in self._downloads.stored(block_id):
             self._emit(download, actions)
 
     def lost(self, block_id: bytes) -> None:
         """The store no longer has a block that we said we hold: peers are shown what is left."""
-        for bundle in self.bundles.values():
+        for bundle in self.bundles:
             ordinal = bundle.ordinals.get(block_id)
             if ordinal is not None and bundle.ours.discard(ordinal):
                 for peer in self.members:
@@ -277,7 +235,7 @@ class AppSwarm(Generic[P]):
         if not member.shows.take(now):
             self._effects.append(Offended(peer, Offence.FLOOD))
             return
-        bundle = self.bundles.get(message.index_digest)
+        bundle = self.bundles.of_digest(message.index_digest)
         if bundle is None:
             member.claims.holds_all(message.index_digest)
             self._downloads.showed(peer)
@@ -288,7 +246,7 @@ class AppSwarm(Generic[P]):
         if not member.shows.take(now):
             self._effects.append(Offended(peer, Offence.FLOOD))
             return
-        bundle = self.bundles.get(message.index_digest)
+        bundle = self.bundles.of_digest(message.index_digest)
         if bundle is None:
             member.claims.holds(message.index_digest, message.bits)
             self._downloads.showed(peer)
@@ -296,7 +254,7 @@ class AppSwarm(Generic[P]):
             self._claimed(peer, bundle, HaveSet.decode(message.bits, len(bundle.ids)), now)
 
     def _on_have(self, peer: P, member: Member, message: wire.Have, now: float) -> None:
-        bundle = self._by_ref.get(message.ref)
+        bundle = self.bundles.of_ref(message.ref)
         if bundle is None:
             member.claims.announced(message.ref, message.ordinals)
             return
@@ -315,7 +273,7 @@ class AppSwarm(Generic[P]):
             download.fetch.add_have(peer, message.ordinals)
 
     def _on_request(self, peer: P, member: Member, message: wire.Request, now: float) -> None:
-        known = [block_id for block_id in message.ids if self.serves(block_id)]
+        known = [block_id for block_id in message.ids if self.bundles.holds(block_id)]
         unknown = tuple(set(message.ids).difference(known))
         if unknown:
             self._send(peer, wire.Refuse(member.channel, wire.NOT_FOUND, unknown))
@@ -326,14 +284,14 @@ class AppSwarm(Generic[P]):
             self._effects.append(Offended(peer, Offence.FLOOD))
 
     def _on_any(self, peer: P, member: Member, message: wire.AnyBlocks, now: float) -> None:
-        bundle = self._by_ref.get(message.ref)
+        bundle = self.bundles.of_ref(message.ref)
         if bundle is None or not bundle.ours.count:
             self._send(peer, wire.Promise(member.channel, message.ref, ()))
         else:
             self._uploads.ask(peer, self.topic, message.ref, message.count)
 
     def _on_promise(self, peer: P, member: Member, message: wire.Promise, now: float) -> None:
-        bundle = self._by_ref.get(message.ref)
+        bundle = self.bundles.of_ref(message.ref)
         if bundle is not None and message.ordinals and max(message.ordinals) >= len(bundle.ids):
             raise ProtocolViolation("PROMISE names a block past the last")
         download = self._downloads.of_bundle(bundle) if bundle is not None else None
@@ -457,16 +415,10 @@ class AppSwarm(Generic[P]):
 
         The former wait for it; to the latter it only says what not to send.
         """
-        for bundle in self.bundles.values():
-            if to_seeds:
-                fresh, bundle.fresh_for_seeds = bundle.fresh_for_seeds, []
-            else:
-                fresh, bundle.fresh = bundle.fresh, []
-            for at in range(0, len(fresh), MAX_ORDINALS):
-                ordinals = tuple(fresh[at : at + MAX_ORDINALS])
-                for peer, member in self.members.items():
-                    if bundle.is_seed(peer) == to_seeds:
-                        self._send(peer, wire.Have(member.channel, bundle.ref, ordinals))
+        for bundle, ordinals in self.bundles.take_fresh(for_seeds=to_seeds):
+            for peer, member in self.members.items():
+                if bundle.is_seed(peer) == to_seeds:
+                    self._send(peer, wire.Have(member.channel, bundle.ref, ordinals))
 
     def effects(self, now: float) -> list[Effect[P]]:
         """What to do now. Call after each batch of calls."""

@@ -8,7 +8,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
@@ -99,7 +99,7 @@ class Downloads(Generic[P]):
     def want(
         self,
         ids: Iterable[bytes],
-        bundles: Collection[BundleState[P]],
+        bundles: Iterable[BundleState[P]],
         members: Mapping[P, Member],
         *,
         foreground: bool,

@@ -166,15 +166,19 @@ class Membership:
 
     def serve_log(self, block_ids: Iterable[bytes]) -> None:
         """Serves these blocks, the leaves of the log of releases, to whoever asks; replaces the last ones."""
-        self.swarm.log_ids = frozenset(block_ids)
+        self.swarm.bundles.log_ids = frozenset(block_ids)
 
     def serve_rooms(self, block_ids: Iterable[bytes]) -> None:
         """Serves these blocks, sealed requests of release rooms, to whoever asks; replaces the last ones."""
-        self.swarm.room_ids = frozenset(block_ids)
+        self.swarm.bundles.room_ids = frozenset(block_ids)
 
     def drop_bundle(self, index_digest: bytes) -> None:
         """Serves a bundle no longer."""
-        self.swarm.drop_bundle(index_digest)
+        self.swarm.bundles.drop(index_digest)
+
+    def serves(self, block_id: bytes) -> bool:
+        """Whether the block is one of this app's that peers may ask for."""
+        return self.swarm.bundles.holds(block_id)
 
     def timestamp_changed(self) -> None:
         """The app trusts a newer timestamp (published here, or verified with its metadata): tell all
@@ -294,16 +298,17 @@ class Membership:
     # -- for the service
 
     def peer_joined(self, link: PeerLink, channel: int, *, near: bool) -> None:
-        self.swarm.joined(
-            link,
+        now = time.monotonic()
+        member = Member(
             peer_id=link.peer_id,
             channel=channel,
             host=link.address[0],
             listen=link.listen_address,
             near=near,
-            now=time.monotonic(),
+            now=now,
             origin=self._origin_of(link),
         )
+        self.swarm.joined(link, member, now)
         self._changed.set()
         self.pump_soon()
 

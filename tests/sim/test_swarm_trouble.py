@@ -183,4 +183,6 @@ def test_a_peer_that_comes_back_is_asked_again() -> None:
     net.connect(seeder, peer)
     finish(net, [peer])
     assert max(peer.net.nodes[0].sent.values()) <= 2
-    assert peer.swarm.bundles[DIGEST].ours.complete
+    bundle = peer.swarm.bundles.of_digest(DIGEST)
+    assert bundle is not None
+    assert bundle.ours.complete

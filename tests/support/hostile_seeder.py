@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pearrt.link import Link, topic_of
-from pearrt.peer.service import PeerService
 from pearrt.store.service import Store
-from pearrt.swarm.service import SwarmService
 from pearrt.trust.metadata_set import MetadataSet
 from tests.support.in_thread import InThread
+from tests.support.swarm_apps import serving
 
 Tamper = Callable[[bytes], bytes]
 
@@ -73,17 +71,9 @@ class HostileSeeder(InThread):
     @asynccontextmanager
     async def service(self) -> AsyncIterator[None]:
         with self.store:
-            swarm = SwarmService(store=self.store)
-            peers = PeerService(
-                identity_seed=os.urandom(32),
-                bind=("127.0.0.1", 0),
-                agent="hostile",
-                on_link=swarm.link_opened,
-            )
-            swarm.attach(peers)
-            async with peers, swarm:
-                members = await swarm.join(self.app)
+            async with serving(self.store) as peer:
+                members = await peer.swarm.join(self.app)
                 for digest, (index_blocks, blocks) in self.bundles.items():
                     members.set_bundle(digest, blocks, index_blocks=index_blocks)
-                self.host = "{}:{}".format(*peers.address)
+                self.host = "{}:{}".format(*peer.address)
                 yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
@@ -15,12 +14,11 @@ from pathlib import Path
 from pearrt.bundle.index import Index
 from pearrt.errors import PearrtError
 from pearrt.link import Link, encode_key
-from pearrt.peer.service import PeerService
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Membership
-from pearrt.swarm.service import SwarmService
 from tests.support.hostile_seeder import StandingApp
 from tests.support.in_thread import InThread
+from tests.support.swarm_apps import serving
 
 ASK_EVERY_S = 0.01
 
@@ -41,16 +39,8 @@ class Fetcher(InThread):
     @asynccontextmanager
     async def service(self) -> AsyncIterator[None]:
         with Store(self.folder) as store:
-            swarm = SwarmService(store=store)
-            peers = PeerService(
-                identity_seed=os.urandom(32),
-                bind=("127.0.0.1", 0),
-                agent="fetcher",
-                on_link=swarm.link_opened,
-            )
-            swarm.attach(peers)
-            async with peers, swarm:
-                members = await swarm.join(self.app)
+            async with serving(store) as peer:
+                members = await peer.swarm.join(self.app)
                 for host in self.hosts:
                     members.add_peer(host)
                 tasks = [

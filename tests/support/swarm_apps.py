@@ -99,15 +99,25 @@ async def running_peer(
 ) -> AsyncIterator[Peer]:
     """A peer on 127.0.0.1 with its own store under `folder`."""
     folder.mkdir(exist_ok=True)
+    memory = folder / "memory" if keep else None
     with Store(folder / "store") as store:
-        swarm = SwarmService(store=store, finders=finders, folder=folder / "memory" if keep else None)  # type: ignore[arg-type]
-        peers = PeerService(
-            identity_seed=os.urandom(32),
-            bind=("127.0.0.1", 0),
-            agent="test",
-            on_link=swarm.link_opened,
-            psk=psk,
-        )
-        swarm.attach(peers)
-        async with peers, swarm:
-            yield Peer(store, peers, swarm)
+        async with serving(store, finders=finders, memory=memory, psk=psk) as peer:
+            yield peer
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    store: Store, *, finders: tuple[object, ...] = (), memory: Path | None = None, psk: bytes = b""
+) -> AsyncIterator[Peer]:
+    """A peer on 127.0.0.1 that gives what is in the store."""
+    swarm = SwarmService(store=store, finders=finders, folder=memory)  # type: ignore[arg-type]
+    peers = PeerService(
+        identity_seed=os.urandom(32),
+        bind=("127.0.0.1", 0),
+        agent="test",
+        on_link=swarm.link_opened,
+        psk=psk,
+    )
+    swarm.attach(peers)
+    async with peers, swarm:
+        yield Peer(store, peers, swarm)

@@ -18,6 +18,7 @@ from pearrt.crypto.hashes import sha256
 from pearrt.peer import messages as wire
 from pearrt.swarm.app_swarm import AppSwarm
 from pearrt.swarm.effects import Keep, MetadataCame, Newer, Offended, Send, ServeMetadata
+from pearrt.swarm.member import Member
 from pearrt.swarm.reputation import Offence, Reputation
 from pearrt.swarm.upload import Grant, Promised, UploadQueue
 
@@ -252,8 +253,7 @@ class SimNet:
         b.peers.add(a)
         near = a.site == b.site
         for x, y in ((a, b), (b, a)):
-            x.swarm.joined(
-                y,
+            member = Member(
                 peer_id=y.name.encode(),
                 channel=CHANNEL,
                 host="127.0.0.1",
@@ -261,6 +261,7 @@ class SimNet:
                 near=near,
                 now=self.now,
             )
+            x.swarm.joined(y, member, self.now)
             self.touch(x)
 
     def disconnect(self, a: SimNode, b: SimNode) -> None:

@@ -260,7 +260,7 @@ async def test_a_file_may_carry_several_apps_and_the_first_is_installed(
     assert done["apps"] == [str(published.team.link), str(other.link)]
     second = victim.apps.followed[other.link.app_key]
     assert second.folder.installed is None
-    (bundle,) = second.members.swarm.bundles.values()
+    (bundle,) = second.members.swarm.bundles
     assert bundle.ours.complete  # ready to be installed, and given onward
 
 

@@ -49,7 +49,7 @@ async def test_everyone_lists_every_release_with_who_signed_it(new_home: Callabl
 
         # The publisher is gone: what the user keeps serves others.
         app = user.apps.followed[team.link.app_key]
-        assert all(app.members.swarm.serves(leaf) for leaf in leaf_ids(app))
+        assert all(app.members.serves(leaf) for leaf in leaf_ids(app))
         assert pin_name(team.link.app_key) in user.apps.store.pins()
         await user.apps.gc(fsck=False, dry_run=False)
         assert all(map(user.apps.store.has, leaf_ids(app)))

@@ -118,12 +118,12 @@ async def test_a_room_is_entered_by_its_link_and_served_on(
         app = signer.apps.followed[asked.link.app_key]
         assert block == seal(asked.request, SECRET)
         assert asked.room.unseal(block, app.trusted).digest == asked.request.digest
-        assert not app.members.swarm.serves(asked.room.block)
+        assert not app.members.serves(asked.room.block)
         desk = Desk.of(home.ceremonies, asked.link.app_key)
         desk.keep(asked.request)
         desk.join_room(asked.request, str(asked.link), ours=False)
         assert await signer.apps.offer(asked.link, rooms_only=True) == []
-        assert app.members.swarm.serves(asked.room.block)
+        assert app.members.serves(asked.room.block)
         await signer.apps.gc(fsck=False, dry_run=False)
         assert signer.apps.store.has(asked.room.block)
 
@@ -132,7 +132,7 @@ async def test_a_request_outside_of_a_room_is_served_to_nobody(asked: Asked) -> 
     other = asked.draft("3.0")
     asked.desk.keep(other)
     await asked.here.apps.offer(asked.link)
-    serves = asked.here.apps.followed[asked.link.app_key].members.swarm.serves
+    serves = asked.here.apps.followed[asked.link.app_key].members.serves
     assert serves(asked.room.block)
     assert not serves(Room.of(other, SECRET).block)
 
@@ -143,7 +143,7 @@ async def test_a_damaged_note_of_a_room_stops_nothing(asked: Asked) -> None:
         note.write_bytes(damaged)
         assert asked.desk.rooms() == []
         await asked.here.apps.offer(asked.link)
-    assert not asked.here.apps.followed[asked.link.app_key].members.swarm.serves(asked.room.block)
+    assert not asked.here.apps.followed[asked.link.app_key].members.serves(asked.room.block)
 
 
 async def test_a_full_disk_closes_the_room_and_nothing_else(
@@ -156,7 +156,7 @@ async def test_a_full_disk_closes_the_room_and_nothing_else(
     await apps.uninstall(asked.link.app_key, keep_data=True)
     monkeypatch.setattr(apps.store, "put", full)
     app = await apps.follow(asked.link)
-    assert not app.members.swarm.serves(asked.room.block)
+    assert not app.members.serves(asked.room.block)
 
 
 async def test_a_room_that_nobody_has_is_said_to_be_empty(
@@ -176,7 +176,7 @@ async def test_a_room_of_an_app_that_does_not_exist_yet_is_open_again_after_a_re
     desk.keep(asked.request)
     desk.join_room(asked.request, str(asked.link), ours=True)
     async with running_apps(home) as here:
-        assert here.apps.followed[asked.link.app_key].members.swarm.serves(asked.room.block)
+        assert here.apps.followed[asked.link.app_key].members.serves(asked.room.block)
 
 
 # -- answers
@@ -214,7 +214,7 @@ async def test_a_room_whose_time_is_over_is_left(asked: Asked) -> None:
     assert asked.desk.rooms() == []
     assert asked.desk.posts(asked.request) == []
     assert asked.dht.forgotten == [asked.item(0).public_key]
-    assert not asked.here.apps.followed[asked.link.app_key].members.swarm.serves(asked.room.block)
+    assert not asked.here.apps.followed[asked.link.app_key].members.serves(asked.room.block)
     assert asked.desk.knows(asked.request)  # `release status` says what became of it
 
 
