@@ -53,7 +53,8 @@ def command(
     output.say(
         printable(
             f"{record['name']} {record['version']} for {record['platform']}: {record['files']} files, "
-            f"{size(record['bytes'])}, stored in {size(record['stored_bytes'])}."
+            f"{size(record['bytes'])}, stored in {size(record['stored_bytes'])}. "
+            f"Next: `pearrt release publish` or `request` with {record['digest'][:12]}."
         )
     )
 

@@ -1,7 +1,7 @@
 """What this machine can hold: layers found by probing, and the tier that follows from them. Pure.
 
 A  all layers, with the machine's own accounting of total memory and processes (cgroup)
-B  every bar against reading, writing and reaching out; totals bounded per process only
+B  every bar against reading, writing and reaching out; memory in total is measured, not bounded by the kernel
 C  as B without Landlock: the empty root and the filter stand alone
 D  nothing of the system's: only apps of kind `wasi` run, contained by their engine (Windows)
 E  nothing that holds: refused
@@ -29,7 +29,7 @@ class Tier(StrEnum):
 
 _MEANING = {
     Tier.A: "apps are fully contained",
-    Tier.B: "apps are contained; memory and processes are bounded per process, not in total",
+    Tier.B: "apps are contained; their memory in total is measured, not bounded by the kernel",
     Tier.C: "apps are contained by fewer layers: without Landlock, and with no bound on totals",
     Tier.D: "only apps of kind wasi run, with their engine as the one wall, and pages; others are refused",
     Tier.E: "apps are refused: nothing here contains them",
