@@ -91,6 +91,7 @@ QUESTION_TIMEOUT_S = 120.0
 DESKTOP_TIMEOUT_S = 20.0
 SHELF_TIMEOUT_S = 60.0
 MAX_SHELF_TIMEOUT_S = 600.0
+ONLY_RELEASED = "A folder has none: publish the app and run it by its link."
 CHOICE_TIMEOUT_S = 660.0  # two questions of `picker.CHOOSE_S` and what lies between them
 
 Result = tuple[Any, Passable | None]
@@ -292,7 +293,7 @@ class AppCalls:
     def _meeting(self, instance: Instance) -> Circles:
         self._needs("join" in self.granted(instance).p2p, "p2p")
         if self.circles is None:
-            raise Unsupported("There is no swarm to meet anybody in.")
+            raise Unsupported("There is no swarm to meet anybody in.", hint=ONLY_RELEASED)
         return self.circles
 
     async def _shelf_put(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
@@ -330,7 +331,7 @@ class AppCalls:
     def _storing(self, instance: Instance) -> Shelves:
         self._needs("store" in self.granted(instance).p2p, "p2p")
         if self.shelves is None:
-            raise Unsupported("There is no swarm to share blocks in.")
+            raise Unsupported("There is no swarm to share blocks in.", hint=ONLY_RELEASED)
         return self.shelves
 
     def _person(self, instance: Instance) -> Attendant:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pearrt.app.local import LOCAL, run_folder
+from pearrt.daemon.app_calls import ONLY_RELEASED
 from pearrt.daemon.own_folder import OwnFolder
 from pearrt.errors import Denied
 from pearrt.paths import Home
@@ -100,8 +101,12 @@ for call in (lambda: sdk.clipboard.write("x"), lambda: sdk.p2p.join("x")):
         call()
     except sdk.Denied as e:
         print(e.code)
+try:
+    sdk.shelf.usage()
+except sdk.Error as e:
+    print(e.hint)
 """
-ASKS = '[tool.pearrt.permissions]\nnotify = true\nstorage = "16 MiB"\n'
+ASKS = '[tool.pearrt.permissions]\nnotify = true\np2p = ["store"]\nstorage = "16 MiB"\n'
 
 
 @pytest.mark.parametrize("flags", [[], ["--no-sandbox"]], ids=["contained", "in the open"])
@@ -109,7 +114,8 @@ def test_its_calls_are_answered_as_they_will_be_once_it_is_released(
     home: Home, tmp_path: Path, flags: list[str]
 ) -> None:
     done = pearrt(home, "run", *flags, project(tmp_path / "mine", CALLS, ASKS))
-    assert done.stdout == "mine ('notify',) 16 None\ndenied\ndenied\n", done.stderr
+    said = f"mine ('p2p', 'notify') 16 None\ndenied\ndenied\n{ONLY_RELEASED}\n"
+    assert done.stdout == said, done.stderr
     [log] = (home.data / LOCAL).glob("*/app.log")
     assert "warning seen later" in log.read_text()
     assert not home.log.exists()
