@@ -29,7 +29,7 @@ from pearrt.bundle.verify import verify_tree
 from pearrt.errors import NetworkError, UserError
 from pearrt.link import DEFAULT_CHANNEL, Link, encode_key
 from pearrt.runtime import state as states
-from pearrt.runtime.layout import RuntimeFolder
+from pearrt.runtime.layout import RuntimeFolder, running
 from pearrt.runtime.policy import Offer, Policy, obstacle
 from pearrt.runtime.state import RuntimeState
 from pearrt.store.service import Store
@@ -180,8 +180,8 @@ class Updater:
 
     def reconcile(self) -> RuntimeState:
         """Makes the app's own record follow the runtime's state, which decides: a version that failed or was
-        stepped back from gives its place to the one before it. Trees that nothing names go, and what the
-        signers took back is no version to go back to."""
+        stepped back from gives its place to the one before it. Trees that nothing names go, but for this very
+        process's, and what the signers took back is no version to go back to."""
         state = self.folder.read()
         if self.revocation(state.previous):
             name = state.name(state.previous)
@@ -191,7 +191,7 @@ class Updater:
         if stale and previous is not None and previous.index_digest == state.current:
             self.app.folder.step_back()
         if not state.trial:
-            self.app.folder.prune(set(state.kept))
+            self.app.folder.prune({*state.kept, running(self.folder.data)})
         return state
 
 

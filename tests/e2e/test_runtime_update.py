@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -18,11 +19,15 @@ from pearrt.app.followed import read_index
 from pearrt.crypto import ed25519, keyfile
 from pearrt.link import Link
 from pearrt.paths import Home
+from pearrt.publish.draft import combine, sign
 from pearrt.publish.publication import Publication
 from pearrt.publish.release import make_release
+from pearrt.publish.withdraw import revoke
+from pearrt.runtime.starts import MAX_CRASHES
 from pearrt.store.service import Store
 from pearrt.trust.envelope import seal
 from pearrt.trust.metadata import key_id
+from pearrt.trust.revocation import Action
 from tests.support.hostile_seeder import HostileSeeder
 from tests.support.machine import Machine, wait_for
 from tests.support.runtime_fetcher import Fetcher
@@ -167,6 +172,8 @@ def test_five_daemons_update_themselves_while_they_seed_and_refuse_what_is_unhea
     running.communicate(timeout=10)
     assert running.returncode == 0
     _step_back(office.machines[-1])
+    _lose_a_library(office.machines[-2])
+    _take_back(office)
     with capsys.disabled():
         print(f"\n  {OFFICE} daemons updated themselves in {took:.1f} s; then, and through a bad update,")
         print(
@@ -267,6 +274,37 @@ def _step_back(machine: OwnMachine) -> None:
     retried = machine.ok("update", "--retry")["reason"]
     assert "pearrt 1.0.3 is not taken" in retried
     assert "no API" in retried
+
+
+def _lose_a_library(machine: OwnMachine) -> None:
+    """Weeks after 1.0.2 stood its trial it starts no more: the third command that wants a daemon has one of
+    1.0.1 again, is told why, and so is whoever asks."""
+    machine.stop()
+    shutil.rmtree(machine.folder.tree(machine.state().current) / "aiohttp")
+    for _ in range(MAX_CRASHES - 1):
+        assert "does not start" in machine.refused("daemon", "start")["message"]
+    done = machine.pearrt("daemon", "start")
+    assert done.returncode == 0
+    assert "1.0.2 gives way to 1.0.1" in done.stderr
+    assert machine.version() == "1.0.1"
+    assert "No module named 'aiohttp'" in _failed(machine, "1.0.2")
+    [line] = machine.ok("doctor")["runtime"]
+    assert "1.0.2 is not run here" in line
+
+
+def _take_back(office: Office) -> None:
+    """1.0.2 is revoked where it runs: back to 1.0.1, as nothing healthy is named in its place."""
+    team = office.releases.team
+    publication = Publication.open(team.machine.home.publishing / office.releases.link.key_text)
+    digest = bytes.fromhex(office.machines[0].state().current)
+    draft = revoke(publication.trusted, [digest], Action.RETURN, "It loses blocks.", now=time.time())
+    seeds = [keyfile.unlock(team.machine.home.keys / f"{name}.key", PASSWORD) for name in NAMES[:3]]
+    blobs = {draft.role: combine(draft, [sign(draft, seed) for seed in seeds])}
+    publication.commit_signed([draft], blobs, time.time())
+    team.machine.daemon.publish(office.releases.link)
+    for machine in office.machines[:-2]:
+        wait_for(lambda m=machine: m.version() == "1.0.1", f"the version before\n{machine.log()}", 60)  # type: ignore[misc]
+        assert "revoked it: It loses blocks." in _failed(machine, "1.0.2")
 
 
 def _processes(machine: OwnMachine) -> list[int]:
