@@ -18,7 +18,7 @@ from pearrt.app.install import install, install_release
 from pearrt.app.progress import Report
 from pearrt.app.record import Installed
 from pearrt.bundle.index import Index
-from pearrt.errors import PearrtError
+from pearrt.errors import PearrtError, Unsupported, UserError
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
@@ -59,7 +59,7 @@ class Switching:
             allow_stale=allow_stale,
             foreground=foreground,
             eager=eager,
-            may_switch=lambda index: _may_switch(app, index),
+            may_switch=lambda index: may_switch(app, index),
         )
         self._switched(app, before, installed)
         if app.pending is not None and (pending is None or pending.version != app.pending.version):
@@ -70,7 +70,7 @@ class Switching:
         """Installs a trusted release whose blocks are all in the store; asks nobody."""
         before = app.folder.installed
         installed = await install_release(
-            app, self._store, release, report, may_switch=lambda index: _may_switch(app, index)
+            app, self._store, release, report, may_switch=lambda index: may_switch(app, index)
         )
         self._switched(app, before, installed)
         return installed
@@ -90,7 +90,18 @@ class Switching:
             self._apps.on_event(app.link.app_key, {"event": "update-ready", **told})
 
 
-def _may_switch(app: FollowedApp, index: Index) -> bool:
+def may_switch(app: FollowedApp, index: Index) -> bool:
+    """Whether a release takes over without being asked about. Raises Unsupported for one that asks for what
+    this version does not know: nobody could be told what they say yes to."""
+    manifest = index.manifest
+    try:
+        Permissions.parse(manifest.permissions)
+    except UserError as e:
+        raise Unsupported(
+            f"{manifest.name} {manifest.version} asks for what this version of pearrt does not know: "
+            f"{e.message}",
+            hint="`pearrt update` may bring one that does. What was installed before goes on.",
+        ) from e
     return app.folder.installed is None or granting.covers(app.folder, index.manifest)
 
 
