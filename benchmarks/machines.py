@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pearrt.app.drafting import Terms, draft_release
 from pearrt.crypto import ed25519, keyfile
 from pearrt.crypto.keyfile import Argon2Cost
 from pearrt.daemon.caller import Daemon
@@ -21,7 +22,6 @@ from pearrt.paths import Home
 from pearrt.publish.app import APP_ID_BYTES, new_app
 from pearrt.publish.draft import sign
 from pearrt.publish.publication import Publication, new_heartbeat
-from pearrt.publish.release import make_release
 
 PASSWORD = "benchmark password"
 
@@ -89,15 +89,7 @@ def publish(machine: Machine, staged: dict[str, object]) -> Link:
     made = Publication.create(
         machine.home.publishing, app, [sign(app.root, seed)], [sign(app.targets, seed)], heartbeat, now
     )
-    draft = make_release(
-        made.trusted,
-        name=str(staged["name"]),
-        version=str(staged["version"]),
-        index_digest=bytes.fromhex(str(staged["digest"])),
-        index_size=int(str(staged["size"])),
-        index_blocks=tuple(bytes.fromhex(text) for text in staged["index_blocks"]),  # type: ignore[attr-defined]
-        now=now,
-    )
+    draft = draft_release(made.trusted, machine.home, [str(staged["digest"])], Terms(), now)
     made.commit(draft, [sign(draft, seed)], now)
     link = Link(app.app_key)
     machine.daemon.publish(link)

@@ -25,7 +25,7 @@ from pearrt.publish.app import new_app
 from pearrt.publish.channel import delegate_channel
 from pearrt.publish.draft import Draft, Signature, combine, sign
 from pearrt.publish.heartbeat import Heartbeat
-from pearrt.publish.release import make_release
+from pearrt.publish.release import Variant, make_releases
 from pearrt.publish.rotation import rotate
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.metadata_set import MetadataSet
@@ -66,13 +66,11 @@ def beat(trusted: TrustedApp, now: float, *drafts: Draft) -> TrustedApp:
 
 def release(trusted: TrustedApp, version: str, channel: str = "stable") -> Draft:
     digest = sha256(version.encode())
-    return make_release(
+    return make_releases(
         trusted,
+        [Variant("any", digest, 100_000, (digest,))],
         name="Ledger",
         version=version,
-        index_digest=digest,
-        index_size=100_000,
-        index_blocks=(digest,),
         now=NOW,
         channel=channel,
         notes="Mends the export of months with 31 days. " * 5,

@@ -7,10 +7,9 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pearrt.app.drafting import Terms, draft_release
 from pearrt.app.progress import silent
-from pearrt.app.stage import staged
 from pearrt.bundle.manifest import Entry, Manifest
 from pearrt.crypto import ed25519, keyfile
 from pearrt.crypto.keyfile import Argon2Cost, PublicKey
@@ -21,7 +20,6 @@ from pearrt.publish.app import APP_ID_BYTES, new_app
 from pearrt.publish.draft import Draft, Signature, sign
 from pearrt.publish.keys import new_key
 from pearrt.publish.publication import Publication, new_heartbeat
-from pearrt.publish.release import make_release
 
 SIGNERS = ("alice", "bob", "carol", "dana", "erin")
 THRESHOLD = 3
@@ -43,36 +41,25 @@ class Team:
     def release(self, version: str, app: Path, work: Path, signers: int = THRESHOLD) -> str:
         """Stages `app`, has `signers` of the five sign, publishes; gives the digest. Raises
         ThresholdNotMet."""
-        return self.publish(self._stage(version, app, work), version, signers)
+        digest = self._stage(version, app, work)
+        self.publish(digest, signers)
+        return digest
 
-    def publish(
-        self, record: dict[str, Any], version: str, signers: int = THRESHOLD, *, platform: str = "any"
-    ) -> str:
+    def publish(self, digest: str, signers: int = THRESHOLD) -> None:
         """Has `signers` of the five sign what was staged, and publishes it. Raises ThresholdNotMet."""
-        publication = Publication.open(self.publication)
-        draft = make_release(
-            publication.trusted,
-            name=record["name"],
-            version=version,
-            platform=platform,
-            index_digest=bytes.fromhex(record["digest"]),
-            index_size=record["size"],
-            index_blocks=tuple(map(bytes.fromhex, record["index_blocks"])),
-            now=time.time(),
-        )
-        publication.commit(draft, [sign(draft, seed) for seed in _seeds(self.keys[:signers])], time.time())
+        publication, now = Publication.open(self.publication), time.time()
+        draft = draft_release(publication.trusted, self.seeder.home, [digest], Terms(), now)
+        publication.commit(draft, _signed(draft, _seeds(self.keys[:signers])), now)
         self.seeder.daemon.publish(self.link)
-        return str(record["digest"])
 
-    def _stage(self, version: str, app: Path, work: Path) -> dict[str, Any]:
+    def _stage(self, version: str, app: Path, work: Path) -> str:
         """A copy of the app with its version and 16 MiB of pictures, which no compressor can shrink."""
         tree = work / f"guestbook-{version}"
         shutil.copytree(app, tree, ignore=shutil.ignore_patterns("__pycache__", "*.toml"))
         (tree / "VERSION").write_text(version + "\n")
         (tree / "pictures.bin").write_bytes(secrets.token_bytes(PICTURES_BYTES))
         manifest = Manifest(name="guestbook", version=version, entry=Entry.parse("guestbook.main:main"))
-        record = self.seeder.daemon.stage(tree, manifest.encode(), silent)
-        return staged(self.seeder.home, record["digest"])
+        return str(self.seeder.daemon.stage(tree, manifest.encode(), silent)["digest"])
 
 
 def found(seeder: Machine) -> Team:

@@ -14,7 +14,6 @@ from typing import Self
 from pearrt import __version__
 from pearrt.app.library import Library
 from pearrt.app.progress import silent
-from pearrt.app.stage import staged
 from pearrt.bundle.manifest import Entry, Manifest
 from pearrt.demo.office import machine
 from pearrt.demo.own_tree import own_tree
@@ -80,7 +79,7 @@ class RuntimeAct:
         manifest = Manifest(name="pearrt", version=version, entry=entry, platform=platform)
         seeder = runtime.seeder
         record = seeder.daemon.stage(tree, manifest.encode(), silent, codec="zlib", level=1)
-        runtime.publish(staged(seeder.home, record["digest"]), version, platform=platform)
+        runtime.publish(record["digest"])
 
     async def _install(self, runtime: Team) -> None:
         """What a bootstrapper does, and then a start."""

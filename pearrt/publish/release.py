@@ -37,37 +37,6 @@ class Variant:
     index_blocks: tuple[bytes, ...]
 
 
-def make_release(
-    trusted: TrustedApp,
-    *,
-    name: str,
-    version: str,
-    index_digest: bytes,
-    index_size: int,
-    index_blocks: tuple[bytes, ...],
-    now: float,
-    channel: str = "stable",
-    platform: str = "any",
-    notes: str = "",
-    min_runtime: str = "",
-    security: bool = False,
-    rollout: Sequence[RolloutStep] = (),
-) -> Draft:
-    """`make_releases` of one variant."""
-    return make_releases(
-        trusted,
-        [Variant(platform, index_digest, index_size, index_blocks)],
-        name=name,
-        version=version,
-        now=now,
-        channel=channel,
-        notes=notes,
-        min_runtime=min_runtime,
-        security=security,
-        rollout=rollout,
-    )
-
-
 def make_releases(
     trusted: TrustedApp,
     variants: Sequence[Variant],

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from pearrt.app.followed import read_index
+from pearrt.app.drafting import Terms, draft_release
 from pearrt.crypto import ed25519, keyfile
 from pearrt.link import Link
 from pearrt.paths import Home
 from pearrt.publish.draft import combine, sign
 from pearrt.publish.publication import Publication
-from pearrt.publish.release import make_release
 from pearrt.publish.withdraw import revoke
 from pearrt.runtime.starts import MAX_CRASHES
 from pearrt.store.service import Store
@@ -200,16 +200,8 @@ def _offer_signed_by_two(office: Office) -> None:
     )
     assert refused["code"] == "threshold-not-met"
     publication = Publication.open(team.machine.home.publishing / office.releases.link.key_text)
-    draft = make_release(
-        publication.trusted,
-        name="pearrt",
-        version="1.0.4",
-        index_digest=bytes.fromhex(digest),
-        index_size=1000,
-        index_blocks=(bytes.fromhex(digest),),
-        now=time.time(),
-        platform="any",
-    )
+    trusted, terms = publication.trusted, Terms(version="1.0.4")
+    draft = draft_release(trusted, team.machine.home, [digest], terms, time.time())
     seeds = [keyfile.unlock(team.machine.home.keys / f"{name}.key", PASSWORD) for name in NAMES[:2]]
     signatures = {key_id(ed25519.public_key(seed)): ed25519.sign(seed, draft.payload) for seed in seeds}
     targets = seal(draft.payload, signatures)

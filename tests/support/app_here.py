@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from pearrt.app.apps import Apps
+from pearrt.app.drafting import Terms, draft_release
 from pearrt.app.progress import silent
 from pearrt.app.stage import stage
 from pearrt.bundle.manifest import Entry, Manifest
@@ -22,7 +23,6 @@ from pearrt.publish.app import new_app
 from pearrt.publish.draft import Draft, sign
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import Publication
-from pearrt.publish.release import make_release
 from tests.support.swarm_apps import Peer, running_peer
 from tests.support.trees import write_tree
 
@@ -93,16 +93,12 @@ class Team:
         manifest = Manifest(name="thing", version=version, entry=Entry(module="thing"))
         record = await stage(folder, manifest.encode(), here.apps.store, self.home, silent)
         self.commit(
-            lambda publication: make_release(
+            lambda publication: draft_release(
                 publication.trusted,
-                name="thing",
-                version=version,
-                index_digest=bytes.fromhex(record["digest"]),
-                index_size=record["size"],
-                index_blocks=tuple(map(bytes.fromhex, record["index_blocks"])),
-                now=time.time(),
-                notes=notes,
-                channel=channel,
+                self.home,
+                [record["digest"]],
+                Terms(notes=notes, channel=channel),
+                time.time(),
             )
         )
         await here.apps.publishing.publish(self.link)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 from pearrt.app.candidates import candidates
+from pearrt.app.drafting import Terms, draft_release
 from pearrt.app.progress import silent
 from pearrt.app.stage import stage
 from pearrt.bundle.manifest import Entry, Manifest
 from pearrt.paths import Home
 from pearrt.publish.desk import Desk
-from pearrt.publish.release import make_release
 from pearrt.publish.request import Request
 from tests.support.app_here import Here, Team, running_apps
 from tests.support.trees import write_tree
@@ -24,15 +24,7 @@ async def request_of(team: Team, here: Here) -> tuple[Request, bytes]:
     manifest = Manifest(name="thing", version="2.0", entry=Entry.parse("main:main"))
     record = await stage(source, manifest.encode(), here.peer.store, team.home, silent)
     digest = bytes.fromhex(str(record["digest"]))
-    draft = make_release(
-        team.publication.trusted,
-        name="thing",
-        version="2.0",
-        index_digest=digest,
-        index_size=int(record["size"]),
-        index_blocks=tuple(bytes.fromhex(text) for text in record["index_blocks"]),
-        now=time.time(),
-    )
+    draft = draft_release(team.publication.trusted, team.home, [digest.hex()], Terms(), time.time())
     return Request.of(team.publication.trusted, draft), digest
 
 

@@ -23,7 +23,7 @@ from pearrt.publish.channel import delegate_channel
 from pearrt.publish.draft import combine, sign
 from pearrt.publish.history import leaves
 from pearrt.publish.publication import Publication
-from pearrt.publish.release import make_release
+from pearrt.publish.release import Variant, make_releases
 from pearrt.trust.contradiction import Contradiction
 from tests.support.app_here import Team, running_apps
 
@@ -207,15 +207,8 @@ def _delegate(team: Team, seed: bytes) -> None:
 
 
 def _release_to_beta(team: Team, seed: bytes, version: str) -> None:
-    draft = make_release(
-        team.publication.trusted,
-        name="thing",
-        version=version,
-        index_digest=sha256(version.encode()),
-        index_size=10,
-        index_blocks=(sha256(version.encode()),),
-        now=time.time(),
-        channel="beta",
-    )
+    digest, trusted = sha256(version.encode()), team.publication.trusted
+    variant = Variant("any", digest, 10, (digest,))
+    draft = make_releases(trusted, [variant], name="thing", version=version, now=time.time(), channel="beta")
     blobs = {draft.role: combine(draft, [sign(draft, seed)])}
     team.publication = team.publication.commit_signed([draft], blobs, time.time())

@@ -17,7 +17,7 @@ from pearrt.dht.service import PutResult
 from pearrt.errors import Full, NoPeers, Unreachable, UserError
 from pearrt.paths import Home
 from pearrt.publish.desk import Desk
-from pearrt.publish.release import make_release
+from pearrt.publish.release import Variant, make_releases
 from pearrt.publish.request import Request
 from pearrt.publish.room import Room, post, seal
 from pearrt.publish.signers import SeedKey, answer
@@ -69,14 +69,9 @@ class Asked:
 
     def draft(self, version: str) -> Request:
         digest = sha256(version.encode())
-        draft = make_release(
-            self.team.publication.trusted,
-            name="thing",
-            version=version,
-            index_digest=digest,
-            index_size=100,
-            index_blocks=(digest,),
-            now=time.time(),
+        variant = Variant("any", digest, 100, (digest,))
+        draft = make_releases(
+            self.team.publication.trusted, [variant], name="thing", version=version, now=time.time()
         )
         return Request.of(self.team.publication.trusted, draft)
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from pearrt.publish.app import NewApp, new_app
 from pearrt.publish.draft import Draft, Signature, combine, sign
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import Publication
-from pearrt.publish.release import make_release
+from pearrt.publish.release import Variant, make_releases
 from pearrt.publish.rotation import Rotation
 from pearrt.trust.app import TrustedApp
 
@@ -54,11 +55,20 @@ class Team:
         return Publication.create(folder, new, root, targets, self.heartbeat, NOW)
 
 
-def draft_of(trusted: TrustedApp, version: str, now: float = NOW, **fields: object) -> Draft:
+def draft_of(
+    trusted: TrustedApp,
+    version: str,
+    now: float = NOW,
+    *,
+    name: str = "Ledger",
+    platform: str = "any",
+    index_size: int = 100,
+    **fields: Any,
+) -> Draft:
     """A release of an index that doesn't exist."""
     digest = sha256(version.encode())
-    known: dict[str, object] = {"name": "Ledger", "index_size": 100, "index_blocks": (digest,)}
-    return make_release(trusted, version=version, index_digest=digest, now=now, **(known | fields))  # type: ignore[arg-type]
+    variant = Variant(platform, digest, index_size, (digest,))
+    return make_releases(trusted, [variant], name=name, version=version, now=now, **fields)
 
 
 def commit_rotation(

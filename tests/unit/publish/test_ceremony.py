@@ -17,7 +17,7 @@ from pearrt.publish.channel import delegate_channel
 from pearrt.publish.commit import check_current, commit, is_committed
 from pearrt.publish.desk import Desk
 from pearrt.publish.publication import Publication, new_heartbeat, publications
-from pearrt.publish.release import make_release
+from pearrt.publish.release import Variant, make_releases
 from pearrt.publish.request import Request
 from pearrt.publish.rotation import change_team, rotate
 from pearrt.publish.signers import SeedKey, answer
@@ -316,15 +316,8 @@ def test_what_changes_is_told_from_the_signed_bytes(publication: Publication, de
         publication, signed_request(release_request(publication), "ada", "bob", "cyd"), desk
     )
     same = publication.trusted.releases[0]
-    draft = make_release(
-        publication.trusted,
-        name=same.name,
-        version="1.0.1",
-        index_digest=same.index_digest,
-        index_size=same.index_size,
-        index_blocks=same.index_blocks,
-        now=NOW,
-    )
+    variant = Variant("any", same.index_digest, same.index_size, same.index_blocks)
+    draft = make_releases(publication.trusted, [variant], name=same.name, version="1.0.1", now=NOW)
     (change,) = release_changes(Request.of(publication.trusted, draft))
     assert change.bundle is None, "the same bundle under another version: nothing new to look at"
     assert (change.before and change.before.version, change.after and change.after.version) == (
