@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap import program
+from bootstrap.options import Options
 from pearrt.errors import Full
 from pearrt.link import Link
+from pearrt.paths import Home
 from pearrt.runtime import layout, starts
 from pearrt.runtime import state as states
 from pearrt.runtime.layout import RuntimeFolder
@@ -20,6 +23,7 @@ from pearrt.runtime.state import RuntimeState
 from tests.support.runtime_started import start, started, write_version
 
 A, B = "a" * 64, "b" * 64
+LINK = Link(b"r" * 32)
 DAEMON = ("daemon", "run")
 
 
@@ -27,7 +31,7 @@ DAEMON = ("daemon", "run")
 def folder(tmp_path: Path) -> RuntimeFolder:
     """A home in which B is confirmed and A is the version before it."""
     made = RuntimeFolder(tmp_path)
-    made.edit(lambda _: states.install(RuntimeState(), str(Link(b"r" * 32)), A, "1.0"))
+    made.edit(lambda _: states.install(RuntimeState(), str(LINK), A, "1.0"))
     made.edit(lambda state: states.confirm(states.begin(state, B, "1.1"), B))
     write_version(made, A)
     write_version(made, B)
@@ -129,6 +133,18 @@ def test_on_a_full_disk_nothing_is_switched(folder: RuntimeFolder, monkeypatch: 
     assert folder.choose().runs == B
     monkeypatch.undo()
     assert folder.choose().runs == A
+
+
+def test_the_bootstrapper_starts_the_version_before_it_too(
+    folder: RuntimeFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(program.os, "execve", lambda _, line, __: became.append(line))
+    options = Options(command=("list",), runtime=LINK)
+    crash(folder, MAX_CRASHES)
+    program._hand_over(Home.at(folder.data), options)
+    assert str(folder.tree(A)) in became[0][-3]
+    assert "1.1 gives way to 1.0" in capsys.readouterr().err
 
 
 def test_crashes_of_long_ago_or_of_another_version_do_not_count(folder: RuntimeFolder) -> None:
