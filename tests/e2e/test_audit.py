@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,6 @@ from tests.support.network import TestnetThread
 from tests.support.team import Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-
-@pytest.fixture
-def machine(home: Home) -> Iterator[Machine]:
-    machine = Machine(home, PEARRT_DHT="0")
-    yield machine
-    machine.stop()
 
 
 def test_log_verify_reproduce_and_attest(machine: Machine, tmp_path: Path) -> None:
@@ -78,27 +71,21 @@ def test_log_verify_reproduce_and_attest(machine: Machine, tmp_path: Path) -> No
 
 
 def test_a_machine_without_peers_learns_from_the_dht_that_its_app_is_current(
-    new_home: Callable[[], Home], tmp_path: Path
+    new_machine: Callable[[], Machine], net: TestnetThread, tmp_path: Path
 ) -> None:
     """The publisher's heartbeat lies in the DHT; nobody who could confirm it is reachable as a peer."""
-    with TestnetThread(6) as net:
-        publisher = Machine(new_home(), net.bootstrap)
-        user = Machine(new_home(), net.bootstrap)
-        try:
-            team = Team(publisher, tmp_path, threshold=1)
-            team.release(team.stage(write_app(tmp_path / "app")), "alice")
-            publisher.ok("export", team.link, tmp_path / "app.pear")
-            asyncio.run(_lies_in_the_dht(team.link, publisher.home, net.bootstrap))
-            publisher.kill()
-            user.ok("import", tmp_path / "app.pear")
-            user.run(team.link)
-            wait_for(lambda: user.info(team.link)["in_dht"], "the heartbeat out of the DHT")
-            info = user.info(team.link)
-            assert (info["freshness"], info["peers"], info["confirmed_by"]) == ("fresh", [], 0)
-            assert "by the DHT" in user.pearrt("info", team.link).stdout
-        finally:
-            publisher.stop()
-            user.stop()
+    publisher, user = new_machine(), new_machine()
+    team = Team(publisher, tmp_path, threshold=1)
+    team.release(team.stage(write_app(tmp_path / "app")), "alice")
+    publisher.ok("export", team.link, tmp_path / "app.pear")
+    asyncio.run(_lies_in_the_dht(team.link, publisher.home, net.bootstrap))
+    publisher.kill()
+    user.ok("import", tmp_path / "app.pear")
+    user.run(team.link)
+    wait_for(lambda: user.info(team.link)["in_dht"], "the heartbeat out of the DHT")
+    info = user.info(team.link)
+    assert (info["freshness"], info["peers"], info["confirmed_by"]) == ("fresh", [], 0)
+    assert "by the DHT" in user.pearrt("info", team.link).stdout
 
 
 async def _lies_in_the_dht(link: str, home: Home, bootstrap: str) -> None:

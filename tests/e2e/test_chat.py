@@ -6,14 +6,12 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pearrt.paths import Home
 from tests.support.machine import PEARRT, Machine
-from tests.support.network import TestnetThread
 from tests.support.team import Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
@@ -21,12 +19,8 @@ CHAT = Path(__file__).parents[2] / "examples" / "chat"
 
 
 @pytest.fixture
-def machines(new_home: Callable[[], Home]) -> Iterator[list[Machine]]:
-    with TestnetThread() as net:
-        machines = [Machine(new_home(), net.bootstrap) for _ in range(3)]
-        yield machines
-        for machine in machines:
-            machine.stop()
+def machines(new_machine: Callable[[], Machine]) -> list[Machine]:
+    return [new_machine() for _ in range(3)]
 
 
 class Guest:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pearrt.paths import Home
 from tests.support.machine import Machine
-from tests.support.network import TestnetThread
 from tests.support.team import NAMES, Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 
 
 @pytest.fixture
-def machine(home: Home) -> Iterator[Machine]:
-    with TestnetThread(6) as net:
-        machine = Machine(home, net.bootstrap)
-        yield machine
-        machine.stop()
+def machine(new_machine: Callable[[], Machine]) -> Machine:
+    return new_machine()
 
 
 @pytest.fixture

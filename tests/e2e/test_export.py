@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pearrt.paths import Home
 from pearrt.runtime import state as states
 from pearrt.runtime.layout import RuntimeFolder
 from tests.support.machine import Machine
@@ -16,23 +15,10 @@ from tests.support.team import Team, write_app
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 
 
-@pytest.fixture
-def new_machine(new_home: Callable[[], Home]) -> Iterator[Callable[[], Machine]]:
-    machines: list[Machine] = []
-
-    def make() -> Machine:
-        machines.append(Machine(new_home(), PEARRT_DHT="0"))
-        return machines[-1]
-
-    yield make
-    for machine in machines:
-        machine.stop()
-
-
 def test_an_app_runs_out_of_a_file_without_any_network(
-    new_machine: Callable[[], Machine], tmp_path: Path
+    new_lone_machine: Callable[[], Machine], tmp_path: Path
 ) -> None:
-    publisher, alone = new_machine(), new_machine()
+    publisher, alone = new_lone_machine(), new_lone_machine()
     team = Team(publisher, tmp_path, threshold=1)
     team.release(team.stage(write_app(tmp_path / "app", "one")), "alice")
     file = tmp_path / "app.pear"

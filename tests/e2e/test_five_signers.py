@@ -19,10 +19,8 @@ from typing import Any
 import pytest
 
 from pearrt.link import Link
-from pearrt.paths import Home
 from pearrt.publish.publication import METADATA, Publication
 from tests.support.machine import Machine, wait_for
-from tests.support.network import TestnetThread
 from tests.support.require import require
 from tests.support.signer import SignerMachine
 from tests.support.stolen_heartbeat import HIGHEST, run_forward
@@ -31,20 +29,6 @@ from tests.support.team import write_app
 GUIDE = Path(__file__).parents[2] / "docs/guides/publisher.md"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-
-@pytest.fixture
-def new_machine(new_home: Callable[[], Home]) -> Iterator[Callable[[], Machine]]:
-    machines: list[Machine] = []
-    with TestnetThread(6) as net:
-
-        def make() -> Machine:
-            machines.append(Machine(new_home(), net.bootstrap))
-            return machines[-1]
-
-        yield make
-        for machine in machines:
-            machine.stop()
 
 
 @pytest.fixture

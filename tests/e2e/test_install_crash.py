@@ -7,14 +7,13 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pearrt.errors import PearrtError
 from pearrt.link import Link
-from pearrt.paths import Home
 from tests.support.machine import Machine
 from tests.support.team import Team, write_app
 
@@ -24,11 +23,8 @@ ROUNDS = 6
 
 
 @pytest.fixture
-def pair(new_home: Callable[[], Home]) -> Iterator[tuple[Machine, Machine]]:
-    machines = Machine(new_home(), PEARRT_DHT="0"), Machine(new_home(), PEARRT_DHT="0")
-    yield machines
-    for machine in machines:
-        machine.stop()
+def pair(new_lone_machine: Callable[[], Machine]) -> tuple[Machine, Machine]:
+    return new_lone_machine(), new_lone_machine()
 
 
 def test_a_killed_update_leaves_the_old_release_or_the_new(

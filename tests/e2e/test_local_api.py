@@ -7,23 +7,14 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from pearrt.daemon.api import MAX_REQUEST_BYTES
 from pearrt.link import Link
-from pearrt.paths import Home
 from tests.support.machine import Machine, wait_for
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def machine(home: Home) -> Iterator[Machine]:
-    machine = Machine(home, PEARRT_DHT="0")
-    yield machine
-    machine.stop()
 
 
 def raw(machine: Machine, request: bytes) -> bytes:

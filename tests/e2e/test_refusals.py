@@ -90,10 +90,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
 
 
 @pytest.fixture
-def victim(home: Home) -> Iterator[Machine]:
-    machine = Machine(home, PEARRT_DHT="0")
-    yield machine
-    machine.stop()
+def victim(machine: Machine) -> Machine:
+    return machine
 
 
 def unpacked(machine: Machine) -> list[Path]:

@@ -4,7 +4,7 @@ commit that was killed before the daemon heard of it."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 from pearrt.app.drafting import Terms, draft_release
 from pearrt.crypto.keyfile import unlock
 from pearrt.link import Link
-from pearrt.paths import Home
 from pearrt.platform_tag import platform_tag
 from pearrt.publish.ceremony import collect
 from pearrt.publish.commit import commit
@@ -25,13 +24,6 @@ from tests.support.machine import Machine, wait_for
 from tests.support.team import PASSWORD, Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-
-@pytest.fixture
-def machine(home: Home) -> Iterator[Machine]:
-    machine = Machine(home, PEARRT_DHT="0")
-    yield machine
-    machine.stop()
 
 
 @pytest.fixture
@@ -108,27 +100,24 @@ def test_what_was_committed_while_no_daemon_heard_of_it_is_published_at_the_next
 
 
 def test_an_app_moves_to_another_machine_and_the_old_one_follows_it(
-    machine: Machine, team: Team, new_home: Callable[[], Home], tmp_path: Path
+    machine: Machine, team: Team, new_lone_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
     """The publisher's disk was copied: the signers name a heartbeat key on another machine."""
     team.release(team.stage(write_app(tmp_path / "app", "one")), "alice")
     host = ":".join(map(str, machine.daemon.status()["address"]))
-    new = Machine(new_home(), PEARRT_DHT="0", PEARRT_HOSTS=host)
-    try:
-        path = tmp_path / "root.request"
-        new.ok("app", "rotate", team.link, "--heartbeat", "-o", path)
-        machine.ok("release", "review", path)
-        answer_file = path.with_suffix(".alice")
-        machine.ok("release", "sign", path, *team.keys("alice"), "-o", answer_file)
-        assert not machine.ok("release", "commit", path, answer_file)["committed"]
-        assert new.ok("release", "commit", path, answer_file)["committed"]
-        wait_for(lambda: machine.info(team.link)["root_version"] == 2, "the old machine to follow")
-        path = tmp_path / "two.request"
-        digest = new.ok("stage", str(write_app(tmp_path / "app", "two")))["digest"]
-        new.ok("release", "request", team.link, digest, "--version", "2.0", "-o", path)
-        assert machine.ok("release", "review", path)["releases"][0]["source"] == "peers"
-        machine.ok("release", "sign", path, *team.keys("alice"), "-o", answer_file)
-        new.ok("release", "commit", path, answer_file)
-        assert machine.run(team.link, options=("--yes", "--update")) == "two\n"
-    finally:
-        new.stop()
+    new = new_lone_machine(PEARRT_HOSTS=host)
+    path = tmp_path / "root.request"
+    new.ok("app", "rotate", team.link, "--heartbeat", "-o", path)
+    machine.ok("release", "review", path)
+    answer_file = path.with_suffix(".alice")
+    machine.ok("release", "sign", path, *team.keys("alice"), "-o", answer_file)
+    assert not machine.ok("release", "commit", path, answer_file)["committed"]
+    assert new.ok("release", "commit", path, answer_file)["committed"]
+    wait_for(lambda: machine.info(team.link)["root_version"] == 2, "the old machine to follow")
+    path = tmp_path / "two.request"
+    digest = new.ok("stage", str(write_app(tmp_path / "app", "two")))["digest"]
+    new.ok("release", "request", team.link, digest, "--version", "2.0", "-o", path)
+    assert machine.ok("release", "review", path)["releases"][0]["source"] == "peers"
+    machine.ok("release", "sign", path, *team.keys("alice"), "-o", answer_file)
+    new.ok("release", "commit", path, answer_file)
+    assert machine.run(team.link, options=("--yes", "--update")) == "two\n"

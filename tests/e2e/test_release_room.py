@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ import pytest
 from pearrt.crypto.keyfile import unlock
 from pearrt.dht.items import MutableItem, sign_item
 from pearrt.link import Link
-from pearrt.paths import Home
 from pearrt.publish.keys import find_key
 from pearrt.publish.room import Room
 from tests.support.machine import PEARRT, Machine
@@ -24,25 +23,6 @@ from tests.support.network import TestnetThread
 from tests.support.team import PASSWORD, Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-
-@pytest.fixture
-def net() -> Iterator[TestnetThread]:
-    with TestnetThread(6) as net:
-        yield net
-
-
-@pytest.fixture
-def new_machine(new_home: Callable[[], Home], net: TestnetThread) -> Iterator[Callable[[], Machine]]:
-    machines: list[Machine] = []
-
-    def make() -> Machine:
-        machines.append(Machine(new_home(), net.bootstrap))
-        return machines[-1]
-
-    yield make
-    for machine in machines:
-        machine.stop()
 
 
 @pytest.fixture

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pearrt.link import Link
-from pearrt.paths import Home
 from tests.support.machine import Machine, wait_for
 from tests.support.team import Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-
-@pytest.fixture
-def machine(new_home: Callable[[], Home]) -> Iterator[Machine]:
-    made = Machine(new_home(), PEARRT_DHT="0")
-    yield made
-    made.stop()
 
 
 def test_a_pearrt_that_pip_brought_says_so_and_keeps_what_it_is_told(machine: Machine) -> None:
@@ -47,27 +39,24 @@ def test_a_pearrt_that_pip_brought_says_so_and_keeps_what_it_is_told(machine: Ma
 
 
 def test_an_app_is_stepped_back_stays_there_and_comes_forward_when_asked(
-    machine: Machine, new_home: Callable[[], Home], tmp_path: Path
+    machine: Machine, new_lone_machine: Callable[..., Machine], tmp_path: Path
 ) -> None:
     team = Team(machine, tmp_path)
     machine.ok("daemon", "start")
     source = write_app(tmp_path / "app", "one")
     team.release(team.stage(source))
     host = "{}:{}".format(*machine.daemon.status()["address"])
-    user = Machine(new_home(), PEARRT_DHT="0", PEARRT_HOSTS=host)
-    try:
-        assert user.run(team.link) == "one\n"
-        assert "no release of hello before" in user.refused("rollback", team.link)["message"]
-        write_app(source, "two")
-        team.release(team.stage(source), version="2.0")
-        wait_for(lambda: user.info(team.link)["version"] == "2.0", "the update")
-        assert user.run(team.link) == "two\n"
+    user = new_lone_machine(PEARRT_HOSTS=host)
+    assert user.run(team.link) == "one\n"
+    assert "no release of hello before" in user.refused("rollback", team.link)["message"]
+    write_app(source, "two")
+    team.release(team.stage(source), version="2.0")
+    wait_for(lambda: user.info(team.link)["version"] == "2.0", "the update")
+    assert user.run(team.link) == "two\n"
 
-        stepped = user.ok("rollback", team.link)
-        assert stepped == {"name": "hello", "version": "1.0", "left": "2.0"}
-        assert user.run(team.link) == "one\n"
-        user.daemon.launch(Link.parse(team.link))  # a start looks for newer releases
-        assert user.run(team.link) == "one\n", "it came back by itself"
-        assert user.run(team.link, options=("--yes", "--update")) == "two\n"
-    finally:
-        user.stop()
+    stepped = user.ok("rollback", team.link)
+    assert stepped == {"name": "hello", "version": "1.0", "left": "2.0"}
+    assert user.run(team.link) == "one\n"
+    user.daemon.launch(Link.parse(team.link))  # a start looks for newer releases
+    assert user.run(team.link) == "one\n", "it came back by itself"
+    assert user.run(team.link, options=("--yes", "--update")) == "two\n"

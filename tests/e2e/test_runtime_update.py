@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pearrt.app.followed import read_index
 from pearrt.app.drafting import Terms, draft_release
+from pearrt.app.followed import read_index
 from pearrt.crypto import ed25519, keyfile
 from pearrt.link import Link
 from pearrt.paths import Home
@@ -200,8 +200,9 @@ def _offer_signed_by_two(office: Office) -> None:
     )
     assert refused["code"] == "threshold-not-met"
     publication = Publication.open(team.machine.home.publishing / office.releases.link.key_text)
-    trusted, terms = publication.trusted, Terms(version="1.0.4")
-    draft = draft_release(trusted, team.machine.home, [digest], terms, time.time())
+    draft = draft_release(
+        publication.trusted, team.machine.home, [digest], Terms(version="1.0.4"), time.time()
+    )
     seeds = [keyfile.unlock(team.machine.home.keys / f"{name}.key", PASSWORD) for name in NAMES[:2]]
     signatures = {key_id(ed25519.public_key(seed)): ed25519.sign(seed, draft.payload) for seed in seeds}
     targets = seal(draft.payload, signatures)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pearrt.paths import Home
 from tests.support.machine import Machine
 from tests.support.team import Team
 from tests.support.terminal import at_terminal, publish
@@ -47,8 +46,8 @@ def main():
 
 
 @pytest.fixture
-def machine(new_home: Callable[[], Home], tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(new_home(), PEARRT_DHT="0", DISPLAY=":9")
+def machine(new_lone_machine: Callable[..., Machine], tmp_path: Path) -> Machine:
+    machine = new_lone_machine(DISPLAY=":9")
     machine.environ.pop("WAYLAND_DISPLAY", None)
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -56,8 +55,7 @@ def machine(new_home: Callable[[], Home], tmp_path: Path) -> Iterator[Machine]:
     (tools / "xclip").write_text(f"#!/bin/sh\n[ $3 = -in ] && cat > {board} || cat {board}\n")
     (tools / "xclip").chmod(0o755)
     machine.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
-    yield machine
-    machine.stop()
+    return machine
 
 
 def test_the_person_chooses_each_file_and_says_yes_to_each_look_at_the_clipboard(

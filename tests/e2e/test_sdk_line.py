@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pearrt.link import Link
-from pearrt.paths import Home
 from tests.support.machine import PEARRT, Machine
 from tests.support.team import Team
 
@@ -24,13 +23,6 @@ HEAD = """from pearrt import sdk
 from pearrt.sdk.channel import channel
 import json, os, queue, sys, time
 """
-
-
-@pytest.fixture
-def machine(new_home: Callable[[], Home]) -> Iterator[Machine]:
-    machine = Machine(new_home(), PEARRT_DHT="0")
-    yield machine
-    machine.stop()
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pearrt.paths import Home
 from tests.support.machine import Machine, wait_for
 from tests.support.team import Team
 from tests.support.terminal import Terminal, at_terminal, publish
@@ -67,15 +66,14 @@ def main():
 
 
 @pytest.fixture
-def machine(new_home: Callable[[], Home], tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(new_home(), PEARRT_DHT="0")
+def machine(new_lone_machine: Callable[..., Machine], tmp_path: Path) -> Machine:
+    machine = new_lone_machine()
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "xdg-open").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/opened\n')
     (tools / "xdg-open").chmod(0o755)
     machine.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
-    yield machine
-    machine.stop()
+    return machine
 
 
 def test_a_page_is_opened_after_a_yes_alone_and_the_app_neither_answers_nor_interrupts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +10,12 @@ import pytest
 
 from pearrt.bundle.pear_file import write_pear
 from pearrt.link import Link
-from pearrt.paths import Home
 from pearrt.publish.keys import new_key
 from pearrt.publish.publication import Publication
 from tests.support.machine import Machine
-from tests.support.network import TestnetThread
 from tests.support.team import CHEAP, PASSWORD, Team, write_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
-
-
-@pytest.fixture
-def new_machine(new_home: Callable[[], Home]) -> Iterator[Callable[[], Machine]]:
-    machines: list[Machine] = []
-    with TestnetThread() as net:
-
-        def make() -> Machine:
-            machines.append(Machine(new_home(), net.bootstrap))
-            return machines[-1]
-
-        yield make
-        for machine in machines:
-            machine.stop()
 
 
 class Office:
