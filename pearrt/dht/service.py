@@ -20,7 +20,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -168,11 +168,6 @@ class DhtService:
         return self._sockets[0].address
 
     @property
-    def v6_address(self) -> Address | None:
-        """The bound address of the second socket, if there is one."""
-        return self._sockets[1].address if len(self._sockets) > 1 else None
-
-    @property
     def node_id(self) -> bytes:
         """The id of the first node."""
         return self._sockets[0].node.node_id
@@ -229,12 +224,9 @@ class DhtService:
         for peer in self._announced_here(topic20):
             seen.add(peer)
             yield peer
-        changed = asyncio.Event()
         operations = [FindPeers(topic20) for _ in self._sockets]
-        try:
-            for each, operation in zip(self._sockets, operations, strict=True):
-                self._begin(each, operation, changed)
-            deadline = asyncio.get_running_loop().time() + OPERATION_TIMEOUT_S
+        with self._begun(operations) as changed:
+            deadline = self._time() + OPERATION_TIMEOUT_S
             while True:
                 for peer in [peer for operation in operations for peer in operation.take_fresh()]:
                     if peer not in seen:
@@ -244,9 +236,6 @@ class DhtService:
                     return
                 if not await _wait_until(changed, deadline):
                     return
-        finally:
-            for each, operation in zip(self._sockets, operations, strict=False):
-                self._end(each, operation)
 
     def _announced_here(self, topic20: bytes) -> list[Address]:
         """Peers that announced themselves to this very node: in a tiny network nobody else has them."""
@@ -314,20 +303,19 @@ class DhtService:
         own = max(
             (each.own for each in done if each.own is not None), key=lambda item: item.seq, default=None
         )
-        return self._put(done, own, republish)
+        return self._put(done, own, republish=republish)
 
-    async def put_item(self, item: MutableItem, *, republish: bool = True) -> PutResult:
-        """Stores a mutable item that was signed elsewhere, unless a newer one lies there.
-
-        With `republish` as `put_mutable`. Raises UserError where its signature or a bound does not hold.
+    async def put_item(self, item: MutableItem) -> PutResult:
+        """Stores a mutable item that was signed elsewhere, unless a newer one lies there; again every hour
+        as `put_mutable` does. Raises UserError where its signature or a bound does not hold.
         """
         check_own(item.encoded, item.salt, item.seq)
         if not item.verifies():
             raise UserError("The signature of this DHT item does not verify.")
         done = await self._run(lambda: PutMutable(item.public_key, item.salt, _unless_newer(item), cas=None))
-        return self._put(done, item, republish)
+        return self._put(done, item, republish=True)
 
-    def _put(self, done: Sequence[PutMutable], item: MutableItem | None, republish: bool) -> PutResult:
+    def _put(self, done: Sequence[PutMutable], item: MutableItem | None, *, republish: bool) -> PutResult:
         """What came of storing an item, which is kept alive from now on where that is wanted."""
         stored = sum(operation.stored for operation in done)
         if republish and item is not None and stored:
@@ -351,29 +339,30 @@ class DhtService:
     async def _run(self, make: Callable[[], _O]) -> list[_O]:
         """Runs one operation in every family and returns them when all are done or the time is over."""
         await self._wait_ready()
-        changed = asyncio.Event()
         operations = [make() for _ in self._sockets]
-        try:
-            for each, operation in zip(self._sockets, operations, strict=True):
-                self._begin(each, operation, changed)
+        with self._begun(operations) as changed:
             deadline = self._time() + OPERATION_TIMEOUT_S
             while not all(operation.done for operation in operations):
                 if not await _wait_until(changed, deadline):
                     break
-        finally:
-            for each, operation in zip(self._sockets, operations, strict=False):
-                self._end(each, operation)
         return operations
 
-    def _begin(self, each: NodeSocket, operation: Operation, changed: asyncio.Event) -> None:
-        self._waiting[operation] = changed
-        each.node.start(operation, self._time())
-        each.flush()
-
-    def _end(self, each: NodeSocket, operation: Operation) -> None:
-        self._waiting.pop(operation, None)
-        if not operation.done:
-            each.node.cancel(operation)
+    @contextlib.contextmanager
+    def _begun(self, operations: Sequence[Operation]) -> Iterator[asyncio.Event]:
+        """Has every family's node begin its operation; what is not done by then ends with the context. The
+        event is set whenever one of them changed."""
+        changed = asyncio.Event()
+        try:
+            for each, operation in zip(self._sockets, operations, strict=True):
+                self._waiting[operation] = changed
+                each.node.start(operation, self._time())
+                each.flush()
+            yield changed
+        finally:
+            for each, operation in zip(self._sockets, operations, strict=False):
+                self._waiting.pop(operation, None)
+                if not operation.done:
+                    each.node.cancel(operation)
 
     def _operation_changed(self, operation: Operation) -> None:
         event = self._waiting.get(operation)
