@@ -16,8 +16,21 @@ from typing import Any
 from pearrt.app.library import AppFolder
 from pearrt.app.record import Grant
 from pearrt.bundle.manifest import Manifest
-from pearrt.errors import Denied, UserError
+from pearrt.errors import Denied, Unsupported, UserError
 from pearrt.sandbox.policy import Permissions
+
+
+def asked(manifest: Manifest) -> Permissions:
+    """What a release asks for. Raises Unsupported where this version does not know it: nobody could be told
+    what they say yes to."""
+    try:
+        return Permissions.parse(manifest.permissions)
+    except UserError as e:
+        raise Unsupported(
+            f"{manifest.name} {manifest.version} asks for what this version of pearrt does not know: "
+            f"{e.message}",
+            hint="`pearrt update` may bring one that does. What was installed before goes on.",
+        ) from e
 
 
 def approval(folder: AppFolder) -> Grant | None:
@@ -50,15 +63,15 @@ def covers(folder: AppFolder, manifest: Manifest) -> bool:
     grant = approval(folder)
     if grant is None or grant.kind != manifest.kind:
         return False
-    return not Permissions.parse(manifest.permissions).widens(Permissions.parse(grant.permissions))
+    return not asked(manifest).widens(Permissions.parse(grant.permissions))
 
 
 def approve(folder: AppFolder, manifest: Manifest, refused: Collection[str]) -> None:
     """Records the person's yes to a manifest, less what they refused."""
-    asked = Permissions.parse(manifest.permissions)
-    names = _known(asked, refused)
+    request = asked(manifest)
+    names = _known(request, refused)
     folder.grant = Grant(
-        dict(manifest.permissions), int(time.time()), asked.digest().hex(), names, kind=manifest.kind
+        dict(manifest.permissions), int(time.time()), request.digest().hex(), names, kind=manifest.kind
     )
 
 
@@ -71,7 +84,7 @@ def decline(folder: AppFolder, digest: bytes) -> None:
 def declined(folder: AppFolder, manifest: Manifest) -> bool:
     """Whether the person said no to just this request."""
     grant = folder.grant
-    return grant is not None and grant.declined == Permissions.parse(manifest.permissions).digest().hex()
+    return grant is not None and grant.declined == asked(manifest).digest().hex()
 
 
 def take_back(folder: AppFolder, names: Collection[str]) -> list[str]:
@@ -96,17 +109,17 @@ def take_back(folder: AppFolder, names: Collection[str]) -> list[str]:
 def overview(folder: AppFolder, manifest: Manifest) -> dict[str, Any]:
     """What `pearrt permissions list` shows: `approved`, and each optional permission that the manifest asks
     for as `given`, `refused` or `not approved`."""
-    asked, grant, has = Permissions.parse(manifest.permissions), approval(folder), given(folder)
+    request, grant, has = asked(manifest), approval(folder), given(folder)
     states = {}
-    for name in asked.optional():
-        if asked.without([name]).within(has) == asked.within(has):
+    for name in request.optional():
+        if request.without([name]).within(has) == request.within(has):
             states[name] = "refused" if grant is not None else "not approved"
         else:
             states[name] = "given"
     return {
         "approved": covers(folder, manifest),
         "approved_at": None if grant is None else grant.approved_at,
-        "shares": asked.describe()[:3],
+        "shares": request.describe()[:3],
         "permissions": states,
     }
 

@@ -49,7 +49,8 @@ async def install(
     """Brings the newest release of `app` that is known onto this machine and makes it the one that runs;
     gives that one. `ask` before: this asks nobody what is newest.
 
-    A release that `may_switch` refuses is fetched, left `pending`, and the installed one stays.
+    A release that `may_switch` refuses is fetched, left `pending`, and the installed one stays; what it
+    raises keeps any release from being installed.
     It is not durable yet: see `durable.make_durable`. Raises NoPeers when nobody has it, TrustError when what
     they have breaks a rule (what is installed still runs), StoreError when the disk does not take it.
     `eager`: the person asked for it, so its rollout does not hold it back.
@@ -77,7 +78,7 @@ async def install_release(
     if installed is not None and installed.index_digest == release.index_digest.hex():
         return _confirm(app, installed, release)
     index = await fetch(app, store, release, report, foreground=foreground)
-    if installed is not None and not may_switch(index):
+    if not may_switch(index) and installed is not None:
         app.pending = Pending(release.version, index.manifest)
         return installed
     await asyncio.to_thread(_unpack, app, store, release, index, report)

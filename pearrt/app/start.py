@@ -40,7 +40,7 @@ def launchable_of(
     """An installed release, ready to start. `issue` gives the token of its channel, `warning` is why its
     signers warn of it, or ""."""
     channel, folder, pending = app.link.channel, app.folder, app.pending
-    asked = Permissions.parse(manifest.permissions)
+    asked = granting.asked(manifest)
     now_is = standing(app, trusted, time.time())
     return Launchable(
         key_text=app.link.key_text,

@@ -18,7 +18,7 @@ from pearrt.app.install import install, install_release
 from pearrt.app.progress import Report
 from pearrt.app.record import Installed
 from pearrt.bundle.index import Index
-from pearrt.errors import PearrtError, Unsupported, UserError
+from pearrt.errors import PearrtError
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
@@ -91,17 +91,8 @@ class Switching:
 
 
 def may_switch(app: FollowedApp, index: Index) -> bool:
-    """Whether a release takes over without being asked about. Raises Unsupported for one that asks for what
-    this version does not know: nobody could be told what they say yes to."""
-    manifest = index.manifest
-    try:
-        Permissions.parse(manifest.permissions)
-    except UserError as e:
-        raise Unsupported(
-            f"{manifest.name} {manifest.version} asks for what this version of pearrt does not know: "
-            f"{e.message}",
-            hint="`pearrt update` may bring one that does. What was installed before goes on.",
-        ) from e
+    """Whether a release takes over without being asked about. Raises Unsupported as `granting.asked`."""
+    granting.asked(index.manifest)
     return app.folder.installed is None or granting.covers(app.folder, index.manifest)
 
 

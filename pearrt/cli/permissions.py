@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pearrt.cli.options import LinkType, link_argument, open_daemon
 from pearrt.cli.output import Output, printable, speaking
+from pearrt.errors import SandboxError
 from pearrt.link import Link
 from pearrt.sandbox.policy import parse_optional
+
+if TYPE_CHECKING:
+    from pearrt.daemon.caller import Daemon
 
 
 @click.group(name="permissions")
@@ -30,9 +34,16 @@ def list_(output: Output, link: Link | None) -> None:
         found = daemon.permissions(link)
         output.result(found, lambda: _text(found))
         return
-    links = [Link.parse(app["link"]) for app in daemon.apps() if app["version"] is not None]
-    every = [daemon.permissions(known) for known in links]
+    every = [_of(daemon, app) for app in daemon.apps() if app["version"] is not None]
     output.result(every, lambda: "\n".join(map(_text, every)) or "No app is installed.")
+
+
+def _of(daemon: Daemon, app: dict[str, Any]) -> dict[str, Any]:
+    """One of them all, of which none keeps the others from being shown."""
+    try:
+        return daemon.permissions(Link.parse(app["link"]))
+    except SandboxError as e:
+        return {key: app[key] for key in ("link", "name", "version")} | {"error": e.as_dict()}
 
 
 @speaking(name="revoke")
@@ -54,8 +65,10 @@ command.add_command(revoke)
 
 
 def _text(app: dict[str, Any]) -> str:
-    approved = "approved" if app["approved"] else "not approved: the next start asks"
-    rows = [f"{printable(app['name'])} {printable(app['version'])}  {app['link']}", f"  {approved}"]
+    head = f"{printable(app['name'])} {printable(app['version'])}  {app['link']}"
+    if "error" in app:
+        return f"{head}\n  {printable(app['error']['message'])}"
+    rows = [head, "  approved" if app["approved"] else "  not approved: the next start asks"]
     rows += [f"  may {line}" for line in app["shares"]]
     rows += [f"  {name:<24} {state}" for name, state in app["permissions"].items()]
     return "\n".join(rows)
