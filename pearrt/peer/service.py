@@ -145,6 +145,7 @@ class PeerService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing = True
+        await self._listener.stop_listening()  # who was accepted a moment ago is dropped, not forgotten
         self._listener.stop()
         for link in list(self._all):
             link.close("shutting down", code=BYE_SHUTDOWN)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
+import socket
 
 import pytest
 
@@ -190,6 +193,18 @@ async def test_stopping_a_service_ends_its_links() -> None:
 
 
 # -- dialling
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_stopping_a_service_drops_whom_it_accepted_a_moment_ago(steps: int) -> None:
+    async with peer() as service:
+        stranger = socket.create_connection(service.address)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+    stranger.settimeout(5)
+    with stranger, contextlib.suppress(ConnectionResetError):
+        assert stranger.recv(1) == b""
+    gc.collect()  # a transport that nobody closed would say so
 
 
 async def test_dialling_one_address_at_once_gives_one_link() -> None:
