@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
 
 EVERY_S = 0.1
 WIDTH = 78
@@ -14,8 +13,8 @@ WIDTH = 78
 class Screen:
     """`step` names what goes on, `progress` says how far. Silent where `quiet`."""
 
-    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._stream = sys.stderr
         self._quiet = quiet
         self._live = not quiet and self._stream.isatty()
         self._what = ""

@@ -54,7 +54,6 @@ def stage_tree(
     *,
     codec: str = "zstd",
     level: int | None = None,
-    include: Callable[[str], bool] = lambda path: True,
     group: Group = lambda path: None,
     packed: MutableMapping[bytes, bytes] | None = None,
     progress: Progress | None = None,
@@ -62,14 +61,13 @@ def stage_tree(
 ) -> Staged:
     """Hands every block of `folder` and of its index to `put_block(id, bytes)`, called by one thread.
 
-    `include` picks among the files by their path in the bundle; frames never cross from one `group` to the
-    next. `packed` remembers frames, by the SHA-256 of their raw bytes, from one bundle to another of the same
-    codec and level. `progress(done, total)` counts raw bytes packed. Raises UserError for a tree that no
-    bundle may hold, and whatever `put_block` raises.
+    Frames never cross from one `group` to the next. `packed` remembers frames, by the SHA-256 of their raw
+    bytes, from one bundle to another of the same codec and level. `progress(done, total)` counts raw bytes
+    packed. Raises UserError for a tree that no bundle may hold, and whatever `put_block` raises.
     """
     count = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(count, "stage") as executor:
-        sources = sorted(path for path in walk(folder) if include(path))
+        sources = sorted(walk(folder))
         hashed = _in_order(executor, lambda path: _hash_file(folder, path), sources, 16 * count)
         index = Index(manifest, tuple(hashed), codec, ())
         with _fit_for_a_bundle():

@@ -49,7 +49,6 @@ def unpack(
     *,
     progress: Progress | None = None,
     sync: bool = True,
-    workers: int | None = None,
 ) -> None:
     """Makes `destination`, which must not exist yet, hold exactly the files of `index`.
 
@@ -65,9 +64,8 @@ def unpack(
         _check_room(index, destination.parent)
         os.mkdir(temporary, 0o700)
         try:
-            workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
             with _cursors(temporary) as cursor:
-                _Unpacker(index, get_block, cursor).run(progress, workers)
+                _Unpacker(index, get_block, cursor).run(progress, min(MAX_WORKERS, os.cpu_count() or 1))
             if sync:
                 make_durable(temporary)
             os.rename(temporary, destination)

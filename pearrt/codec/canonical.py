@@ -68,14 +68,14 @@ def as_json(canonical: bytes) -> bytes:
     return _CONTROL.sub(lambda match: b"\\u%04x" % match[0][0], canonical)
 
 
-def parse(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
+def parse(data: bytes, *, max_bytes: int) -> Any:
     """The JSON value in `data`, parsed under the bounds above.
 
-    Raises LimitExceeded past `max_bytes` or `max_depth`, ProtocolViolation for malformed or ambiguous text.
+    Raises LimitExceeded past `max_bytes` or MAX_DEPTH, ProtocolViolation for malformed or ambiguous text.
     """
     if len(data) > max_bytes:
         raise LimitExceeded(f"JSON: {len(data)} bytes, at most {max_bytes} allowed")
-    _check_depth(data, max_depth)
+    _check_depth(data)
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -91,19 +91,19 @@ def parse(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def _check_depth(data: bytes, max_depth: int) -> None:
+def _check_depth(data: bytes) -> None:
     """Bounds nesting before the recursive parser sees it; brackets inside strings do not count.
 
     An unfinished string hides nothing: the parser stops there, after brackets that were all counted.
     """
-    if data.count(b"[") + data.count(b"{") <= max_depth:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
     depth = 0
     for bracket in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
         if bracket in b"[{":
             depth += 1
-            if depth > max_depth:
-                raise LimitExceeded(f"JSON: nested deeper than {max_depth}")
+            if depth > MAX_DEPTH:
+                raise LimitExceeded(f"JSON: nested deeper than {MAX_DEPTH}")
         else:
             depth -= 1
 

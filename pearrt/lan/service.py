@@ -43,8 +43,7 @@ log = logging.getLogger(__name__)
 class LanService:
     """Advertises this peer's port and watches for others; an async context manager and a PeerFinder.
 
-    `port`: the peer port to advertise. `hosts`: the addresses to advertise; by default those of the
-    interfaces used.
+    `port`: the peer port to advertise, at the addresses of the interfaces used.
     """
 
     origin = LAN_ORIGIN
@@ -55,13 +54,11 @@ class LanService:
         port: int,
         mdns: Mdns = "all",
         interfaces: Sequence[str] | None = None,
-        hosts: Sequence[str] | None = None,
     ) -> None:
         self.error: str | None = None
         self._port = port
         self._mdns = mdns
         self._interfaces = ["127.0.0.1"] if interfaces is None and mdns == "loopback" else interfaces
-        self._hosts = hosts
         self._neighbours = Neighbours()
         self._watchers: set[asyncio.Queue[Address]] = set()
         self._resolving: set[asyncio.Task[None]] = set()
@@ -103,8 +100,6 @@ class LanService:
         await self._zeroconf.async_register_service(info, cooperating_responders=True)
 
     def _advertised_hosts(self) -> list[str]:
-        if self._hosts is not None:
-            return list(self._hosts)
         if self._interfaces is not None:
             return list(self._interfaces)
         from zeroconf import get_all_addresses  # type: ignore[attr-defined]  # public, not in __all__

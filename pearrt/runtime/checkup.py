@@ -19,14 +19,7 @@ CHECKUP_TIMEOUT_S = 60.0
 MAX_OUTPUT_BYTES = 64 * 1024
 
 
-async def fault_of(
-    folder: RuntimeFolder,
-    digest: str,
-    peer: Address,
-    environ: Mapping[str, str],
-    *,
-    timeout_s: float = CHECKUP_TIMEOUT_S,
-) -> str:
+async def fault_of(folder: RuntimeFolder, digest: str, peer: Address, environ: Mapping[str, str]) -> str:
     """What is wrong with an unpacked version, in words; "" where it is healthy. `peer`: where the running
     daemon listens, for the check to find."""
     host, port = peer
@@ -43,11 +36,11 @@ async def fault_of(
     except OSError as e:
         return f"its health check does not start: {e.strerror or e}"
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(CHECKUP_TIMEOUT_S):
             said = await _read(process)
             code = await process.wait()
     except TimeoutError:
-        return f"its health check did not end in {timeout_s:.0f} s"
+        return f"its health check did not end in {CHECKUP_TIMEOUT_S:.0f} s"
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

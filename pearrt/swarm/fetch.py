@@ -375,7 +375,7 @@ class BundleFetch(Generic[P]):
         return seeds <= ANY_MAX_SEEDS and len(self._sources) > seeds
 
     def _fill_by_ask(self, source: Source[P], window: int, now: float) -> None:
-        spare = not source.near and self.spare_far and not self._picker.offers(False)
+        spare = not source.near and self.spare_far and not self._picker.offers_far
         if spare and any(other.near for other in self._sources.values()):
             return
         room = min(window - source.outstanding, self.remaining - len(self._checking) - source.outstanding)

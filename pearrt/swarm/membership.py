@@ -231,17 +231,17 @@ class Membership:
                 return offer.metadata
         raise PeerTimeout("No peer answered with the app's metadata.")
 
-    def offers(
-        self, first_root: int = 1, *, most: int = METADATA_PEERS, timeout_s: float | None = None
-    ) -> AsyncGenerator[Offer, None]:
-        """Metadata from up to `most` peers, as the answers come, so that one that withholds the newest is
+    def offers(self, first_root: int = 1, *, timeout_s: float | None = None) -> AsyncGenerator[Offer, None]:
+        """Metadata from up to METADATA_PEERS, as the answers come, so that one that withholds the newest is
         outvoted.
 
         Asks one after another where some don't answer. While nobody has, it waits for others, and for those
         who left in the middle to come back. Raises NoPeers where nobody is there within `timeout_s`, by
         default METADATA_TIMEOUT_S.
         """
-        return offers(self, first_root, most, METADATA_TIMEOUT_S if timeout_s is None else timeout_s)
+        return offers(
+            self, first_root, METADATA_PEERS, METADATA_TIMEOUT_S if timeout_s is None else timeout_s
+        )
 
     async def fetch(
         self,

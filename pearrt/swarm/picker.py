@@ -93,10 +93,9 @@ class Picker:
             return self._first(self._far_only, held, share)
         return self._first_of_both(held)
 
-    def offers(self, near: bool, *, spare_far: bool = True) -> bool:
-        """Whether a source that holds everything could be asked for anything."""
-        if near or not spare_far:
-            return self.free > 0
+    @property
+    def offers_far(self) -> bool:
+        """Whether a far source that holds everything could be asked for anything while those are spared."""
         return not self.near_seeds and self._far_only.size > 0
 
     def _first_of_both(self, held: HaveSet | None) -> int | None:
