@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO
@@ -69,6 +69,34 @@ class app:  # noqa: N801 - a namespace, as the module of this name is
     @staticmethod
     async def info() -> _app.Info:
         return _app.Info.read((await _call("app.info", **_app.FIELDS)).result())
+
+    @staticmethod
+    async def events() -> AsyncIterator[dict[str, Any]]:
+        with _told() as told:
+            while (event := await told.get())["event"] != "ended":
+                yield event
+        raise NotConnected("The daemon has gone.", code="unreachable")
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[asyncio.Queue[dict[str, Any]]]:
+    """While it is entered, the queue gets what the daemon tells; what nobody takes pushes out the oldest."""
+    loop, told = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any]](MAX_UNREAD_EVENTS)
+
+    def put(event: dict[str, Any]) -> None:
+        if told.full():
+            told.get_nowait()
+        told.put_nowait(event)
+
+    def listener(event: dict[str, Any]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(put, event)
+
+    channel().listen(listener)
+    try:
+        yield told
+    finally:
+        channel().unlisten(listener)
 
 
 class args:  # noqa: N801
@@ -307,19 +335,7 @@ class updates:  # noqa: N801
     async def ready() -> AsyncIterator[Update]:
         """The version that is ready already, if any, then each that becomes so. Raises NotConnected when the
         daemon has gone."""
-        loop, events = asyncio.get_running_loop(), asyncio.Queue[dict[str, Any]](MAX_UNREAD_EVENTS)
-
-        def put(event: dict[str, Any]) -> None:
-            if events.full():
-                events.get_nowait()
-            events.put_nowait(event)
-
-        def listener(event: dict[str, Any]) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(put, event)
-
-        channel().listen(listener)
-        try:
+        with _told() as events:
             told = (await updates.status()).ready
             if told is not None:
                 yield told
@@ -327,8 +343,6 @@ class updates:  # noqa: N801
                 if event["event"] == READY and (update := Update.read(event)) != told:
                     told = update
                     yield update
-        finally:
-            channel().unlisten(listener)
         raise NotConnected("The daemon has gone.", code="unreachable")
 
 

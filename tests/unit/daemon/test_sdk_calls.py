@@ -21,6 +21,7 @@ from pearrt.daemon.rate import Bucket, Rate
 from pearrt.errors import Denied, LimitExceeded, PearrtError, UserError
 from pearrt.paths import Home
 from pearrt.sdk import aio
+from pearrt.sdk import channel as sdk_channel
 from pearrt.sdk.frames import MAX_FRAME_BYTES
 from tests.support.beside import Beside, running
 
@@ -151,6 +152,18 @@ async def test_a_revoked_permission_is_denied_at_once_and_every_instance_is_told
         assert (await app.call("app.info"))["permissions"] == []
         with pytest.raises(Denied):
             beside.live.revoke(A, [])
+
+
+async def test_an_app_hears_what_is_taken_back(beside: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = beside.known.add(A, WIDE)
+    async with beside.sdk(start, monkeypatch):
+        first = asyncio.create_task(anext(aio.app.events()))  # type: ignore[arg-type]
+        second = asyncio.create_task(asyncio.to_thread(next, sdk.app.events()))
+        while len(sdk_channel.channel()._listeners) < 2:
+            await asyncio.sleep(0)
+        beside.live.revoke(A, ["notify"])
+        event = {"event": "permission-revoked", "permission": "notify"}
+        assert [await first, await second] == [event, event]
 
 
 async def test_the_person_is_asked_before_a_page_is_opened_and_no_is_no(beside: Beside) -> None:
