@@ -25,7 +25,7 @@ class Launchable:
     `channel_token` open the app's one way out: whoever presents the token is this app. `revoked` is why its
     signers warn of this release, where they do. `refused` is what the person did not give of `permissions`,
     `pending_declined` that they said no to the waiting release, `news` what changed since the last start;
-    `approved_before`, of the waiting release, is what the installed one asks for.
+    `approved_before` and `kind_before`, of the waiting release, are what the installed one asks for and is.
     """
 
     key_text: str
@@ -52,6 +52,7 @@ class Launchable:
     refused: tuple[str, ...] = ()
     news: News | None = None
     approved_before: Permissions | None = None
+    kind_before: str = ""
 
     @property
     def name(self) -> str:
@@ -69,6 +70,7 @@ class Launchable:
             pending_manifest=None,
             granted=False,
             approved_before=self.permissions,
+            kind_before=self.manifest.kind,
         )
 
     @property

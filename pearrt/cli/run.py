@@ -179,6 +179,10 @@ def _has_browser() -> bool:
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def _changes_kind(app: Launchable) -> bool:
+    return app.kind_before not in ("", app.manifest.kind)
+
+
 def _warning(contradiction: str) -> str:
     return click.style(f"  WARNING: its keys were misused: {printable(contradiction)}", fg="red", bold=True)
 
@@ -188,6 +192,7 @@ def _question(app: Launchable) -> str:
     rows = [
         click.style(f"{printable(app.name)} {printable(app.version)}", bold=True),
         *(["  an update that asks for more than you approved"] if app.approved_before is not None else []),
+        *([f"  it was of kind {app.kind_before}, now {app.manifest.kind}"] if _changes_kind(app) else []),
         f"  signed by {printable(', '.join(app.signed_by))}; it takes {app.threshold} of {len(app.signers)}",
         f"  {freshness}",
         *([_warning(app.contradiction)] if app.contradiction else []),
