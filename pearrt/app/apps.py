@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pearrt.app import granting, updates
+from pearrt.app import granting, pins, updates
 from pearrt.app.candidates import acquaint, bring_candidate, offer_candidates
 from pearrt.app.describe import details, kept_bytes, metadata_files, summary
 from pearrt.app.durable import recover
@@ -30,7 +30,7 @@ from pearrt.app.handover import is_publisher
 from pearrt.app.install import ask, catch_up, fetch_index, obtain
 from pearrt.app.launch import Launchable
 from pearrt.app.library import Library
-from pearrt.app.log import fetch_log, keep_log, pin_name, read_log
+from pearrt.app.log import fetch_log, keep_log, read_log
 from pearrt.app.lookout import Lookout
 from pearrt.app.machine import this_machine
 from pearrt.app.progress import Report, silent
@@ -184,7 +184,7 @@ class Apps:
     async def grant(self, app_key: bytes, digest: bytes, refused: Sequence[str] = ()) -> None:
         """Records the person's yes to the permissions with this digest, less what they `refused`. Raises
         Denied if nobody asks for those."""
-        app = self._known(app_key)
+        app = self.known(app_key)
         for manifest in await self._asking(app):
             if Permissions.parse(manifest.permissions).digest() == digest:
                 granting.approve(app.folder, manifest, refused)
@@ -194,7 +194,7 @@ class Apps:
     async def permissions(self, app_key: bytes) -> dict[str, Any]:
         """What an installed app asks for and what the person gave: see `granting.overview`. Raises
         NoSuchApp."""
-        app = self._known(app_key)
+        app = self.known(app_key)
         installed = app.folder.installed
         if installed is None:
             raise NoSuchApp(f"{encode_key(app_key)} is not installed.")
@@ -232,13 +232,13 @@ class Apps:
 
     def stop_seeding(self, app_key: bytes) -> None:
         """Seeds the app no longer than the daemon would anyway."""
-        app = self._known(app_key)
+        app = self.known(app_key)
         app.folder.wish = replace(app.folder.wish or Wish(str(app.link)), seed=False)
 
     async def roll_back(self, app_key: bytes) -> dict[str, Any]:
         """One step back to the release before the installed one. Raises as `rollback.roll_back`."""
         self._not_own(app_key)
-        app = self._known(app_key)
+        app = self.known(app_key)
         async with self.locks[app_key]:
             return roll_back(app)
 
@@ -269,25 +269,23 @@ class Apps:
     async def uninstall(self, app_key: bytes, *, keep_data: bool) -> None:
         """Leaves the app's swarm and forgets it; its blocks go with the next gc."""
         self._not_own(app_key)
-        app = self._known(app_key)
+        app = self.known(app_key)
         async with self.locks[app_key]:
             await app.members.leave()
             del self.followed[app_key]
-            for name in self.store.pins():
-                if name.startswith(encode_key(app_key)) or name == pin_name(app_key):
-                    self.store.unpin(name)
+            pins.unpin_all(self.store, app_key)
             await asyncio.to_thread(app.folder.remove, keep_data=keep_data)
 
     async def verify(self, app_key: bytes, folder: Path | None = None) -> dict[str, Any]:
         """Checks what is installed, or a folder, against what was signed, all offline; see app/verify.py."""
-        app = self._known(app_key)
+        app = self.known(app_key)
         if folder is None:
             return await asyncio.to_thread(verify_installed, app, self.store)
         return await asyncio.to_thread(verify_folder, app, self.store, folder)
 
     async def files(self, app_key: bytes, digest: str) -> list[list[Any]]:
         """Path, size and SHA-256 (hex) of every file of an installed release, from its signed index."""
-        app = self._known(app_key)
+        app = self.known(app_key)
         for installed in (app.folder.installed, app.folder.previous):
             if installed is not None and installed.index_digest == digest:
                 index = await asyncio.to_thread(installed_index, installed, self.store)
@@ -296,7 +294,7 @@ class Apps:
 
     def metadata(self, app_key: bytes) -> dict[str, str]:
         """The signed metadata that is trusted, by the file names of TUF."""
-        trusted = self._known(app_key).trusted
+        trusted = self.known(app_key).trusted
         if trusted is None:
             raise NoSuchApp(f"Nothing is known of {encode_key(app_key)} yet.")
         return metadata_files(trusted.metadata)
@@ -354,16 +352,13 @@ class Apps:
 
     async def apply_update(self, app_key: bytes) -> None:
         """Looks for a newer release now. Raises as `install`."""
-        app = self._known(app_key)
+        app = self.known(app_key)
         await ask(app, silent)
         async with self.locks[app_key]:
             await self.switching.install(app, silent)
 
     def known(self, app_key: bytes) -> FollowedApp:
         """The app, which is on this machine. Raises NoSuchApp."""
-        return self._known(app_key)
-
-    def _known(self, app_key: bytes) -> FollowedApp:
         app = self.followed.get(app_key)
         if app is None or (app.trusted is None and app.folder.installed is None):
             raise NoSuchApp(f"{encode_key(app_key)} is not on this machine.")

@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from pearrt.app import pins
 from pearrt.app.followed import FollowedApp, advertise, read_index
 from pearrt.app.install import fetching
 from pearrt.app.progress import Report
 from pearrt.bundle.index import BLOCK_BYTES, MAX_INDEX_BYTES, Index, refs_of_index
 from pearrt.crypto.hashes import DIGEST_BYTES
 from pearrt.errors import StoreError, UserError
-from pearrt.link import encode_key
 from pearrt.paths import Home
 from pearrt.publish.changes import release_changes
 from pearrt.publish.desk import Desk
@@ -70,11 +70,11 @@ async def bring_candidate(
 
     Raises NoPeers, DigestMismatch.
     """
-    prefix = f"review-{encode_key(app.link.app_key)}-"
+    prefix = pins.of_reviews(app.link.app_key)
     wanted = {digest.hex() for digest in await asyncio.to_thread(candidates, home, app.link.app_key)}
-    for name in store.pins():
-        if name.startswith(prefix) and name.removeprefix(prefix) not in wanted:
-            store.unpin(name)
+    for digest in pins.pinned(store, prefix):
+        if digest not in wanted:
+            store.unpin(prefix + digest)
     pin = prefix + release.index_digest.hex()
     store.pin(pin, release.index_blocks)
     await app.members.fetch(refs_of_index(release.index_blocks, release.index_size))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pearrt.app import pins
 from pearrt.app.apps import Apps
 from pearrt.app.followed import FollowedApp, advertise, current_choice
 from pearrt.app.install import chosen
@@ -27,7 +28,7 @@ from pearrt.bundle.index import Index
 from pearrt.bundle.pear_file import PearFile
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import DigestMismatch, Equivocation, NoSuchBlock, ProtocolViolation, Rollback, UserError
-from pearrt.link import Link, encode_key
+from pearrt.link import Link
 from pearrt.store.service import Store
 from pearrt.trust.release import Release
 
@@ -145,7 +146,7 @@ def _check_whole(store: Store, file: PearFile, release: Release, index: Index) -
 def _store_blocks(store: Store, file: PearFile, carried: Carried, report: Report) -> None:
     """Every block into the store, hashed on the way. Where one is another, the pin goes again."""
     release, index = carried.release, carried.index
-    name = f"{encode_key(carried.link.app_key)}-{release.index_digest.hex()}"
+    name = pins.of_releases(carried.link.app_key) + release.index_digest.hex()
     pinned_before = name in store.pins()
     sizes = {block.id: block.size for block in index.blocks}
     wanted = [*release.index_blocks, *sizes]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from pearrt.app import pins
 from pearrt.app.durable import boot_id
 from pearrt.app.followed import FollowedApp, Pending, advertise, current_choice, read_index, wanted
 from pearrt.app.mirrors import MIRROR, fetch_blocks, offers
@@ -23,7 +24,6 @@ from pearrt.app.record import Installed
 from pearrt.bundle.index import Index, refs_of_index
 from pearrt.bundle.unpack import unpack
 from pearrt.errors import NetworkError, PeerTimeout, RemoteError, Rollback, TrustError, UserError
-from pearrt.link import encode_key
 from pearrt.store.service import Store
 from pearrt.swarm.membership import Progress as Fetched
 from pearrt.trust.checks import check_unexpired
@@ -265,12 +265,8 @@ def _confirm(app: FollowedApp, installed: Installed, release: Release) -> Instal
     return renewed
 
 
-def _pin_name(app: FollowedApp, digest: str) -> str:
-    return f"{encode_key(app.link.app_key)}-{digest}"
-
-
 def _pin(app: FollowedApp, store: Store, release: Release, ids: list[bytes] | tuple[()]) -> None:
-    store.pin(_pin_name(app, release.index_digest.hex()), [*release.index_blocks, *ids])
+    store.pin(pins.of_releases(app.link.app_key) + release.index_digest.hex(), [*release.index_blocks, *ids])
 
 
 def forget_older(app: FollowedApp, store: Store, keep: Iterable[Release | None] = ()) -> None:
@@ -278,9 +274,9 @@ def forget_older(app: FollowedApp, store: Store, keep: Iterable[Release | None] 
     release and the one before it."""
     trees = {r.index_digest for r in (app.folder.installed, app.folder.previous) if r is not None}
     blocks = trees | {release.index_digest.hex() for release in (*wanted(app), *keep) if release}
-    for name in store.pins():
-        key, _, digest = name.partition("-")
-        if key == encode_key(app.link.app_key) and digest not in blocks:
-            store.unpin(name)
+    prefix = pins.of_releases(app.link.app_key)
+    for digest in pins.pinned(store, prefix):
+        if digest not in blocks:
+            store.unpin(prefix + digest)
             app.members.drop_bundle(bytes.fromhex(digest))
     app.folder.prune(trees)

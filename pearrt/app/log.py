@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pearrt.app import pins
 from pearrt.app.describe import witnesses
 from pearrt.app.followed import FollowedApp
 from pearrt.bundle.index import BlockRef
@@ -56,17 +57,13 @@ def keep_log(app: FollowedApp, store: Store, leaves: Iterable[tuple[bytes, bytes
     ids = (*leaf_ids(app), *(leaf_id for leaf_id, _ in current))
     try:
         if app.log_kept != ids:
-            store.pin(pin_name(app.link.app_key), ids)
+            store.pin(pins.of_log(app.link.app_key), ids)
         for leaf_id, leaf in (*leaves, *current):
             store.put(leaf_id, leaf)
         app.log_kept = ids
     except StoreError as e:
         log.warning("the log of %s is not kept: %s", encode_key(app.link.app_key)[:8], e)
     app.members.serve_log(ids)
-
-
-def pin_name(app_key: bytes) -> str:
-    return f"log-{encode_key(app_key)}"
 
 
 async def fetch_log(app: FollowedApp, store: Store) -> int:

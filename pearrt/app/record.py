@@ -87,7 +87,6 @@ class Wish:
 
     link: str
     seed: bool = False
-    last_run_at: int = 0
 
 
 def dump(value: Installed | Grant | News | Wish) -> bytes:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pearrt.app import pins
 from pearrt.app.candidates import acquaint
 from pearrt.app.followed import FollowedApp
 from pearrt.app.install import catch_up
@@ -34,7 +35,7 @@ from pearrt.errors import (
     Unreachable,
     UserError,
 )
-from pearrt.link import Link, decode_key, encode_key
+from pearrt.link import Link, decode_key
 from pearrt.publish.commit import check_current
 from pearrt.publish.desk import Desk, InRoom
 from pearrt.publish.request import Request
@@ -77,14 +78,14 @@ class Rooms:
 
     def _keep_blocks(self, app_key: bytes) -> list[bytes]:
         """Stores and pins the blocks of all rooms; gives their ids."""
-        store, prefix = self._apps.store, f"room-{encode_key(app_key)}-"
+        store, prefix = self._apps.store, pins.of_rooms(app_key)
         blocks = {sha256(data): data for data in self._sealed(app_key)}
         for block_id, data in blocks.items():
             store.pin(prefix + block_id.hex(), [block_id])
             store.put(block_id, data)
-        for name in store.pins():
-            if name.startswith(prefix) and bytes.fromhex(name.removeprefix(prefix)) not in blocks:
-                store.unpin(name)
+        for block in pins.pinned(store, prefix):
+            if bytes.fromhex(block) not in blocks:
+                store.unpin(prefix + block)
         return list(blocks)
 
     def _sealed(self, app_key: bytes) -> list[bytes]:

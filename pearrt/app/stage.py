@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pearrt.app import pins
 from pearrt.app.progress import Progress, Report, Stage
 from pearrt.atomic import write_file
 from pearrt.bundle.manifest import Manifest
@@ -69,7 +70,8 @@ def keep(staged: Staged, store: Store, home: Home) -> dict[str, Any]:
         "stored_bytes": sum(block.size for block in staged.index.blocks),
         "staged_at": int(time.time()),
     }
-    store.pin(f"staged-{record['digest']}", [*staged.index_blocks, *(b.id for b in staged.index.blocks)])
+    blocks = [*staged.index_blocks, *(block.id for block in staged.index.blocks)]
+    store.pin(pins.of_staged(staged.digest.hex()), blocks)
     store.sync()
     (home.data / "staged").mkdir(mode=0o700, exist_ok=True)
     write_file(

@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from pearrt.app import pins
 from pearrt.app.followed import FollowedApp
 from pearrt.app.install import fetch, goes_back, newest
 from pearrt.app.progress import Progress, Report, Stage
@@ -27,7 +28,7 @@ from pearrt.bundle.index import Index
 from pearrt.bundle.unpack import unpack
 from pearrt.bundle.verify import verify_tree
 from pearrt.errors import NetworkError, UserError
-from pearrt.link import DEFAULT_CHANNEL, Link, encode_key
+from pearrt.link import DEFAULT_CHANNEL, Link
 from pearrt.runtime import state as states
 from pearrt.runtime.layout import RuntimeFolder, running
 from pearrt.runtime.policy import Offer, Policy, obstacle
@@ -174,7 +175,7 @@ class Updater:
         log.warning("pearrt %s is not taken: %s", release.version, reason)
         self.folder.edit(lambda state: states.reject(state, digest, release.version, reason))
         self.app.folder.drop_tree(digest)
-        self.store.unpin(f"{encode_key(self.app.link.app_key)}-{digest}")
+        self.store.unpin(pins.of_releases(self.app.link.app_key) + digest)
         self.app.members.drop_bundle(release.index_digest)
         return Outcome(release.version, reason=f"pearrt {release.version} is not taken: {reason}")
 

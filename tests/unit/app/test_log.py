@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from pearrt.app.log import fetch_log, leaf_ids, pin_name
+from pearrt.app import pins
+from pearrt.app.log import fetch_log, leaf_ids
 from pearrt.app.progress import silent
 from pearrt.crypto import ed25519
 from pearrt.crypto.hashes import sha256
@@ -50,7 +51,7 @@ async def test_everyone_lists_every_release_with_who_signed_it(new_home: Callabl
         # The publisher is gone: what the user keeps serves others.
         app = user.apps.followed[team.link.app_key]
         assert all(app.members.serves(leaf) for leaf in leaf_ids(app))
-        assert pin_name(team.link.app_key) in user.apps.store.pins()
+        assert pins.of_log(team.link.app_key) in user.apps.store.pins()
         await user.apps.gc(fsck=False, dry_run=False)
         assert all(map(user.apps.store.has, leaf_ids(app)))
         await user.apps.uninstall(team.link.app_key, keep_data=False)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
+from pearrt.app import pins
 from pearrt.app.rooms import LOOKUPS_AT_ONCE, ROUND_EVERY_S, Rooms, named_signers, posted_item
 from pearrt.crypto.hashes import sha256
 from pearrt.dht.items import MutableItem, sign_item
@@ -152,6 +153,14 @@ async def test_a_full_disk_closes_the_room_and_nothing_else(
     monkeypatch.setattr(apps.store, "put", full)
     app = await apps.follow(asked.link)
     assert not app.members.serves(asked.room.block)
+
+
+async def test_an_app_that_is_uninstalled_leaves_nothing_for_gc_to_keep(asked: Asked) -> None:
+    apps, key = asked.here.apps, asked.link.app_key
+    apps.store.pin(pins.of_reviews(key) + "0" * 64, [asked.room.block])
+    assert pins.pinned(apps.store, pins.of_rooms(key)) == [asked.room.block.hex()]
+    await apps.uninstall(key, keep_data=False)
+    assert not [name for name in apps.store.pins() if asked.link.key_text in name]
 
 
 async def test_a_room_that_nobody_has_is_said_to_be_empty(
