@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pearrt.peer.link import PeerLink
     from pearrt.swarm.service import SwarmService
 
-METADATA_TIMEOUT_S = 10.0
+METADATA_TIMEOUT_S = 10.0  # where nobody is there as well: who begins to seed meanwhile, or dials us, is met
 METADATA_PEERS = 3
 HAVE_DELAY_S = 0.005
 HAVE_DELAY_TO_SEEDS_S = 0.05
