@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pearrt.app.followed import installed_index
-from pearrt.app.library import AppFolder, remove_tree
+from pearrt.app.library import AppFolder
 from pearrt.app.record import Installed
+from pearrt.app.removal import remove_tree
 from pearrt.bundle.unpack import make_durable as make_durable_tree
 from pearrt.bundle.verify import verify_tree
 from pearrt.errors import PearrtError, StoreError

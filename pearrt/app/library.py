@@ -22,13 +22,11 @@ new.
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from pearrt.app.record import Grant, Installed, News, Wish, dump, load
+from pearrt.app.removal import remove_tree
 from pearrt.atomic import write_file
 from pearrt.codec import bencode
 from pearrt.errors import BadLink, Corrupt, NoSuchApp, RemoteError
@@ -45,9 +43,6 @@ _FORGOTTEN = (
     "confirmed.json",
     "trust.benc",
 )
-
-
-REMOVE_TRIES = 10
 
 
 class AppFolder:
@@ -267,21 +262,3 @@ class Library:
                 folder = self.folder(decode_key(entry.name))
                 if folder.known:
                     yield folder
-
-
-def remove_tree(folder: Path) -> None:
-    """Removes a tree without following links; directories that an app made read-only are opened up first."""
-    if folder.is_symlink() or not folder.is_dir():
-        with contextlib.suppress(FileNotFoundError):
-            folder.unlink()
-        return
-    for tries_left in reversed(range(REMOVE_TRIES)):
-        if hasattr(os, "fwalk"):  # Windows has no such folders
-            for _, _, _, folder_fd in os.fwalk(folder):
-                os.fchmod(folder_fd, 0o700)
-        try:
-            shutil.rmtree(folder)
-            return
-        except OSError as e:  # a thread that still compiles its modules puts a file into it
-            if e.errno != errno.ENOTEMPTY or not tries_left:
-                raise

@@ -2,8 +2,9 @@
 
 Rules: the app does not see the answer and does not write over the question. All its processes are stopped
 meanwhile; the question is asked by a process of its own, in a process group that the terminal's foreground
-is given to. What was typed before the question is thrown
-away: an answer comes after it. Whatever happens, the terminal is put back as it was and the app goes on.
+is given to. What was typed before the question is thrown away: an answer comes after it. It can be seen: what
+the app left of colours, margins, half an escape sequence or halted output is undone first. Whatever happens,
+the terminal's mode is put back as it was and the app goes on.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ mode = termios.tcgetattr(0)
 mode[0] |= termios.ICRNL
 mode[1] |= termios.OPOST | termios.ONLCR
 mode[3] |= termios.ICANON | termios.ECHO | termios.ISIG | termios.TOSTOP
+termios.tcflow(0, termios.TCOON)
 termios.tcsetattr(0, termios.TCSAFLUSH, mode)
 os.write(0, text.encode())
 answer = b""
@@ -45,6 +47,13 @@ if not answer.endswith(b"\\n"):
     answer = b""
 os.write(1, answer)
 """
+
+# ECMA-48, DEC STD 070 and xterm's ctlseqs: end any string or sequence, synchronized update off, soft reset,
+# normal letters in their normal size and set, the palette and the cursor back, nothing below.
+_SEEN = (
+    "\x18\x1b\\\x1b[?2026l\x1b[!p\x1b[0m\x0f\x1b(B\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b[?5l\x1b[?25h"
+)
+_BELOW = "\r\n\x1b#5\x1b[J"
 
 
 def ask(question: str, *, timeout_s: float) -> bool:
@@ -66,7 +75,7 @@ def ask_line(question: str, *, timeout_s: float) -> str:
     try:
         with _taken(terminal):
             asked = subprocess.run(
-                [inspect().interpreter, "-I", "-S", "-c", _ASK, f"\n{question} ", str(timeout_s)],
+                [inspect().interpreter, "-I", "-S", "-c", _ASK, f"{_fresh()}{question} ", str(timeout_s)],
                 stdin=terminal,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -81,6 +90,11 @@ def ask_line(question: str, *, timeout_s: float) -> str:
     if asked.returncode != 0:
         raise Denied("The terminal would not take the question.")
     return os.fsdecode(asked.stdout).strip()
+
+
+def _fresh() -> str:
+    """What makes the next line show whatever it says."""
+    return "\n" if os.environ.get("TERM", "dumb") in ("", "dumb") else _SEEN + _BELOW
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 The release itself is never written to, so an interpreter would compile it anew at every start. The compiler
 reads hostile source: it runs inside as well, and its results are used only by the same release of the same
-app.
+app. It runs before the person was asked, so it has a share of its own and not what the app asks for: some
+hundred bytes of source can compile to gigabytes (a `finally` is compiled twice, and so are those in it).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 from pearrt.errors import SandboxError
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
+from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.process import Sandbox, identity, of_this_interpreter, prepare_data
 
 COMPILE_TIMEOUT_S = 300.0
+SHARE = Permissions(storage_bytes=512 << 20, memory_bytes=1 << 30, processors=1, processes=16)
 
 
 def compile_release(launch: Launch, layers: Collection[str]) -> bool:
@@ -35,7 +38,7 @@ def compile_release(launch: Launch, layers: Collection[str]) -> bool:
         made, data = Path(work, "made"), Path(work, "data")
         who = identity(launch.app_key)
         prepare_data(made, who)
-        task = replace(launch, bytecode=made, data=data, channel_fd=None)
+        task = replace(launch, bytecode=made, data=data, channel_fd=None, permissions=SHARE)
         try:
             Sandbox(task, layers, Task.COMPILE, output=quiet.fileno(), timeout_s=COMPILE_TIMEOUT_S).run()
             if who.outside_uid:

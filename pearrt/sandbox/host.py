@@ -22,6 +22,11 @@ _LIBRARY_FOLDERS = (
     "/libx32",
 )
 _PUBLIC_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo", "/usr/share/terminfo")
+# Of the machine as a whole, and nobody's business inside: keys, when the keyboard was used, timers, memory.
+_MASKED = tuple(
+    f"/proc/{name}"
+    for name in ("interrupts", "kcore", "key-users", "keys", "latency_stats", "sched_debug", "timer_list")
+)
 _TAKEN = ("/app", "/data", "/proc", "/dev", "/engine", "/sdk")
 
 
@@ -29,7 +34,7 @@ _TAKEN = ("/app", "/data", "/proc", "/dev", "/engine", "/sdk")
 class Host:
     """Paths of this machine, links resolved. `links` are (target, path) pairs to make again inside; `hidden`
     are folders inside `shown` ones that hold the machine's other Python packages; `uids` is how many user ids
-    exist, from 0 on; `sdk` is the folder of `pearrt.sdk`."""
+    exist, from 0 on; `sdk` is the folder of `pearrt.sdk`; `masked` are files of `/proc` that stay closed."""
 
     machine: str
     bubblewrap: str | None
@@ -40,6 +45,7 @@ class Host:
     uids: int = 1 << 32
     fault: str = ""
     sdk: str = ""
+    masked: tuple[str, ...] = ()
 
 
 def system() -> str:
@@ -103,6 +109,7 @@ def inspect() -> Host:
         hidden=tuple(path for path in hidden if os.path.isdir(path) and _inside(path, shown)),
         uids=_user_ids(),
         sdk=_sdk_folder(),
+        masked=tuple(path for path in _MASKED if os.path.exists(path)),
         fault=f"Python lies under {prefix}" if prefix.startswith(tuple(f"{t}/" for t in _TAKEN)) else "",
     )
 

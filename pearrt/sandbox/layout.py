@@ -30,11 +30,13 @@ ENGINE = "/engine"  # where a `wasi` app's interpreter finds wasmtime
 SHIM_NAME = "<pearrt>"
 READY, FAILED, GO = b"+", b"-", b"!"  # between the shim and the launcher
 HOSTNAME = "pearrt"
+FIRST_PROCESS = "/proc/1"  # bubblewrap's own, which closed fewer doors than the app has: out of its reach
 USER = "app"
 INSIDE_UID = 1000
 TMP_BYTES = 256 << 20
 SHARED_MEMORY_BYTES = 256 << 20
-OPEN_FILES = 4096
+OPEN_FILES = 1024
+QUEUED_SIGNALS = 1024  # of a queue that all processes of a user share
 WASI_ENGINE_BYTES = 256 << 20  # wasmtime's own: it compiles the module at each start
 WASI_FUEL = 1 << 43  # instructions of one run, some hours; a program without end ends there
 # systemd's UIDS-GIDS.md leaves 0x70000000-0x7FFFFFFF to nobody: one stable uid per app when started as root.
@@ -46,7 +48,7 @@ _HARMLESS = re.compile(r"[A-Za-z0-9_+./,:@-]{1,64}")
 _EXTRA_NAME = re.compile(r"PEARRT_APP_[A-Z0-9_]{1,40}")
 # include/uapi/asm-generic/resource.h
 _LIMIT_DATA, _LIMIT_FILE_SIZE, _LIMIT_CORE, _LIMIT_PROCESSES, _LIMIT_FILES = 2, 1, 4, 6, 7
-_LIMIT_LOCKED, _LIMIT_SPACE, _LIMIT_QUEUED = 8, 9, 12
+_LIMIT_LOCKED, _LIMIT_SPACE, _LIMIT_SIGNALS, _LIMIT_QUEUED = 8, 9, 11, 12
 
 
 class Task(StrEnum):
@@ -121,6 +123,9 @@ def bubblewrap_arguments(
         options += ["--perms", "0555", "--size", "4096", "--tmpfs", path, "--remount-ro", path]
     for target, path in host.links:
         options += ["--symlink", target, path]
+    options += ["--tmpfs", FIRST_PROCESS, "--remount-ro", FIRST_PROCESS]
+    for path in host.masked:
+        options += ["--ro-bind", "/dev/null", path]  # a device where none may be opened: refused
     for path, fd in file_fds.items():
         options += ["--perms", "0444", "--ro-bind-data", str(fd), path]
     options += ["--ro-bind", str(launch.folder), APP, "--bind", str(launch.data), DATA]
@@ -223,6 +228,7 @@ def limits(permissions: Permissions, kind: str = "python") -> list[tuple[int, in
         (_LIMIT_PROCESSES, permissions.processes),
         (_LIMIT_FILES, OPEN_FILES),
         (_LIMIT_LOCKED, 8 << 20),
+        (_LIMIT_SIGNALS, QUEUED_SIGNALS),
         (_LIMIT_QUEUED, 0),
     ]
 

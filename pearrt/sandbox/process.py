@@ -37,7 +37,7 @@ from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
 from pearrt.sandbox.memory import MemoryMeter
 from pearrt.sandbox.storage import Meter
-from pearrt.sandbox.supervise import PASSED_SIGNALS, Bound, Watch, signals_held, terminal_kept
+from pearrt.sandbox.supervise import PASSED_SIGNALS, Bound, Watch, flags_kept, signals_held, terminal_kept
 
 SHIM = Path(__file__).with_name("shim.py")  # read, not imported: its imports would cost the launcher too
 WASI = Path(__file__).with_name("wasi.py")
@@ -73,7 +73,7 @@ class Sandbox:
         """Starts, waits, gives the exit code. Raises SandboxError where a layer could not be set up."""
         _fill_standard_descriptors()
         prepare_data(self.launch.data, self.who)
-        with signals_held():
+        with signals_held(), flags_kept():
             return self._start_and_wait()
 
     def _start_and_wait(self) -> int:
@@ -92,13 +92,15 @@ class Sandbox:
         return code if code >= 0 else 128 - code
 
     def _meters(self, first: int, grouped: bool) -> list[Bound]:
-        """What is watched while the app runs: its storage, its terminal where it may not do without, and its
-        memory where no cgroup bounds it."""
-        if self.task is not Task.RUN:
+        """What is watched while the app runs: where it can write, its terminal where it may not do without,
+        and its memory where no cgroup bounds it."""
+        if self.task is Task.PROBE:
             return []
-        permissions, now = self.launch.permissions, time.monotonic()
-        meters: list[Bound] = [Meter(self.launch.data, permissions.storage_bytes, now)]
-        meters += [] if permissions.background else [Hangup(now)]
+        permissions, now, writes = self.launch.permissions, time.monotonic(), self.launch.data
+        if self.task is Task.COMPILE and self.launch.bytecode is not None:
+            writes = self.launch.bytecode
+        meters: list[Bound] = [Meter(writes, permissions.storage_bytes, now)]
+        meters += [] if permissions.background or self.task is Task.COMPILE else [Hangup(now)]
         extra = layout.WASI_ENGINE_BYTES if self.engine else 0
         return meters if grouped else [*meters, MemoryMeter(first, permissions.memory_bytes + extra, now)]
 

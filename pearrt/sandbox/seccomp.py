@@ -44,12 +44,12 @@ Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, op
 # clone: every CLONE_NEW… flag (namespaces). CLONE_NEWTIME lies in the exit-signal byte, which clone ignores.
 _CLONE_NAMESPACES = 0x02000000 | 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 
-# Terminals: attributes, window size, foreground group, queues; pseudo-terminals; plain descriptor flags;
-# reflinks. Left out on purpose: TIOCSTI and TIOCLINUX (typing into the person's shell), TIOCSETD, TIOCCONS,
-# every device's own.
+# Terminals: attributes, window size, queues; pseudo-terminals; plain descriptor flags; reflinks. Left out on
+# purpose: TIOCSTI and TIOCLINUX (typing into the person's shell), TIOCSPGRP (taking the terminal from the
+# background, while the person types for another program), TIOCSETD, TIOCCONS, every device's own.
 IOCTLS = {
     "TCGETS": 0x5401, "TCSETS": 0x5402, "TCSETSW": 0x5403, "TCSETSF": 0x5404, "TCSBRK": 0x5409,
-    "TCXONC": 0x540A, "TCFLSH": 0x540B, "TIOCSCTTY": 0x540E, "TIOCGPGRP": 0x540F, "TIOCSPGRP": 0x5410,
+    "TCXONC": 0x540A, "TCFLSH": 0x540B, "TIOCSCTTY": 0x540E, "TIOCGPGRP": 0x540F,
     "TIOCOUTQ": 0x5411, "TIOCGWINSZ": 0x5413, "TIOCSWINSZ": 0x5414, "FIONREAD": 0x541B, "FIONBIO": 0x5421,
     "TIOCNOTTY": 0x5422, "TCSBRKP": 0x5425, "TIOCGSID": 0x5429, "TCGETS2": 0x802C542A,
     "TCSETS2": 0x402C542B, "TCSETSW2": 0x402C542C, "TCSETSF2": 0x402C542D, "TIOCGPTN": 0x80045430,
@@ -67,7 +67,14 @@ PRCTLS = {
     "PR_SET_THP_DISABLE": 41, "PR_GET_THP_DISABLE": 42, "PR_SET_VMA": 0x53564D41,
 }  # fmt: skip
 
+# fcntl commands that tell of others' use of a file, hold it up (leases), or choose the signal that a
+# descriptor sends: SIGCONT would end a stop.
+_FCNTLS = {"F_SETSIG": 10, "F_SETLEASE": 1024, "F_NOTIFY": 1026}
+# Programs for the kernel: SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF, _REUSEPORT_EBPF.
+_SOCKET_PROGRAMS = (26, 50, 51, 52)
+
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_MSG_OOB = 1  # on Unix streams little used and often broken (CVE-2025-38236)
 _MSG_FASTOPEN = 0x20000000  # connects while it sends
 _S_ISUID, _S_ISGID = 0o4000, 0o2000  # of a file that the person let it save, these would be the person's
 _S_IFMT, _S_IFREG, _S_IFIFO = 0o170000, 0o100000, 0o010000
@@ -100,12 +107,14 @@ def _checks() -> dict[str, list[Instruction]]:
     no_address = [(_LOAD, 0, 0, 16 + 8 * 4), (_JEQ, 0, 3, 0), (_LOAD, 0, 0, 16 + 8 * 4 + 4), (_JEQ, 0, 1, 0)]
     mode = [(_AND, 0, 0, _S_IFMT), *_one_of((0, _S_IFREG, _S_IFIFO))]
     stream = [_argument(1), (_AND, 0, 0, _SOCK_TYPE_MASK), *_one_of((_SOCK_STREAM,))]
+    plain = [_argument(3), (_JSET, 0, 1, _MSG_OOB), (_RETURN, 0, 0, _EPERM)]
     return {
         "chmod": [_argument(1), *_no_bit(_S_ISUID | _S_ISGID)],
         "fchmod": [_argument(1), *_no_bit(_S_ISUID | _S_ISGID)],
         "fchmodat": [_argument(2), *_no_bit(_S_ISUID | _S_ISGID)],
         "fchmodat2": [_argument(2), *_no_bit(_S_ISUID | _S_ISGID)],
         "clone": [_argument(0), *_no_bit(_CLONE_NAMESPACES)],
+        "fcntl": [_argument(1), *_none_of(tuple(_FCNTLS.values()))],
         "ioctl": [_argument(1), *_one_of(tuple(IOCTLS.values()))],
         "kill": [_argument(0), *_none_of((0,))],
         "mknod": [_argument(1), *mode],
@@ -114,10 +123,11 @@ def _checks() -> dict[str, list[Instruction]]:
         "pidfd_send_signal": [_argument(3), *_one_of((0,))],
         "prctl": [_argument(0), *_one_of(tuple(PRCTLS.values()))],
         "prlimit64": [_argument(0), *_one_of((0,))],
-        "sendmmsg": [_argument(3), *_no_bit(_MSG_FASTOPEN)],
-        "sendmsg": [_argument(2), *_no_bit(_MSG_FASTOPEN)],
-        "sendto": [*no_address, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)],
+        "sendmmsg": [_argument(3), *_no_bit(_MSG_FASTOPEN | _MSG_OOB)],
+        "sendmsg": [_argument(2), *_no_bit(_MSG_FASTOPEN | _MSG_OOB)],
+        "sendto": [*plain, *no_address, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)],
         "setpriority": [_argument(0), *_one_of((0,))],
+        "setsockopt": [_argument(2), *_none_of(_SOCKET_PROGRAMS)],
         "socketpair": [_argument(0), (_JEQ, 1, 0, _AF_UNIX), (_RETURN, 0, 0, _EPERM), *stream],
     }
 

@@ -10,11 +10,13 @@ up: it is stopped once it keeps more than it did then.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from pearrt.errors import Denied
@@ -24,30 +26,59 @@ MAX_ENTRIES = 1_000_000
 UNMEASURABLE = 1 << 62
 CLUSTER_BYTES = 4096  # of NTFS, usually
 FIRST_CHECK_S = 1.0
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # since it was seen
 SHARE_OF_TIME = 0.02  # of the launcher's time that measuring may take
 
 
 def used_bytes(folder: Path, *, max_entries: int = MAX_ENTRIES) -> int:
     """Bytes on disk below `folder`; UNMEASURABLE where that is more than can be counted."""
-    total, entries, waiting = 0, 0, [str(folder)]
+    total, entries = 0, 0
+    waiting: list[tuple[str, os.stat_result | None]] = [(str(folder), None)]
     while waiting:
+        path, seen = waiting.pop()
         try:
-            with os.scandir(waiting.pop()) as found:
+            with _listed(path, seen) as (found, fd):
                 for entry in found:
                     entries += 1
                     if entries > max_entries:
                         return UNMEASURABLE
                     try:
-                        status = os.lstat(entry.path)  # not the entry's own: Windows keeps that for later
+                        status = _status(entry, fd)
                     except FileNotFoundError:
                         continue
                     total += _on_disk(status)
                     if stat.S_ISDIR(status.st_mode) and not _leads_elsewhere(status):
-                        waiting.append(entry.path)
+                        waiting.append((os.path.join(path, entry.name), status))
         except OSError as e:
-            if e.errno not in (errno.ENOENT, errno.ENOTDIR):  # those are gone since they were seen
+            if e.errno not in _GONE:
                 return UNMEASURABLE
     return total
+
+
+@contextlib.contextmanager
+def _listed(
+    path: str, seen: os.stat_result | None
+) -> Iterator[tuple[Iterator[os.DirEntry[str]], int | None]]:
+    """The entries of the folder that was `seen` at `path`. Raises FileNotFoundError where another is there by
+    now: an app that puts a link in its way would learn how much is in a folder of the person's."""
+    if sys.platform == "win32":
+        with os.scandir(path) as found:
+            yield found, None
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if seen else 0))
+    try:
+        if seen is not None and not os.path.samestat(seen, os.fstat(fd)):
+            raise FileNotFoundError(errno.ENOENT, "exchanged", path)
+        with os.scandir(fd) as found:
+            yield found, fd
+    finally:
+        os.close(fd)
+
+
+def _status(entry: os.DirEntry[str], fd: int | None) -> os.stat_result:
+    if fd is None:
+        return os.lstat(entry.path)  # not the entry's own: Windows keeps that for later
+    return os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
 
 
 def _on_disk(status: os.stat_result) -> int:

@@ -1,5 +1,9 @@
 """What the launcher does while the app runs: passes signals on, watches its storage, gives the terminal back.
 A shell of the sandbox room.
+
+A stop of the person's job (Ctrl-Z, or the kernel's when a member of it reads the terminal in the background)
+reaches the launcher too, whom an app that ignores it would then outrun. So it is blocked here and in
+bubblewrap: the launcher first stops all of the app, then itself.
 """
 
 from __future__ import annotations
@@ -25,18 +29,21 @@ PASSED_SIGNALS = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+STOP_GRACE_S, STOP_POLL_S = 0.3, 0.01  # for an app that tidies its screen before it stops
 _SI_KERNEL = 0x80
 MAX_STOPPED, STOP_PASSES = 512, 20
+_holding = threading.Lock()  # whoever lets the app go on must be the one who stopped it
 
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
     """Blocks what is passed on: the app is born with them blocked, and the watch takes them one by one."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_SIGNALS, signal.SIGCHLD})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_SIGNALS, *STOPS, signal.SIGCHLD})
     try:
         yield
     finally:
-        while signal.sigtimedwait(set(PASSED_SIGNALS), 0):
+        while signal.sigtimedwait({*PASSED_SIGNALS, *STOPS}, 0):
             pass  # Ctrl-C reaches the app and this process; the app has answered it
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -47,6 +54,12 @@ def all_stopped() -> Iterator[None]:
 
     Raises Denied where those are too many to hold, or where new ones come all the time.
     """
+    with _holding, _all_stopped():
+        yield
+
+
+@contextlib.contextmanager
+def _all_stopped() -> Iterator[None]:
     held: dict[int, int] = {}
     try:
         for _ in range(STOP_PASSES):
@@ -120,6 +133,7 @@ class Watch:
         self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self.meters = meters
         self._app = os.pidfd_open(pid)
+        self._pid = pid
 
     def __enter__(self) -> Watch:
         with running.lock:
@@ -156,10 +170,25 @@ class Watch:
 
     def _pass_signals(self) -> None:
         """Waits for a signal and hands it to the app; what the terminal sent has reached it by itself."""
-        waited, pause_s = {*PASSED_SIGNALS, signal.SIGCHLD}, self._pause_s()
+        waited, pause_s = {*PASSED_SIGNALS, *STOPS, signal.SIGCHLD}, self._pause_s()
         info = signal.sigwaitinfo(waited) if pause_s is None else signal.sigtimedwait(waited, pause_s)
         if info is not None and info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
             self.signal(info.si_signo)
+        if info is not None and info.si_signo in STOPS:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Stops all of the app and then this process, until the shell lets the job go on. While the person is
+        asked something the app stands still already, and this process goes on. Raises as `all_stopped`."""
+        deadline = time.monotonic() + STOP_GRACE_S
+        while time.monotonic() < deadline and not _is_stopped(self._pid):
+            time.sleep(STOP_POLL_S)
+        if _holding.acquire(blocking=False):
+            try:
+                with _all_stopped():
+                    os.kill(os.getpid(), signal.SIGSTOP)
+            finally:
+                _holding.release()
 
     def _sleep(self) -> None:
         """Elsewhere than in the main thread no signal arrives."""
@@ -167,9 +196,32 @@ class Watch:
             self.process.wait(self._pause_s())
 
 
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read(1024).rpartition(b")")[2].split()[0] in (b"T", b"Z")
+    except OSError:
+        return True
+
+
+@contextlib.contextmanager
+def flags_kept() -> Iterator[None]:
+    """Gives the standard descriptors back as they were: O_NONBLOCK and its like are the open file's, so they
+    would be left to the shell and to whoever else shares it."""
+    import fcntl
+
+    before = {fd: fcntl.fcntl(fd, fcntl.F_GETFL) for fd in range(3)}
+    try:
+        yield
+    finally:
+        for fd, flags in before.items():
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+
+
 @contextlib.contextmanager
 def terminal_kept() -> Iterator[None]:
-    """Gives the terminal back as it was: its foreground group and its mode."""
+    """Gives the terminal back: its foreground group, its mode, its output if that was halted."""
     import termios
 
     try:
@@ -184,6 +236,7 @@ def terminal_kept() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
             with contextlib.suppress(OSError, termios.error):
                 os.tcsetpgrp(fd, group)
+                termios.tcflow(fd, termios.TCOON)
                 termios.tcsetattr(fd, termios.TCSADRAIN, mode)
     finally:
         os.close(fd)

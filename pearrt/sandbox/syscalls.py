@@ -88,8 +88,8 @@ def _names(text: str) -> frozenset[str]:
 
 CHECKED = _names(
     """
-chmod clone fchmod fchmodat fchmodat2 ioctl kill mknod mknodat personality pidfd_send_signal prctl prlimit64
-sendmmsg sendmsg sendto setpriority socketpair
+chmod clone fchmod fchmodat fchmodat2 fcntl ioctl kill mknod mknodat personality pidfd_send_signal prctl
+prlimit64 sendmmsg sendmsg sendto setpriority setsockopt socketpair
 """
 )
 
@@ -105,7 +105,7 @@ move_pages mq_open name_to_handle_at open_by_handle_at open_tree perf_event_open
 process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot removexattr request_key
 sched_setaffinity sched_setattr sched_setparam sched_setscheduler seccomp set_mempolicy setdomainname
 setfsgid setfsuid setgid setgroups sethostname setns setregid setresgid setresuid setreuid settimeofday
-setuid setxattr socket swapoff swapon syslog tee umount2 unshare userfaultfd vhangup vmsplice
+setuid setxattr socket swapoff swapon syslog tee timer_create umount2 unshare userfaultfd vhangup vmsplice
 """
 )
 
@@ -121,9 +121,14 @@ setresgid setresuid
 SERVING = _names("accept accept4 listen")
 
 # Nothing breaks when these pretend to be missing: libc falls back to clone, to a file in /dev/shm and so on.
+# inotify tells of the machine's files whenever anybody uses one, and its watches are the person's; libraries
+# that watch files look again and again instead.
 ABSENT = frozenset(
     [
         "clone3",
+        "inotify_add_watch",
+        "inotify_init",
+        "inotify_init1",
         "memfd_create",
         "memfd_secret",
         "shmget",

@@ -31,8 +31,9 @@ sys.path.remove(str(HERE))
 
 # The layers that a tier goes without. Tiers D and E start nothing: `tests/unit/sandbox/test_refusal.py`.
 TIERS: dict[str, tuple[str, ...]] = {"A": (), "B": ("cgroup",), "C": ("landlock", "cgroup")}
-# What is no boundary: native code. Landlock keeps it out of the writable folders, tier C does not.
-ALLOWED = {("execute_from_the_data_folder", "C")}
+# What Landlock alone holds. Native code is no boundary; a file that the person gives as standard input can be
+# opened anew where it is the app's user's too, that is, where a plain user starts it.
+ALLOWED = {("execute_from_the_data_folder", "C"), ("write_the_file_that_it_was_given_to_read", "C")}
 
 
 def themes() -> Iterator[tuple[str, list[str]]]:
@@ -56,10 +57,12 @@ def surroundings(app: sandboxed.AppFolder) -> Iterator[tuple[dict, tuple[int, ..
     home.mkdir(parents=True)
     secret = home / "id_ed25519"
     secret.write_text(token)
+    given = app.folder / "input"
+    given.write_text("what the person pipes in")
     marker = f"victim-{token[-6:]}"
     as_user = app.mode == "user" and os.geteuid() == 0
     if as_user:
-        for path in (app.folder / "home", home, secret):
+        for path in (app.folder / "home", home, secret, given):
             os.chown(path, sandboxed.NOBODY, sandboxed.NOBODY)
     with contextlib.ExitStack() as stack:
         leaked = [os.open(path, os.O_RDONLY) for path in (secret, "/")]
@@ -74,7 +77,7 @@ def surroundings(app: sandboxed.AppFolder) -> Iterator[tuple[dict, tuple[int, ..
         targets = {
             "secret": str(secret), "token": token, "victim": victim.pid, "marker": marker,
             "bus": f"{app.folder}/bus", "planted": f"{app.folder}/planted",
-            "tcp_port": tcp.getsockname()[1], "abstract": f"pearrt-{token}",
+            "input": str(given), "tcp_port": tcp.getsockname()[1], "abstract": f"pearrt-{token}",
         }  # fmt: skip
         _listen(stack, app, targets)
         environ = {"SECRET_VARIABLE": token, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={targets['bus']}"}
@@ -120,10 +123,11 @@ def outcome(mode: str, tier: str | None) -> dict[str, dict]:
             prefix = sandboxed.as_nobody() if mode == "user" and os.geteuid() == 0 else []
             python = sandboxed.user_interpreter() if prefix else sys.executable
             command = [*prefix, python, "-B", str(app.app / "start.py"), json.dumps(told)]
-        done = subprocess.run(
-            command, env=app.environ() | extra, capture_output=True, pass_fds=leaked, timeout=120,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+        with open(targets["input"], "rb") as given:
+            done = subprocess.run(
+                command, env=app.environ() | extra, capture_output=True, pass_fds=leaked, timeout=120,
+                stdin=given, check=False,
+            )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()
         found = [json.loads(line) for line in done.stdout.splitlines()]
         assert sorted(result["name"] for result in found) == sorted(ATTACKS)

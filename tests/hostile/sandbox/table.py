@@ -18,8 +18,9 @@ tier, started by root and by a user. **open** means that it got what it wanted, 
 Where it is refused outside as well, this machine proves nothing about it. A tier is made by leaving out the
 layers that such a machine lacks: B the cgroup, C Landlock too. {note}
 
-On tiers D and E nothing is started, so nothing is tried. The one **open** inside, on tier C, is running a
-native program, which is no boundary on any tier.
+On tiers D and E nothing is started, so nothing is tried. Two are **open** inside, on tier C: running a native
+program, which is no boundary on any tier, and, for an app that a user started, writing to the very file that
+they gave as standard input.
 
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from attacks import files, kernel, network, processes, startup
+from attacks import files, holding, kernel, network, processes, startup, watching
 from attacks.harness import main
 
 THEMES = {
@@ -12,6 +12,8 @@ THEMES = {
     "Processes": processes,
     "Terminal and network": network,
     "The kernel's doors": kernel,
+    "Watching the person": watching,
+    "Not standing still": holding,
     "The next start": startup,
 }
 
