@@ -40,20 +40,18 @@ import stat
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pearrt.app import granting, updates
-from pearrt.app.apps import Apps
 from pearrt.app.clipboard import checked_text
 from pearrt.app.picker import MODES, READ
 from pearrt.daemon import app_log
-from pearrt.daemon.circles import Circles
 from pearrt.daemon.instance import Attendant, Instance, Opened
+from pearrt.daemon.patience import Patience
 from pearrt.daemon.proxy import Proxy, read_target
 from pearrt.daemon.rate import Bucket, Rate
-from pearrt.daemon.shelves import Shelves
 from pearrt.daemon.wire import Passable
-from pearrt.errors import Denied, LimitExceeded, StoreError, Unsupported, UserError
+from pearrt.errors import Denied, LimitExceeded, PeerTimeout, StoreError, Unsupported, UserError
 from pearrt.link import Link
 from pearrt.peer.messages import MAX_APP_MESSAGE_BYTES
 from pearrt.sandbox.address import MAX_URL_CHARACTERS, checked_url
@@ -62,6 +60,11 @@ from pearrt.sandbox.storage import used_bytes
 from pearrt.sdk.frames import MAX_FRAME_BYTES
 from pearrt.swarm.circle import MAX_NAME_BYTES as MAX_CIRCLE_NAME_BYTES
 from pearrt.swarm.shelf import MAX_SHELF_BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from pearrt.app.apps import Apps
+    from pearrt.daemon.circles import Circles
+    from pearrt.daemon.shelves import Shelves
 
 PROTOCOL = 1
 ANY_CALL = Rate(per_s=200, burst=400)
@@ -114,6 +117,8 @@ class AppCalls:
         self.proxy = proxy or Proxy()
         self.others: Callable[[bytes], Iterable[Instance]] = lambda _: ()  # running instances of an app
         self._buckets: dict[tuple[bytes, str], Bucket] = {}
+        self._patience: dict[bytes, Patience] = {}
+        self._measuring: dict[bytes, asyncio.Lock] = {}
         self._methods: dict[str, Callable[[Instance, dict[str, Any]], Awaitable[Any]]] = {
             "app.info": self._info,
             "clipboard.read": self._read_clipboard,
@@ -226,7 +231,7 @@ class AppCalls:
 
     async def _open_url(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
         url = checked_url(_text(fields, "url", MAX_URL_CHARACTERS))
-        if not await self._person(instance).ask("open_url", timeout_s=QUESTION_TIMEOUT_S, url=url):
+        if not await self._asked(instance, "open_url", QUESTION_TIMEOUT_S, url=url):
             raise Denied("The person did not want the page opened.")
         return {}
 
@@ -244,8 +249,8 @@ class AppCalls:
             raise UserError(f"The mode is one of {', '.join(MODES)}.")
         purpose = app_log.one_line(_text(fields, "purpose", MAX_PURPOSE_CHARACTERS))
         name = app_log.one_line(_text(fields, "name", MAX_NAME_CHARACTERS))
-        found = await self._person(instance).ask(
-            "files.open", timeout_s=CHOICE_TIMEOUT_S, purpose=purpose, mode=mode, name=name
+        found = await self._asked(
+            instance, "files.open", CHOICE_TIMEOUT_S, purpose=purpose, mode=mode, name=name
         )
         if not isinstance(found, Opened):
             raise Denied("No file was handed over.")
@@ -266,7 +271,7 @@ class AppCalls:
 
     async def _read_clipboard(self, instance: Instance, _: dict[str, Any]) -> dict[str, Any]:
         self._needs(self.granted(instance).clipboard, "clipboard")
-        text = await self._person(instance).ask("clipboard.read", timeout_s=QUESTION_TIMEOUT_S)
+        text = await self._asked(instance, "clipboard.read", QUESTION_TIMEOUT_S)
         self._needs(self.granted(instance).clipboard, "clipboard")
         return {"text": str(text)}
 
@@ -333,6 +338,19 @@ class AppCalls:
         if self.shelves is None:
             raise Unsupported("There is no swarm to share blocks in.", hint=ONLY_RELEASED)
         return self.shelves
+
+    async def _asked(self, instance: Instance, method: str, timeout_s: float, **fields: Any) -> Any:
+        """What the person answers. Raises as `Attendant.ask`, LimitExceeded after too many noes."""
+        person = self._person(instance)
+        patience = self._patience.setdefault(instance.app_key, Patience())
+        patience.check(time.monotonic())
+        try:
+            answer = await person.ask(method, timeout_s=timeout_s, **fields)
+        except (Denied, PeerTimeout):
+            patience.told(False, time.monotonic())
+            raise
+        patience.told(answer is not False, time.monotonic())
+        return answer
 
     def _person(self, instance: Instance) -> Attendant:
         """Who sits at the app's terminal; for a second channel of a run, a page's say, at another of it.
