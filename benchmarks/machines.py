@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pearrt.app.drafting import Terms, draft_release
-from pearrt.crypto import ed25519, keyfile
+from pearrt.crypto import keyfile
 from pearrt.crypto.keyfile import Argon2Cost
 from pearrt.daemon.caller import Daemon
 from pearrt.link import HostPort, Link
@@ -82,7 +82,7 @@ def publish(machine: Machine, staged: dict[str, object]) -> Link:
     app = new_app(
         [public],
         1,
-        heartbeat=ed25519.public_key(heartbeat.seed),
+        heartbeat=heartbeat.public,
         app_id=secrets.token_bytes(APP_ID_BYTES),
         now=now,
     )

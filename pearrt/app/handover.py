@@ -16,7 +16,6 @@ from pearrt.app.library import AppFolder
 from pearrt.errors import NetworkError, PearrtError, RemoteError, TrustError
 from pearrt.link import encode_key
 from pearrt.paths import Home
-from pearrt.publish.desk import names_heartbeat
 from pearrt.publish.publication import Publication, is_published
 from pearrt.trust.app import TrustedApp
 
@@ -25,9 +24,8 @@ log = logging.getLogger(__name__)
 
 def has_moved(trusted: TrustedApp, publication: Publication) -> bool:
     """Whether a later root than the publication's gives another machine's key the heartbeat."""
-    return trusted.root_version > publication.trusted.root_version and not names_heartbeat(
-        trusted.root, publication.heartbeat
-    )
+    later = trusted.root_version > publication.trusted.root_version
+    return later and not publication.heartbeat.is_named_by(trusted.root)
 
 
 def is_publisher(home: Home, folder: AppFolder) -> bool:

@@ -19,7 +19,6 @@ from pearrt.app.log import keep_log
 from pearrt.app.record import Wish
 from pearrt.errors import PearrtError
 from pearrt.link import Link, encode_key
-from pearrt.publish.desk import names_heartbeat
 from pearrt.publish.history import leaves
 from pearrt.publish.publication import Publication, publications
 
@@ -84,7 +83,7 @@ class Publishing:
         app = self._apps.followed.get(key)
         if dht is None or app is None or self.hinted.get(key) == raw:
             return
-        if not names_heartbeat(publication.trusted.root, publication.heartbeat):
+        if not publication.heartbeat.is_named_by(publication.trusted.root):
             return  # the root that names it still waits for the app's witnesses
         try:
             if await put_hint(app, dht, publication.heartbeat.seed):

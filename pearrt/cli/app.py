@@ -75,7 +75,6 @@ def new(
     With --witness the link stands for witnesses as well: people who sign no release, but without whose having
     seen it nobody takes it, even where enough keys were stolen.
     """
-    from pearrt.crypto import ed25519
     from pearrt.publish.app import APP_ID_BYTES, new_app
     from pearrt.publish.keys import find_public
     from pearrt.publish.publication import new_heartbeat
@@ -96,7 +95,7 @@ def new(
     app = new_app(
         public,
         1 if solo else threshold or 0,
-        heartbeat=ed25519.public_key(heartbeat.seed),
+        heartbeat=heartbeat.public,
         app_id=secrets.token_bytes(APP_ID_BYTES),
         now=time.time(),
         witnesses=_witnesses(home, witness, witness_threshold),
@@ -194,7 +193,6 @@ def rotate(
     --witness names all who are to be witnesses from then on. Those before have to see this step, too; where
     they are lost, every signer has to sign it, not just a threshold.
     """
-    from pearrt.crypto import ed25519
     from pearrt.publish.desk import Desk
     from pearrt.publish.publication import is_published, new_heartbeat
     from pearrt.publish.request import Request
@@ -218,7 +216,7 @@ def rotate(
         ours = is_published(home.publishing, base.app_key)
         made = new_heartbeat(base.timestamp.period_s) if ours else new_heartbeat()
         Desk.of(home.ceremonies, base.app_key).keep_heartbeat(made)
-        public = ed25519.public_key(made.seed)
+        public = made.public
     rotation = draft(
         base,
         team.signers,

@@ -11,7 +11,7 @@ from pathlib import Path
 from pearrt.app.drafting import Terms, draft_release
 from pearrt.app.progress import silent
 from pearrt.bundle.manifest import Entry, Manifest
-from pearrt.crypto import ed25519, keyfile
+from pearrt.crypto import keyfile
 from pearrt.crypto.keyfile import Argon2Cost, PublicKey
 from pearrt.demo.office import Machine
 from pearrt.errors import PearrtError
@@ -76,7 +76,7 @@ def new_team(seeder: Machine, keys: tuple[Path, ...], public: tuple[PublicKey, .
     app = new_app(
         public,
         THRESHOLD,
-        heartbeat=ed25519.public_key(heartbeat.seed),
+        heartbeat=heartbeat.public,
         app_id=secrets.token_bytes(APP_ID_BYTES),
         now=now,
     )

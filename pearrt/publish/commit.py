@@ -12,7 +12,7 @@ from pathlib import Path
 from pearrt.errors import UserError
 from pearrt.link import encode_key
 from pearrt.publish.ceremony import signed_blobs
-from pearrt.publish.desk import Desk, names_heartbeat
+from pearrt.publish.desk import Desk
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import Publication, is_published
 from pearrt.publish.request import Request, current_of
@@ -34,7 +34,7 @@ def commit(request: Request, publishing: Path, desk: Desk, now: float) -> Public
         publication = Publication.open(publishing / encode_key(request.app_key))
     if publication is not None and not _has_fallen_behind(publication, request):
         heartbeat = publication.heartbeat
-        if root is not None and not names_heartbeat(root, heartbeat):
+        if root is not None and not heartbeat.is_named_by(root):
             waiting = desk.heartbeat_for(root)
             if waiting is None:
                 return None

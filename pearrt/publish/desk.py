@@ -22,15 +22,14 @@ from pathlib import Path
 
 from pearrt.atomic import write_file
 from pearrt.codec import bencode
-from pearrt.crypto import ed25519
 from pearrt.dht.items import MutableItem
 from pearrt.errors import Corrupt, PearrtError, UserError
 from pearrt.link import Link, encode_key
 from pearrt.publish.heartbeat import Heartbeat
-from pearrt.publish.publication import heartbeat_file, read_heartbeat, write_heartbeat
+from pearrt.publish.publication import heartbeat_file, heartbeat_files, read_heartbeat, write_heartbeat
 from pearrt.publish.request import MAX_REQUEST_BYTES, Request
 from pearrt.publish.room import Room
-from pearrt.trust.metadata import Root, key_id
+from pearrt.trust.metadata import Root
 
 MAX_REVIEW_BYTES = 4096
 MAX_ROOM_BYTES = 8192
@@ -212,10 +211,7 @@ class Desk:
 
     def heartbeat_for(self, root: Root) -> Heartbeat | None:
         """The waiting key that this root names, if it lies here. Raises Corrupt where it is damaged."""
-        waiting = {f"heartbeat-{keyid[:16]}.json" for keyid in root.authorities["timestamp"].signers}
-        if not any((self.folder / name).is_file() for name in waiting):
-            return None
-        return read_heartbeat(root, self.folder)
+        return read_heartbeat(root, self.folder) if heartbeat_files(self.folder, root) else None
 
     def forget_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Drops the waiting key, once it lies with the publication."""
@@ -239,8 +235,3 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise UserError(f"{path} is too large for what it should be: more than {max_bytes >> 10} KiB.")
     return data
-
-
-def names_heartbeat(root: Root, heartbeat: Heartbeat) -> bool:
-    """Whether the root lets this key confirm releases."""
-    return key_id(ed25519.public_key(heartbeat.seed)) in root.authorities["timestamp"].signers

@@ -29,6 +29,20 @@ class Heartbeat:
     seed: bytes = field(repr=False)
     period_s: int = DEFAULT_PERIOD_S
 
+    @property
+    def public(self) -> bytes:
+        """Its public key, 32 bytes."""
+        return ed25519.public_key(self.seed)
+
+    @property
+    def keyid(self) -> str:
+        """By which roots and signatures name the key."""
+        return key_id(self.public)
+
+    def is_named_by(self, root: Root) -> bool:
+        """Whether the root lets this key confirm releases."""
+        return self.keyid in root.authorities["timestamp"].signers
+
     def beat(
         self,
         roots: Sequence[bytes],
@@ -93,10 +107,10 @@ class Heartbeat:
         return self._seal(payload("snapshot", root.app_id, version, NEVER, meta=meta))
 
     def _signed(self, envelope: Envelope) -> bool:
-        return key_id(ed25519.public_key(self.seed)) in envelope.signatures
+        return self.keyid in envelope.signatures
 
     def _seal(self, signed: bytes) -> bytes:
-        return seal(signed, {key_id(ed25519.public_key(self.seed)): ed25519.sign(self.seed, signed)})
+        return seal(signed, {self.keyid: ed25519.sign(self.seed, signed)})
 
 
 def _channels(targets: bytes, known: Mapping[str, bytes]) -> dict[str, bytes]:

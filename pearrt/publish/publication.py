@@ -29,6 +29,7 @@ from pearrt.publish.app import NewApp
 from pearrt.publish.draft import Draft, Signature, combine
 from pearrt.publish.heartbeat import DEFAULT_PERIOD_S, Heartbeat
 from pearrt.publish.history import keep_leaf
+from pearrt.publish.request import current_of
 from pearrt.publish.servable import check_servable
 from pearrt.publish.waiting import Waiting
 from pearrt.publish.witness_answer import WitnessAnswer
@@ -36,7 +37,7 @@ from pearrt.store.lock import ProcessLock
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.delegation import is_channel
 from pearrt.trust.envelope import Envelope
-from pearrt.trust.metadata import Root, Signed, Timestamp, key_id
+from pearrt.trust.metadata import Root, Timestamp
 from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
 
 METADATA = "metadata.benc"
@@ -237,11 +238,7 @@ class Publication:
         """Whether a heartbeat's period has passed since the last one."""
         period_s = self.heartbeat.period_s
         due = period_s > 0 and now >= self.trusted.timestamp.signed_at + period_s
-        return due and self._is_named_by(self.trusted.root)
-
-    def _is_named_by(self, root: Root) -> bool:
-        """Whether the heartbeat's key is that of the root; not while the root that names it still waits."""
-        return key_id(ed25519.public_key(self.heartbeat.seed)) in root.authorities["timestamp"].signers
+        return due and self.heartbeat.is_named_by(self.trusted.root)
 
     def _replace(
         self,
@@ -307,9 +304,7 @@ def publications(publishing: Path) -> list[Path]:
 
 def _check_next(trusted: TrustedApp, draft: Draft) -> None:
     """A draft is the next version, or what was published already: an interrupted commit may be repeated."""
-    current: Signed | None = trusted.channels.get(draft.role)
-    if draft.role in ("root", "targets"):
-        current = trusted.root if draft.role == "root" else trusted.targets
+    current = current_of(trusted, draft.role)
     if current is None:  # a new channel: its first version is checked with everything else
         return
     if draft.version != current.version + 1 and draft.payload != current.envelope.payload:
@@ -334,8 +329,7 @@ def _later(metadata: MetadataSet, trusted: TrustedApp, heartbeat: Heartbeat) -> 
     """`metadata` as what the heartbeat follows: with its published timestamp, where that is the newer one."""
     mine = Timestamp.read(Envelope.parse("timestamp", metadata.timestamp))
     published = trusted.timestamp
-    signed = key_id(ed25519.public_key(heartbeat.seed)) in published.envelope.signatures
-    if signed and published.version > mine.version:
+    if heartbeat.keyid in published.envelope.signatures and published.version > mine.version:
         return replace(metadata, timestamp=published.envelope.raw)
     return metadata
 
@@ -357,13 +351,17 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 def heartbeat_file(folder: Path, heartbeat: Heartbeat) -> Path:
     """Where this heartbeat's key lies, or will lie."""
-    return folder / f"heartbeat-{key_id(ed25519.public_key(heartbeat.seed))[:16]}.json"
+    return _heartbeat_path(folder, heartbeat.keyid)
 
 
 def heartbeat_files(folder: Path, root: Root) -> list[Path]:
     """The files in `folder` of heartbeats that the root names."""
-    named = [folder / f"heartbeat-{keyid[:16]}.json" for keyid in root.authorities["timestamp"].signers]
+    named = [_heartbeat_path(folder, keyid) for keyid in root.authorities["timestamp"].signers]
     return [path for path in named if path.exists()]
+
+
+def _heartbeat_path(folder: Path, keyid: str) -> Path:
+    return folder / f"heartbeat-{keyid[:16]}.json"
 
 
 def write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:
@@ -375,11 +373,11 @@ def write_heartbeat(folder: Path, heartbeat: Heartbeat) -> None:
 def read_heartbeat(root: Root, folder: Path) -> Heartbeat:
     """The heartbeat whose key the root names. Raises Corrupt where none is there."""
     for keyid in root.authorities["timestamp"].signers:
-        path = folder / f"heartbeat-{keyid[:16]}.json"
+        path = _heartbeat_path(folder, keyid)
         try:
             fields = json.loads(_read(path, MAX_HEARTBEAT_FILE_BYTES))
             heartbeat = Heartbeat(bytes.fromhex(fields["seed"]), int(fields["period_s"]))
-            if key_id(ed25519.public_key(heartbeat.seed)) == keyid:
+            if heartbeat.keyid == keyid:
                 return heartbeat
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise Corrupt(

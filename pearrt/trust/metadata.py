@@ -11,6 +11,8 @@ signature and otherwise ignored. Fields of this profile begin with `x-pearrt-`:
                   x-pearrt-period  seconds between two heartbeats, 0 where the publisher promises none
                   x-pearrt-root    version of the root that was newest when it was signed
     targets       x-pearrt-revoked releases that should not have been: see revocation.py
+                  x-pearrt-log     the head of the log of all that was said before: see log.py
+    a delegation  x-pearrt-since   the version with which the channel's own metadata began: see delegation.py
     root          x-pearrt-witnesses  who has to have seen what is released: see witness.py
     a key         x-pearrt-name    the signer's name, for display only
 

@@ -63,7 +63,7 @@ class Team:
         new = new_app(
             public,
             threshold,
-            heartbeat=ed25519.public_key(self.heartbeat.seed),
+            heartbeat=self.heartbeat.public,
             app_id=os.urandom(16),
             now=time.time(),
         )

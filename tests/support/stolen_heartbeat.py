@@ -9,7 +9,6 @@ from pearrt.publish.draft import NEVER, payload
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.envelope import seal
-from pearrt.trust.metadata import key_id
 from pearrt.trust.metadata_set import MetadataSet
 from pearrt.trust.shape import time_text
 
@@ -28,6 +27,6 @@ def run_forward(heartbeat: Heartbeat, trusted: TrustedApp, now: float) -> Metada
         x_pearrt_period=86_400,
         x_pearrt_root=trusted.root.version,
     )
-    keyid = key_id(ed25519.public_key(heartbeat.seed))
+    keyid = heartbeat.keyid
     timestamp = seal(signed, {keyid: ed25519.sign(heartbeat.seed, signed)})
     return replace(trusted.metadata, timestamp=timestamp)

@@ -45,7 +45,7 @@ class Team:
     heartbeat: Heartbeat
 
     def new_app(self, *, app_id: bytes = bytes(16), threshold: int = 3) -> NewApp:
-        heartbeat = ed25519.public_key(self.heartbeat.seed)
+        heartbeat = self.heartbeat.public
         signers = [public_of(name) for name in NAMES]
         return new_app(signers, threshold, heartbeat=heartbeat, app_id=app_id, now=NOW)
 

@@ -46,7 +46,7 @@ def test_an_app_is_made_once(team: Team, tmp_path: Path) -> None:
 
 def test_one_of_one_is_an_app_too(tmp_path: Path) -> None:
     heartbeat = new_heartbeat()
-    public = ed25519.public_key(heartbeat.seed)
+    public = heartbeat.public
     new = new_app([public_of("ada")], 1, heartbeat=public, app_id=bytes(16), now=NOW)
     made = Publication.create(
         tmp_path, new, signed(new.root, "ada"), signed(new.targets, "ada"), heartbeat, NOW

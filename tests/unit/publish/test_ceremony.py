@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pearrt.crypto import ed25519
 from pearrt.errors import BadSignature, ThresholdNotMet, UserError
 from pearrt.publish.answer import Answer
 from pearrt.publish.ceremony import collect, signed_blobs, tally
@@ -118,7 +117,7 @@ def test_an_answer_signs_all_that_its_signer_is_asked_to(publication: Publicatio
         publication.trusted,
         [public_of(name) for name in ("ada", "bob", "fay")],
         2,
-        heartbeat=ed25519.public_key(publication.heartbeat.seed),
+        heartbeat=publication.heartbeat.public,
         now=NOW,
     )
     request = Request.of(publication.trusted, rotation.root, rotation.targets)
@@ -132,7 +131,7 @@ def test_an_answer_signs_all_that_its_signer_is_asked_to(publication: Publicatio
 def test_a_rotation_wants_the_old_and_the_new_signers(publication: Publication, desk: Desk) -> None:
     before = publication.trusted
     team = change_team(before, add=[public_of("fay")], remove=["dan", "eve"], threshold=None)
-    heartbeat = ed25519.public_key(publication.heartbeat.seed)
+    heartbeat = publication.heartbeat.public
     rotation = rotate(before, team.signers, team.threshold, heartbeat=heartbeat, now=NOW)
     request = Request.of(before, rotation.root, rotation.targets)
     assert kind_of(request) == "root"
@@ -154,7 +153,7 @@ def test_an_app_of_one_grows_to_three_of_five_with_its_link(tmp_path: Path, team
     from pearrt.publish.app import new_app
 
     heartbeat = new_heartbeat()
-    public = ed25519.public_key(heartbeat.seed)
+    public = heartbeat.public
     new = new_app([public_of("ada")], 1, heartbeat=public, app_id=bytes(16), now=NOW)
     request = Request.of_new_app(new.root, new.targets)
     desk = Desk.of(tmp_path / "ceremonies", request.app_key)
@@ -180,7 +179,7 @@ def test_a_stolen_heartbeat_that_was_run_forward_is_recovered_from_on_a_new_mach
     desk, heartbeat = Desk.of(tmp_path / "new", user.app_key), new_heartbeat()
     desk.keep_heartbeat(heartbeat)
     signers = change_team(user, add=[], remove=[], threshold=None).signers
-    rotation = rotate(user, signers, 3, heartbeat=ed25519.public_key(heartbeat.seed), now=NOW)
+    rotation = rotate(user, signers, 3, heartbeat=heartbeat.public, now=NOW)
     request = signed_request(Request.of(user, rotation.root, rotation.targets), "bob", "cyd", "dan")
     assert key_changes(request).heartbeat_changed  # type: ignore[union-attr]
     assert commit(request, tmp_path / "elsewhere", Desk.of(tmp_path / "other", user.app_key), NOW) is None
@@ -200,7 +199,7 @@ def test_an_app_that_moved_away_can_come_back(publication: Publication, tmp_path
         desk, heartbeat = Desk.of(tmp_path / f"desk-{at}", trusted.app_key), new_heartbeat()
         desk.keep_heartbeat(heartbeat)
         team = change_team(trusted, add=[], remove=[], threshold=None)
-        public = ed25519.public_key(heartbeat.seed)
+        public = heartbeat.public
         rotation = rotate(trusted, team.signers, 3, heartbeat=public, now=NOW)
         request = signed_request(Request.of(trusted, rotation.root, rotation.targets), "ada", "bob", "cyd")
         made = commit(request, publishing, desk, NOW + at)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pearrt.crypto import ed25519
 from pearrt.errors import (
     BadSignature,
     Corrupt,
@@ -145,7 +144,7 @@ def test_a_withdrawn_release_is_gone(publication: Publication) -> None:
 def test_more_than_sixteen_signatures_are_cut_to_what_is_needed(publication: Publication) -> None:
     names = [f"s{number}" for number in range(16)]
     heartbeat = publication.heartbeat
-    public = ed25519.public_key(heartbeat.seed)
+    public = heartbeat.public
     rotation = rotate(publication.trusted, [public_of(name) for name in names], 10, heartbeat=public, now=NOW)
     everybody = [*signed(rotation.root, "ada", "bob", "cyd", "dan", "eve"), *signed(rotation.root, *names)]
     made = commit_rotation(publication, rotation, everybody, signed(rotation.targets, *names))
@@ -192,7 +191,7 @@ def test_no_heartbeat_renews_what_the_signers_let_expire(publication: Publicatio
 
 def test_signers_can_bring_an_expired_app_back(publication: Publication) -> None:
     late = NOW + 6 * 365 * DAY
-    public = ed25519.public_key(publication.heartbeat.seed)
+    public = publication.heartbeat.public
     team = [public_of(name) for name in ("ada", "bob", "cyd")]
     rotation = rotate(publication.trusted, team, 2, heartbeat=public, now=late)
     made = commit_rotation(
@@ -216,7 +215,7 @@ def test_a_rotation_hands_the_app_over_and_the_link_stays(publication: Publicati
         publication.trusted,
         [public_of("fay"), public_of("gus")],
         2,
-        heartbeat=ed25519.public_key(heartbeat.seed),
+        heartbeat=heartbeat.public,
         now=NOW,
     )
     with pytest.raises(ThresholdNotMet):
@@ -245,7 +244,7 @@ def test_a_rotation_hands_the_app_over_and_the_link_stays(publication: Publicati
 
 def test_an_interrupted_rotation_is_repeated_and_a_late_one_refused(publication: Publication) -> None:
     heartbeat = Heartbeat(seed_of("new heartbeat"))
-    public = ed25519.public_key(heartbeat.seed)
+    public = heartbeat.public
     rotation, late = (
         rotate(publication.trusted, [public_of(name)], 1, heartbeat=public, now=NOW)
         for name in ("fay", "gus")
@@ -274,7 +273,7 @@ def test_a_crash_at_any_write_leaves_the_old_state_or_the_new(
 ) -> None:
     old = publication.metadata
     heartbeat = Heartbeat(seed_of("new heartbeat"))
-    public = ed25519.public_key(heartbeat.seed)
+    public = heartbeat.public
     rotation = rotate(publication.trusted, [public_of("fay")], 1, heartbeat=public, now=NOW)
     draft = draft_of(publication.trusted, "1.0")
 

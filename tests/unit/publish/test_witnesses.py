@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from pearrt.atomic import write_file
-from pearrt.crypto import ed25519
 from pearrt.errors import (
     BadSignature,
     Corrupt,
@@ -25,7 +24,7 @@ from pearrt.errors import (
 from pearrt.publish.app import new_app, witnesses_of
 from pearrt.publish.changes import key_changes, witness_changes
 from pearrt.publish.commit import commit
-from pearrt.publish.desk import Desk, names_heartbeat
+from pearrt.publish.desk import Desk
 from pearrt.publish.draft import Draft
 from pearrt.publish.heartbeat import Heartbeat
 from pearrt.publish.publication import WAITING, Publication, new_heartbeat
@@ -63,7 +62,7 @@ def publication(tmp_path: Path) -> Publication:
     new = new_app(
         [public_of(name) for name in NAMES],
         3,
-        heartbeat=ed25519.public_key(heartbeat.seed),
+        heartbeat=heartbeat.public,
         app_id=bytes(16),
         now=NOW,
         witnesses=witnesses_of([public_of(name) for name in WITNESSES], 0),
@@ -112,7 +111,7 @@ def draft_witnesses(publication: Publication, *names: str) -> Rotation:
         trusted,
         [public_of(name) for name in NAMES],
         3,
-        heartbeat=ed25519.public_key(publication.heartbeat.seed),
+        heartbeat=publication.heartbeat.public,
         now=NOW,
         witnesses=witnesses_of([public_of(name) for name in names], 0) if names else None,
         unwitnessed=not names,
@@ -265,7 +264,7 @@ def test_a_rotation_of_signers_keeps_the_witnesses(
     publication: Publication, wim: Witness, xia: Witness
 ) -> None:
     trusted, heartbeat = publication.trusted, Heartbeat(seed_of("another"))
-    public = ed25519.public_key(heartbeat.seed)
+    public = heartbeat.public
     rotation = rotate(trusted, [public_of(name) for name in NAMES[:4]], 3, heartbeat=public, now=NOW)
     waits = rotated(publication, rotation, "ada", "bob", "cyd", heartbeat=heartbeat)
     assert waits.heartbeat == publication.heartbeat
@@ -295,7 +294,7 @@ def test_an_app_moves_to_another_machine_once_its_witnesses_saw_it(
     user = TrustedApp.first(publication.app_key, publication.metadata, NOW)
     desk, heartbeat = Desk.of(tmp_path / "desk", user.app_key), new_heartbeat()
     desk.keep_heartbeat(heartbeat)
-    public = ed25519.public_key(heartbeat.seed)
+    public = heartbeat.public
     rotation = rotate(user, [public_of(name) for name in NAMES], 3, heartbeat=public, now=NOW)
     request = signed_request(Request.of(user, rotation.root, rotation.targets), "ada", "bob", "cyd")
     for _ in range(2):
@@ -367,7 +366,7 @@ def test_killed_at_every_write_of_a_change_of_keys_it_is_old_or_new(
     """From the commit to the last witness's answer, with another heartbeat. Every file is written or removed
     in one step, so between two of them is everywhere that a kill can hit."""
     heartbeat, left = Heartbeat(seed_of("another")), [0]
-    public = ed25519.public_key(heartbeat.seed)
+    public = heartbeat.public
     rotation = rotate(publication.trusted, [public_of(name) for name in NAMES], 3, heartbeat=public, now=NOW)
 
     def deadly(write: Callable[..., None]) -> Callable[..., None]:
@@ -402,7 +401,7 @@ def test_killed_at_every_write_of_a_change_of_keys_it_is_old_or_new(
             except Killed:
                 pass
         found = Publication.open(folder)
-        assert names_heartbeat(found.trusted.root, found.heartbeat)
+        assert found.heartbeat.is_named_by(found.trusted.root)
         done = play(folder)
         assert (done.trusted.root.version, done.heartbeat, done.waiting) == (2, heartbeat, None)
         assert released(
