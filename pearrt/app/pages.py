@@ -25,9 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pearrt.app.launch import Launchable
-from pearrt.errors import Denied
 from pearrt.sandbox import service as sandbox
-from pearrt.sandbox.kinds import needs_sandbox
+from pearrt.sandbox.kinds import needs_sandbox, not_given
 from pearrt.sandbox.launch import Launch
 from pearrt.threads import start_without_signals
 from pearrt.web.service import Page, PageServer
@@ -55,10 +54,7 @@ def start(
     Raises Denied where the person did not grant a page, and what the sandbox raises.
     """
     if not launch.permissions.ui:
-        raise Denied(
-            f"{launch.manifest.name} shows a page and may not.",
-            hint="It needs the permission `ui`: its publisher must ask for it, and you must grant it.",
-        )
+        raise not_given(launch.manifest, "ui")
     if launch.manifest.kind != "web":
         return _serving_itself(launch, show)
     site = Site(files(), launch.manifest.entry.file)

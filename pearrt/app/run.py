@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from pearrt.app.attend import Attendance
 from pearrt.app.launch import Launchable
 from pearrt.app.progress import Report
-from pearrt.errors import Denied
+from pearrt.errors import Denied, UserError
 from pearrt.link import Link
 from pearrt.sandbox.policy import Permissions
 
@@ -83,6 +83,8 @@ def run(
     starts: list[float] = []
     while True:
         app = _ready(link, daemon, report, update, allow_stale)
+        if not starts:
+            _check_gives(app, person.gives)
         switch = partial(_install, link, daemon, report, True, allow_stale)
         app = _approved(app, link, daemon, person, switch=switch, update=update)
         person.tell(app)
@@ -123,7 +125,7 @@ def _approved(
     if not app.granted:
         refused = person.approve(app)
         if refused is None:
-            raise Denied(f"{app.name} was not approved.", hint="Run it again and answer yes, or pass --yes.")
+            raise Denied(f"{app.name} was not approved.", hint="Run it again to approve it, or pass --yes.")
         daemon.grant(link, app.permissions, refused)
         return replace(app, granted=True, refused=tuple(refused))
     if given := set(person.gives) & set(app.refused):
@@ -131,6 +133,15 @@ def _approved(
         daemon.grant(link, app.permissions, left)
         return replace(app, refused=tuple(left))
     return app
+
+
+def _check_gives(app: Launchable, gives: Collection[str]) -> None:
+    """Raises UserError for a permission that is given and was never asked for."""
+    asked = [each.permissions for each in (app, app.pending) if each is not None]
+    for name in gives:
+        if all(request.without([name]) == request for request in asked):
+            known = ", ".join(asked[-1].optional()) or "nothing that can be given alone"
+            raise UserError(f"{app.name} does not ask for {name}.", hint=f"It asks for {known}.")
 
 
 def check_starts(name: str, starts: list[float]) -> None:

@@ -52,13 +52,21 @@ def fault(manifest: Manifest, permissions: Permissions, tier: Tier) -> SandboxEr
     if manifest.kind != "exec":
         return None
     if not permissions.run_native:
-        return Denied(
-            f"{manifest.name} is a native program and does not ask for that.",
-            hint="Its publisher must ask for the permission `run.native`.",
-        )
+        return not_given(manifest, "run.native")
     if tier not in NATIVE_TIERS:
         return Unsupported(
             f"Native programs run on tiers A and B; this machine is on tier {tier}.",
             hint="`pearrt doctor` says which layer is missing and how to get it.",
         )
     return None
+
+
+def not_given(manifest: Manifest, name: str) -> Denied:
+    """Why an app does not start that lacks the permission `name`, which its kind needs: somebody never asked,
+    or never gave."""
+    needs = f"{manifest.name} does not start without the permission {name}"
+    if name in Permissions.parse(manifest.permissions).optional():
+        return Denied(
+            f"{needs}, which you refused or took back.", hint=f"`pearrt run --grant {name}` gives it."
+        )
+    return Denied(f"{needs} and does not ask for it.", hint="Its publisher must ask for it.")

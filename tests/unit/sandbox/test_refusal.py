@@ -18,7 +18,7 @@ FIX = "apt install bubblewrap"
 
 
 def _launch(kind: str = "python", **permissions: bool) -> Any:
-    manifest = SimpleNamespace(kind=kind, name="app", backend=None)
+    manifest = SimpleNamespace(kind=kind, name="app", backend=None, permissions={})
     return SimpleNamespace(manifest=manifest, permissions=Permissions(**permissions))
 
 
@@ -60,7 +60,7 @@ def test_an_app_of_a_kind_without_a_sandbox_is_refused(monkeypatch: pytest.Monke
 
 def test_a_native_program_that_does_not_say_so_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _machine(monkeypatch, Tier.A)
-    with pytest.raises(Denied, match=r"native program"):
+    with pytest.raises(Denied, match=r"run\.native"):
         service.run(_launch("exec"))
 
 
