@@ -15,7 +15,8 @@ from bootstrap.agreement import Agreement, agree, pick
 from bootstrap.discovery import Discovery, Places
 from bootstrap.pool import Pool
 from bootstrap.screen import Screen, size
-from pearrt.app.library import AppFolder, remove_tree
+from pearrt.app.library import AppFolder
+from pearrt.app.removal import remove_tree
 from pearrt.bundle.index import BlockRef, Index, refs_of_index
 from pearrt.bundle.unpack import unpack
 from pearrt.bundle.verify import verify_tree

@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from pearrt.app.record import Grant, Installed, News, Wish, dump, load
 from pearrt.app.removal import remove_tree
@@ -32,6 +33,8 @@ from pearrt.codec import bencode
 from pearrt.errors import BadLink, Corrupt, NoSuchApp, RemoteError
 from pearrt.link import decode_key, encode_key
 from pearrt.trust.contradiction import Contradiction
+
+T = TypeVar("T")
 
 _FORGOTTEN = (
     "grant.json",
@@ -75,13 +78,11 @@ class AppFolder:
 
     @property
     def installed(self) -> Installed | None:
-        data = self._read("installed.json")
-        return None if data is None else load(Installed, data, str(self.root / "installed.json"))
+        return self._load(Installed, "installed.json")
 
     @property
     def previous(self) -> Installed | None:
-        data = self._read("previous.json")
-        return None if data is None else load(Installed, data, str(self.root / "previous.json"))
+        return self._load(Installed, "previous.json")
 
     @property
     def skipped(self) -> str:
@@ -142,8 +143,7 @@ class AppFolder:
 
     @property
     def grant(self) -> Grant | None:
-        data = self._read("grant.json")
-        return None if data is None else load(Grant, data, str(self.root / "grant.json"))
+        return self._load(Grant, "grant.json")
 
     @grant.setter
     def grant(self, grant: Grant) -> None:
@@ -155,8 +155,7 @@ class AppFolder:
 
     @property
     def news(self) -> News | None:
-        data = self._read("news.json")
-        return None if data is None else load(News, data, str(self.root / "news.json"))
+        return self._load(News, "news.json")
 
     @news.setter
     def news(self, news: News | None) -> None:
@@ -172,8 +171,7 @@ class AppFolder:
 
     @property
     def wish(self) -> Wish | None:
-        data = self._read("wish.json")
-        return None if data is None else load(Wish, data, str(self.root / "wish.json"))
+        return self._load(Wish, "wish.json")
 
     @wish.setter
     def wish(self, wish: Wish) -> None:
@@ -228,6 +226,10 @@ class AppFolder:
             return (self.root / name).read_bytes()
         except FileNotFoundError:
             return None
+
+    def _load(self, kind: type[T], name: str) -> T | None:
+        data = self._read(name)
+        return None if data is None else load(kind, data, str(self.root / name))
 
     def _forget(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
