@@ -44,7 +44,7 @@ def command(
     """
     from pearrt.publish.pyz import build, write_pyz
 
-    runtime = runtime or _followed()
+    runtime = runtime or followed_runtime("Name it: --runtime pearrt://…")
     built = build(runtime=runtime, nodes=nodes, app=app)
     write_pyz(path, built)
     result = {
@@ -59,7 +59,7 @@ def command(
     output.say(f"{len(built)} bytes, sha256 {result['sha256']}")
 
 
-def _followed() -> Link:
+def followed_runtime(hint: str) -> Link:
     """The link whose releases this machine's pearrt follows. Raises UserError where it follows none."""
     from pearrt.paths import Home
     from pearrt.runtime.layout import RuntimeFolder
@@ -68,6 +68,6 @@ def _followed() -> Link:
     if not link:
         raise UserError(
             "This pearrt did not come by peers, so it knows no link of pearrt's releases.",
-            hint="Name it: --runtime pearrt://…",
+            hint=hint,
         )
     return Link.parse(link)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pearrt.cli.options import HostPortType
+from pearrt.cli.options import bootstrap_option
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.errors import NoPeers, UserError
 from pearrt.link import HostPort, Link, dht_topic, topic_of
@@ -31,12 +31,6 @@ def command() -> None:
     Each command is a BitTorrent Mainline node of its own (BEP 5, 44) for as long as it runs, apart from the
     daemon.
     """
-
-
-def _bootstrap_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--bootstrap", type=HostPortType(), multiple=True, help="First DHT node, instead of the public ones."
-    )(function)
 
 
 def _with_node(
@@ -70,7 +64,7 @@ def _target(text: str) -> bytes:
 
 @speaking(name="node")
 @click.option("--port", type=click.IntRange(1, 65535), default=6881, show_default=True, help="UDP port.")
-@_bootstrap_option
+@bootstrap_option
 def node(output: Output, port: int, bootstrap: tuple[HostPort, ...]) -> None:
     """Run a DHT node until Ctrl-C: a first node for a network of your own."""
 
@@ -89,7 +83,7 @@ def node(output: Output, port: int, bootstrap: tuple[HostPort, ...]) -> None:
 
 @speaking(name="lookup")
 @click.argument("target")
-@_bootstrap_option
+@bootstrap_option
 def lookup(output: Output, target: str, bootstrap: tuple[HostPort, ...]) -> None:
     """Find the nodes closest to TARGET and the peers announced there. TARGET is a link or 40 hexadecimal
     digits."""
@@ -112,7 +106,7 @@ def lookup(output: Output, target: str, bootstrap: tuple[HostPort, ...]) -> None
 @speaking(name="announce")
 @click.argument("target")
 @click.argument("port", type=click.IntRange(1, 65535))
-@_bootstrap_option
+@bootstrap_option
 def announce(output: Output, target: str, port: int, bootstrap: tuple[HostPort, ...]) -> None:
     """Announce this host as a peer of TARGET at TCP PORT, once; it is forgotten after 45 minutes."""
     wanted = _target(target)
@@ -128,7 +122,7 @@ def announce(output: Output, target: str, port: int, bootstrap: tuple[HostPort, 
 @click.option("--salt", default="", help="Tells several items of one key apart.")
 @click.option("--seq", type=int, help="Sequence number; by default one more than the newest.")
 @click.option("--cas", type=int, help="Store only where the newest has this sequence number.")
-@_bootstrap_option
+@bootstrap_option
 def put(
     output: Output,
     value: str,
@@ -158,7 +152,7 @@ def put(
 @speaking(name="get")
 @click.argument("target")
 @click.option("--salt", default="", help="With a key: which of its items.")
-@_bootstrap_option
+@bootstrap_option
 def get(output: Output, target: str, salt: str, bootstrap: tuple[HostPort, ...]) -> None:
     """Print the item under TARGET: 40 hexadecimal digits of a hash, or 64 of an Ed25519 public key."""
     try:

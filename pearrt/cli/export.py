@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from pearrt.cli.options import Network, link_argument, network_options
+from pearrt.cli.bootstrapper import followed_runtime
+from pearrt.cli.options import Network, link_argument, network_options, stale_option
 from pearrt.cli.output import Output, printable, size, speaking
 from pearrt.cli.progress import ProgressBar
-from pearrt.errors import UserError
 from pearrt.link import Link
 
 
@@ -17,7 +17,7 @@ from pearrt.link import Link
 @link_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--with-runtime", is_flag=True, help="Put pearrt itself beside the app.")
-@click.option("--allow-stale", is_flag=True, help="Although the publisher has not confirmed it for long.")
+@stale_option
 @network_options
 def command(
     output: Output,
@@ -36,23 +36,11 @@ def command(
     daemon = network.daemon()
     links = [network.hinted(link)]
     if with_runtime:
-        links.append(_runtime_link())
+        hint = "Leave out --with-runtime, or export from a machine where the bootstrapper installed it."
+        links.append(followed_runtime(hint))
     with ProgressBar(shown=not output.as_json) as bar:
         done = daemon.export(links, file.absolute(), bar, allow_stale=allow_stale)
     output.result(
         done,
         printable(f"{file}: version {done['version']}, {size(done['bytes'])}. Run it: pearrt run {file}"),
     )
-
-
-def _runtime_link() -> Link:
-    from pearrt.paths import Home
-    from pearrt.runtime.layout import RuntimeFolder
-
-    text = RuntimeFolder(Home.from_environment().data).read().link
-    if not text:
-        raise UserError(
-            "This pearrt was not installed by its link, so it has no release to export.",
-            hint="Leave out --with-runtime, or export from a machine where the bootstrapper installed it.",
-        )
-    return Link.parse(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pearrt.cli.options import open_daemon
+from pearrt.cli.options import open_daemon, stale_option
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.progress import ProgressBar
 
@@ -14,7 +14,7 @@ from pearrt.cli.progress import ProgressBar
 @speaking(name="import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--seed", is_flag=True, help="Keep giving it to others, until told otherwise.")
-@click.option("--allow-stale", is_flag=True, help="Although the publisher has not confirmed it for long.")
+@stale_option
 def command(output: Output, file: Path, seed: bool, allow_stale: bool) -> None:
     """Take an app from a .pear file: verified, installed, given onward.
 

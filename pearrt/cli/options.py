@@ -94,6 +94,14 @@ class DurationType(click.ParamType[int]):
 link_argument = click.argument("link", type=LinkType())
 
 
+stale_option = click.option(
+    "--allow-stale", is_flag=True, help="Although the publisher has not confirmed it for long."
+)
+bootstrap_option = click.option(
+    "--bootstrap", type=HostPortType(), multiple=True, help="First DHT node, instead of the public ones."
+)
+
+
 def by_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Of an option that may be repeated and hold several values, each one: a callback."""
     return tuple(each.strip() for value in values for each in value.split(",") if each.strip())
@@ -162,9 +170,7 @@ class Network:
 network_options = grouped(
     "network",
     Network,
-    click.option(
-        "--bootstrap", type=HostPortType(), multiple=True, help="First DHT node, instead of the public ones."
-    ),
+    bootstrap_option,
     click.option("--host", "hosts", type=HostPortType(), multiple=True, help="A peer to ask first."),
     click.option("--no-dht", is_flag=True, help="Do not use the DHT (for a daemon that this starts)."),
 )

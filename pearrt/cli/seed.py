@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pearrt.cli.options import Network, link_argument, network_options
+from pearrt.cli.options import Network, link_argument, network_options, stale_option
 from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.link import Link
@@ -13,7 +13,7 @@ from pearrt.link import Link
 @speaking(name="seed")
 @link_argument
 @click.option("--stop", is_flag=True, help="Seed it no longer than the daemon would anyway.")
-@click.option("--allow-stale", is_flag=True, help="Although the publisher has not confirmed it for long.")
+@stale_option
 @network_options
 def command(
     output: Output,

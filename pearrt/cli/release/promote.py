@@ -9,8 +9,8 @@ import click
 
 from pearrt.cli.options import by_commas, link_argument, open_daemon
 from pearrt.cli.output import Output, speaking
-from pearrt.cli.release.request import file_name, known_base
-from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
+from pearrt.cli.release.request import known_base
+from pearrt.cli.release.request_file import file_named, output_option, write_request
 from pearrt.cli.release.room import room_option
 from pearrt.cli.release.terms import parse_rollout, rollout_option
 from pearrt.errors import UserError
@@ -49,7 +49,7 @@ def promote(
     base, now = known_base(home, link, open_daemon()), time.time()
     steps = parse_rollout(rollout, now)
     made = draft(base, source, channel, now=now, rollout=steps, security=security, notes=notes)
-    path = target or Path(file_name(f"promote-{source}-{channel}") + SUFFIX)
+    path = target or file_named(f"promote-{source}-{channel}")
     write_request(output, Request.of(base, made), path, offer=False, room=link if room else None)
 
 
@@ -95,5 +95,5 @@ def channel(
         keys = [find_public(home.keys, each) for each in signers]
         change = delegate_channel(base, name, keys, threshold or 0, now=now)
         request = Request.of(base, change.targets, change.channel)
-    path = target or Path(file_name(f"channel-{name}") + SUFFIX)
+    path = target or file_named(f"channel-{name}")
     write_request(output, request, path, offer=False, room=link if room else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import click
 
 from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, speaking
-from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
+from pearrt.cli.release.request_file import file_named, output_option, write_request
 from pearrt.cli.release.room import room_option
 from pearrt.cli.release.terms import terms_options
 from pearrt.link import Link
@@ -56,8 +55,7 @@ def command(
     base = known_base(home, link, daemon)
     request = Request.of(base, draft_release(base, home, bundles, terms, time.time()))
     (release, *_) = [change.after for change in release_changes(request) if change.after]
-    name = file_name(f"{release.name}-{release.version}")
-    path = target or Path(name + SUFFIX)
+    path = target or file_named(f"{release.name}-{release.version}")
     write_request(output, request, path, embargo=no_offer, room=link if room else None)
 
 
@@ -68,8 +66,3 @@ def known_base(home: Home, link: Link, daemon: Any) -> Any:
     if trusted_here(home, link.app_key) is None:
         daemon.info(link)
     return base_of(home, link.app_key)
-
-
-def file_name(text: str) -> str:
-    """A name for a file out of a publisher's words."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "request"

@@ -72,7 +72,12 @@ def file_of(where: Path | Link, request: Request, suffix: str) -> Path:
     """The name of a file beside the request's; of one that has no file, after what it asks for."""
     if isinstance(where, Path):
         return where.with_suffix(suffix)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", title(request).partition(" for ")[0]).strip("-.")
+    return file_named(title(request).partition(" for ")[0], suffix)
+
+
+def file_named(text: str, suffix: str = SUFFIX) -> Path:
+    """A file in this folder, called after a publisher's words."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
     return Path(f"{name or 'request'}{suffix}")
 
 

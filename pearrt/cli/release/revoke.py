@@ -9,8 +9,8 @@ import click
 
 from pearrt.cli.options import link_argument, open_daemon
 from pearrt.cli.output import Output, speaking
-from pearrt.cli.release.request import file_name, known_base
-from pearrt.cli.release.request_file import SUFFIX, output_option, write_request
+from pearrt.cli.release.request import known_base
+from pearrt.cli.release.request_file import file_named, output_option, write_request
 from pearrt.cli.release.room import room_option
 from pearrt.cli.release.terms import channel_option
 from pearrt.errors import UserError
@@ -43,7 +43,7 @@ def revoke(
     home = Home.from_environment()
     base = known_base(home, link, open_daemon())
     draft = draft_revocation(base, home, named, action=Action(action), reason=reason, now=time.time())
-    path = target or Path(file_name(f"revoke-{named[:16]}") + SUFFIX)
+    path = target or file_named(f"revoke-{named[:16]}")
     write_request(output, Request.of(base, draft), path, room=link if room else None)
 
 
@@ -60,7 +60,7 @@ def reinstate(output: Output, link: Link, named: str, target: Path | None, room:
     home = Home.from_environment()
     base = known_base(home, link, open_daemon())
     draft = draft_revocation(base, home, named, action=None, reason="", now=time.time())
-    path = target or Path(file_name(f"reinstate-{named[:16]}") + SUFFIX)
+    path = target or file_named(f"reinstate-{named[:16]}")
     write_request(output, Request.of(base, draft), path, room=link if room else None)
 
 
@@ -105,5 +105,5 @@ def return_(
         now=time.time(),
         revoking=(Action(action), reason) if action else None,
     )
-    path = target or Path(file_name(f"return-{named[:16]}") + SUFFIX)
+    path = target or file_named(f"return-{named[:16]}")
     write_request(output, Request.of(base, draft), path, room=link if room else None)
