@@ -31,7 +31,6 @@ class Home:
         if given := (os.environ if environ is None else environ).get("PEARRT_HOME"):
             return cls.at(Path(given))
         data, config = _user_folders() if environ is None else _folders_by_rule(environ)
-        data, config = _of_any_length(data), _of_any_length(config)
         # Not XDG_RUNTIME_DIR: cron, sudo and containers lack it, and one user's sessions must find one
         # daemon.
         return cls(data=data, config=config, runtime=data / "run")
@@ -39,7 +38,7 @@ class Home:
     @classmethod
     def at(cls, folder: Path) -> Home:
         """Everything under one folder."""
-        folder = _of_any_length(folder.expanduser().absolute())
+        folder = folder.expanduser().absolute()
         return cls(data=folder, config=folder, runtime=folder / "run")
 
     def prepare(self) -> None:
@@ -110,12 +109,6 @@ class Home:
     @property
     def dht_table(self) -> Path:
         return self.data / "dht-nodes.benc"
-
-
-def _of_any_length(folder: Path) -> Path:
-    """On Windows, a path whose extensions may be longer than 260 characters (`\\\\?\\`); an app's are."""
-    text = str(folder)
-    return folder if os.name != "nt" or text.startswith("\\\\") else Path(f"\\\\?\\{text}")
 
 
 def _user_folders() -> tuple[Path, Path]:
