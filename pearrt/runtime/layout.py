@@ -115,9 +115,9 @@ class RuntimeFolder:
         """Where the version with this digest is, or will be, unpacked."""
         return self._app(link) / "releases" / digest
 
-    def bytecode(self, digest: str, link: str = "") -> Path:
+    def bytecode(self, digest: str) -> Path:
         """Where its compiled modules are, or will be, if it brings none."""
-        return self._app(link) / "bytecode" / digest
+        return self._app() / "bytecode" / digest
 
     def _app(self, link: str = "") -> Path:
         link = link or self.read().link

@@ -21,10 +21,6 @@ class FsckReport:
     damaged: tuple[bytes, ...]
     foreign: tuple[str, ...]
 
-    @property
-    def clean(self) -> bool:
-        return not self.damaged and not self.foreign
-
 
 @dataclass(frozen=True, slots=True)
 class StoreUsage:
