@@ -20,7 +20,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from pearrt.threads import start_without_signals
 END_GRACE_S = 10.0
 SIGTERM, SIGKILL = 15, 9  # the numbers that `sandbox/running.py` takes everywhere
 ASK_S = 60.0
+SHOWN_URL_CHARACTERS = 320  # the longest host and some of what follows: no more than a screen holds
 SLOW = (
     "open_url",
     "notify",
@@ -135,6 +136,16 @@ class Attendance:
         except PearrtError as e:
             return e
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One question at a time: others do not wait in line for a person who answers none."""
+        if not self._asking.acquire(blocking=False):
+            raise LimitExceeded("The person is being asked something else.", hint="Ask again afterwards.")
+        try:
+            yield
+        finally:
+            self._asking.release()
+
     # -- what is asked
 
     def _open_url(self, fields: dict[str, Any]) -> bool:
@@ -142,8 +153,10 @@ class Attendance:
         from pearrt.app.terminal import ask
 
         url = str(fields["url"])
-        with self._asking:
-            if not ask(f"{self.app_name} asks to open {url} in your browser. Open it?", timeout_s=ASK_S):
+        with self._alone():
+            if not ask(
+                f"{self.app_name} asks to open {_shown(url)} in your browser. Open it?", timeout_s=ASK_S
+            ):
                 return False
         open_page(url)
         return True
@@ -158,7 +171,7 @@ class Attendance:
         from pearrt.paths import Home
 
         mode, home = str(fields["mode"]), Home.from_environment()
-        with self._asking:
+        with self._alone():
             path = picker.choose(self.app_name, str(fields["purpose"]), mode, str(fields["name"]))
         fd = opening.open_chosen(path, mode, kept=(home.data, home.config))
         return Opened({"name": os.path.basename(path)}, fd)
@@ -172,7 +185,7 @@ class Attendance:
         from pearrt.app import clipboard
         from pearrt.app.terminal import ask
 
-        with self._asking:
+        with self._alone():
             if not ask(
                 f"{self.app_name} asks to read the text on your clipboard. Allow it?", timeout_s=ASK_S
             ):
@@ -196,3 +209,9 @@ class Attendance:
 
         if not self._ended.is_set() and signal_running(number) == 0:
             os.kill(os.getpid(), SIGTERM)  # nothing in a sandbox: a page that this process serves
+
+
+def _shown(url: str) -> str:
+    """Its beginning, with the host, is not pushed off the screen by its end."""
+    left = len(url) - SHOWN_URL_CHARACTERS
+    return url if left <= 0 else f"{url[:SHOWN_URL_CHARACTERS]}\u2026 (and {left} characters more)"

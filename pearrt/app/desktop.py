@@ -44,11 +44,12 @@ def notify(app_name: str, title: str, body: str) -> None:
             "This desktop shows no notifications: there is no notify-send.",
             hint="Install the package libnotify-bin.",
         )
-    # The body is markup to many servers (4.2 of the specification): what an app wrote is text.
+    # The body is markup to many servers (4.2 of the specification), and notify-send undoes backslash escapes
+    # in it first, `\074` for `<` among them: what an app wrote is text.
     process = _start(
         [
             program, f"--app-name={app_name}", f"--expire-time={SHOWN_MS}", "--", f"{app_name}: {title}",
-            html.escape(body),
+            html.escape(body).replace("\\", "&#92;"),
         ]
     )  # fmt: skip
     try:

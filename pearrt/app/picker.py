@@ -22,7 +22,7 @@ NONE_CHOSEN = "The person chose no file."
 
 def choose(app_name: str, purpose: str, mode: str, name: str) -> str:
     """The absolute path that the person chose. Raises Denied where they chose none or cannot be asked."""
-    name = _plain(name)
+    name = _plain(name) if mode == SAVE else ""  # what a dialog has chosen already is chosen by a habit
     title = f"{app_name} asks to {'save' if mode == SAVE else 'open'} a file: {purpose}"
     command = _dialog(title, mode, name)
     path = _shown(command) if command is not None else _asked(title, mode, name)

@@ -46,7 +46,7 @@ from pearrt.app import granting, updates
 from pearrt.app.clipboard import checked_text
 from pearrt.app.picker import MODES, READ
 from pearrt.daemon import app_log
-from pearrt.daemon.instance import Attendant, Instance, Opened
+from pearrt.daemon.instance import NOBODY, Attendant, Instance, Opened
 from pearrt.daemon.patience import Patience
 from pearrt.daemon.proxy import Proxy, read_target
 from pearrt.daemon.rate import Bucket, Rate
@@ -212,11 +212,9 @@ class AppCalls:
 
     async def _storage(self, instance: Instance, _: dict[str, Any]) -> dict[str, Any]:
         folder = self.apps.known(instance.app_key).folder.data
-        return {
-            "path": "/data",
-            "quota": instance.start.asked.storage_bytes,
-            "used": await asyncio.to_thread(used_bytes, folder, max_entries=MAX_COUNTED_FILES),
-        }
+        async with self._measuring.setdefault(instance.app_key, asyncio.Lock()):  # one thread for each app
+            used = await asyncio.to_thread(used_bytes, folder, max_entries=MAX_COUNTED_FILES)
+        return {"path": "/data", "quota": instance.start.asked.storage_bytes, "used": used}
 
     async def _log(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
         level, text = fields.get("level", "info"), _text(fields, "text", MAX_LOG_CHARACTERS)
@@ -346,8 +344,9 @@ class AppCalls:
         patience.check(time.monotonic())
         try:
             answer = await person.ask(method, timeout_s=timeout_s, **fields)
-        except (Denied, PeerTimeout):
-            patience.told(False, time.monotonic())
+        except (Denied, PeerTimeout) as e:
+            if e.message != NOBODY:
+                patience.told(False, time.monotonic())
             raise
         patience.told(answer is not False, time.monotonic())
         return answer

@@ -15,6 +15,7 @@ from pearrt.daemon.wire import Wire
 from pearrt.errors import Denied, PearrtError, PeerTimeout, from_dict
 
 MAX_OPEN_REQUESTS = 16
+NOBODY = "There is no terminal to ask the person on."  # `app/terminal.py` says so too
 
 
 class Opened(NamedTuple):
@@ -113,9 +114,7 @@ class Instance:
     def person(self) -> Attendant:
         """Who can ask the person. Raises Denied where the app was started without anybody."""
         if self.attendant is None:
-            raise Denied(
-                "There is no terminal to ask the person on.", hint="Start the app with `pearrt run`."
-            )
+            raise Denied(NOBODY, hint="Start the app with `pearrt run`.")
         return self.attendant
 
 

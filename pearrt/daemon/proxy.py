@@ -1,9 +1,11 @@
 """Connections of apps to the hosts that the person granted: the only network an app has.
 
 Rules: the host and port are exactly one of those granted. The name is resolved here, each address is judged
-(`sandbox/address.py`: public ones only), and the address that was judged is the one that is dialled: there is
-no second look-up to answer otherwise. Streams are bounded in number per app and in all, in bytes, and in the
-time that nothing moves; what was revoked is cut.
+(`sandbox/address.py`: public ones only; `nearby.py`: not this machine's, nor its neighbours'), and the
+address that was judged is the one that is dialled: there is no second look-up to answer otherwise. Names are
+resolved in threads of their own, of which an app has few: a name server that never answers holds up nobody
+else. Streams are bounded in number per app and in all, in bytes, and in the time that nothing moves; what
+was revoked is cut.
 
 The app gets one end of a socket pair and never the connection itself, whose descriptor could be connected
 anew elsewhere.
@@ -15,7 +17,10 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+from pearrt.daemon import nearby
 from pearrt.daemon.instance import Instance
 from pearrt.errors import Denied, LimitExceeded, PeerTimeout, Unreachable, UserError
 from pearrt.sandbox.address import is_public, join, public_host
@@ -29,14 +34,21 @@ CONNECT_TIMEOUT_S = 20.0
 IDLE_S = 600.0
 BUFFER_BYTES = 64 * 1024
 
+MAX_LOOKUPS, MAX_LOOKUPS_PER_APP = 16, 2
+
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class Proxy:
     """Opens streams for `Instance`s, whose `streams` it keeps. Inside a task of the channel's own life."""
 
-    def __init__(self, resolve: Resolve | None = None) -> None:
-        self.resolve = resolve or _resolve
+    def __init__(
+        self, resolve: Resolve | None = None, *, near: Callable[[str], bool] = nearby.is_near
+    ) -> None:
+        self.resolve = resolve or self._resolve
+        self.near = near
+        self._resolvers = ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="names")
+        self._looking: dict[bytes, asyncio.Semaphore] = {}
         self._open = 0
         self._of: dict[bytes, int] = {}
 
@@ -58,11 +70,15 @@ class Proxy:
             raise LimitExceeded("Too many connections are open.", hint="Close some first.")
         self._count(app_key, 1)
         try:
-            remote = await self._dial(host, port)
+            remote = await self._dial(app_key, host, port)
+            try:
+                ours, theirs = socket.socketpair()
+            except OSError as e:
+                remote.close()
+                raise LimitExceeded("Too many connections are open.", hint="Close some first.") from e
         except BaseException:
             self._count(app_key, -1)
             raise
-        ours, theirs = socket.socketpair()
         ours.setblocking(False)
         task = asyncio.get_running_loop().create_task(_relay(ours, remote), name=f"stream to {name}")
         instance.streams[task] = name
@@ -86,14 +102,15 @@ class Proxy:
         else:
             del self._of[app_key]
 
-    async def _dial(self, host: str, port: int) -> socket.socket:
+    async def _dial(self, app_key: bytes, host: str, port: int) -> socket.socket:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                found = [host] if _is_address(host) else await self.resolve(host, port)
-                addresses = [address for address in found if is_public(address)][:MAX_ADDRESSES]
+                found = [host] if _is_address(host) else await self._found(app_key, host, port)
+                public = [address for address in found if is_public(address)][:MAX_ADDRESSES]
+                addresses = [address for address in public if not self.near(address)]
                 if not addresses:
                     raise Denied(
-                        f"{host} has no public address.",
+                        f"{host} is at no public address that is not of this machine or its network.",
                         hint="Apps are never connected to this machine or its local network.",
                     )
                 return await _first(addresses, port)
@@ -101,6 +118,16 @@ class Proxy:
             raise PeerTimeout(f"{host} did not answer in {CONNECT_TIMEOUT_S:.0f} s.") from e
         except OSError as e:
             raise Unreachable(f"{host} cannot be reached: {e.strerror or e}.") from e
+
+    async def _found(self, app_key: bytes, host: str, port: int) -> list[str]:
+        async with self._looking.setdefault(app_key, asyncio.Semaphore(MAX_LOOKUPS_PER_APP)):
+            return await self.resolve(host, port)
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        """By the system's resolver; in the order that it prefers (RFC 6724)."""
+        look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        found = await asyncio.get_running_loop().run_in_executor(self._resolvers, look)
+        return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
 
 
 def cut(instance: Instance, granted: Permissions | None = None) -> int:
@@ -111,13 +138,6 @@ def cut(instance: Instance, granted: Permissions | None = None) -> int:
     for task in ending:
         task.cancel()
     return len(ending)
-
-
-async def _resolve(host: str, port: int) -> list[str]:
-    """By the system's resolver; in the order that it prefers (RFC 6724)."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
 
 
 def _is_address(host: str) -> bool:

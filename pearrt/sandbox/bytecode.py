@@ -19,6 +19,7 @@ from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
 from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.process import Sandbox, identity, of_this_interpreter, prepare_data
+from pearrt.sandbox.storage import used_bytes
 
 COMPILE_TIMEOUT_S = 300.0
 SHARE = Permissions(storage_bytes=512 << 20, memory_bytes=1 << 30, processors=1, processes=16)
@@ -41,6 +42,8 @@ def compile_release(launch: Launch, layers: Collection[str]) -> bool:
         task = replace(launch, bytecode=made, data=data, channel_fd=None, permissions=SHARE)
         try:
             Sandbox(task, layers, Task.COMPILE, output=quiet.fileno(), timeout_s=COMPILE_TIMEOUT_S).run()
+            if used_bytes(made) > SHARE.storage_bytes:  # taken faster than it was measured
+                return False
             if who.outside_uid:
                 os.chown(made, 0, 0)
             made.chmod(0o755)
