@@ -256,9 +256,16 @@ def channel() -> Channel:
 
 def _inherited() -> socket.socket:
     text = os.environ.get("PEARRT_CHANNEL_FD", "")
-    if _forked or not text.isdecimal():
-        what = "The channel belongs to the process that was forked." if _forked else "This is no sandbox."
-        raise NotConnected(what, code="unreachable", hint="Start the app with `pearrt run`.")
+    if _forked:
+        raise NotConnected(
+            "The channel belongs to the process that was forked.",
+            code="unreachable",
+            hint="Make the call there, and pass on what comes of it.",
+        )
+    if not text.isdecimal():
+        raise NotConnected(
+            "This is no sandbox.", code="unreachable", hint="Start the app with `pearrt run ./folder`."
+        )
     try:
         connection = socket.socket(fileno=int(text))
     except OSError as e:

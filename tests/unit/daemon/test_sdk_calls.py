@@ -102,6 +102,15 @@ def test_outside_a_sandbox_calls_say_so(monkeypatch: pytest.MonkeyPatch) -> None
             call()
 
 
+def test_a_forked_process_is_told_where_the_channel_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEARRT_CHANNEL_FD", "3")
+    monkeypatch.setattr(sdk_channel, "_channel", None)
+    monkeypatch.setattr(sdk_channel, "_forked", True)
+    with pytest.raises(sdk.NotConnected, match="forked") as refused:
+        sdk.app.info()
+    assert "pearrt run" not in refused.value.hint
+
+
 async def test_without_the_grant_every_call_that_needs_one_is_denied(beside: Beside) -> None:
     start = beside.known.add(A, {"p2p": ["store"]})
     async with beside.end(start) as app:
