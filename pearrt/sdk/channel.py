@@ -256,12 +256,13 @@ def channel() -> Channel:
 
 def _inherited() -> socket.socket:
     text = os.environ.get("PEARRT_CHANNEL_FD", "")
+    elsewhere = NotConnected(
+        "The channel belongs to another process of the app, which started this one.",
+        code="unreachable",
+        hint="Make the call there, and pass on what comes of it.",
+    )
     if _forked:
-        raise NotConnected(
-            "The channel belongs to the process that was forked.",
-            code="unreachable",
-            hint="Make the call there, and pass on what comes of it.",
-        )
+        raise elsewhere
     if not text.isdecimal():
         raise NotConnected(
             "This is no sandbox.", code="unreachable", hint="Start the app with `pearrt run ./folder`."
@@ -269,7 +270,7 @@ def _inherited() -> socket.socket:
     try:
         connection = socket.socket(fileno=int(text))
     except OSError as e:
-        raise NotConnected(f"The channel is closed: {e.strerror}.", code="unreachable") from e
+        raise elsewhere from e
     connection.set_inheritable(False)
     return connection
 

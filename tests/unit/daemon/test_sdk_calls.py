@@ -102,13 +102,14 @@ def test_outside_a_sandbox_calls_say_so(monkeypatch: pytest.MonkeyPatch) -> None
             call()
 
 
-def test_a_forked_process_is_told_where_the_channel_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEARRT_CHANNEL_FD", "3")
+@pytest.mark.parametrize("forked", [True, False], ids=["forked", "started"])
+def test_a_child_process_is_told_where_the_channel_is(monkeypatch: pytest.MonkeyPatch, forked: bool) -> None:
+    monkeypatch.setenv("PEARRT_CHANNEL_FD", "1000000")  # as inherited: closed
     monkeypatch.setattr(sdk_channel, "_channel", None)
-    monkeypatch.setattr(sdk_channel, "_forked", True)
-    with pytest.raises(sdk.NotConnected, match="forked") as refused:
+    monkeypatch.setattr(sdk_channel, "_forked", forked)
+    with pytest.raises(sdk.NotConnected, match="another process") as refused:
         sdk.app.info()
-    assert "pearrt run" not in refused.value.hint
+    assert "Make the call there" in refused.value.hint
 
 
 async def test_without_the_grant_every_call_that_needs_one_is_denied(beside: Beside) -> None:
