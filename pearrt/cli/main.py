@@ -14,8 +14,7 @@ from pearrt import __version__
 INTERRUPTED = 130
 
 # Name -> (module, one line for the overview). The line stands here so that `pearrt --help` imports nothing
-# else;
-# a test holds it against the command's own help.
+# else; a test holds it against the command's own help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run an app by its link, from a .pear file, or a folder of your own."),
     "list": ("list", "List the apps on this machine."),
