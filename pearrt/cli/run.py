@@ -20,6 +20,7 @@ from pearrt.cli.output import Output, printable, speaking
 from pearrt.cli.progress import ProgressBar
 from pearrt.errors import Denied, Expired, UserError
 from pearrt.link import Link
+from pearrt.sandbox.kinds import warnings
 from pearrt.sandbox.policy import parse_optional
 
 
@@ -196,6 +197,7 @@ def _question(app: Launchable) -> str:
         f"  signed by {printable(', '.join(app.signed_by))}; it takes {app.threshold} of {len(app.signers)}",
         f"  {freshness}",
         *([_warning(app.contradiction)] if app.contradiction else []),
+        *(click.style(f"  {line}", fg="yellow") for line in warnings(app.manifest, sys.platform)),
         "  It may:",
     ]
     before = app.approved_before.describe() if app.approved_before is not None else None

@@ -118,7 +118,8 @@ def self_test(settings: dict[str, Any], runner: dict[str, Any]) -> None:
         return store, linker.instantiate(store, module).exports(store)
 
     store, guest = started(fuel=FEW_INSTRUCTIONS)
-    if not _traps(wasmtime, lambda: guest["loop"](store)) or store.get_fuel() != 0:
+    counted = store.get_fuel() <= FEW_INSTRUCTIONS
+    if not counted or not _traps(wasmtime, lambda: guest["loop"](store)) or store.get_fuel() != 0:
         raise NotHeld("instructions are not counted")
     store, guest = started(fuel=FEW_INSTRUCTIONS * 1000)
     engine.increment_epoch()
@@ -168,3 +169,12 @@ def _try_files(store: Any, guest: Any, settings: dict[str, Any]) -> None:
         raise NotHeld("more than two folders are open")
     if errno(_FIRST_DATA_FD, ".", _FOLDER) or errno(_FIRST_APP_FD, ".", _FOLDER):
         raise NotHeld("its own folders are closed to it")  # else all of the above would prove nothing
+    mark = f".pearrt-{os.urandom(8).hex()}"  # a root in a folder's place would pass everything so far
+    place = os.path.join(settings["home"], mark)
+    with open(place, "xb"):
+        pass
+    try:
+        if errno(_FIRST_DATA_FD, mark) or errno(_FIRST_APP_FD, mark) == 0:
+            raise NotHeld("its folders are others than they should be")
+    finally:
+        os.unlink(place)

@@ -1,0 +1,111 @@
+"""Windows' CPython and wasmtime under Wine: `pearrt run` from a link to an app's output. Opt-in, as it takes
+an interpreter that `tests/support/wine_python.py` puts together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pearrt.paths import Home
+from tests.support import wine_python
+from tests.support.machine import Machine
+from tests.support.team import Team, write_app
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S, WARM_S = 60, 5.0
+PYTHON = os.environ.get("PEARRT_TEST_WINE_PYTHON", "")
+
+
+class WindowsMachine:
+    """`pearrt` commands as `python.exe -m pearrt` under Wine, with a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.environ = wine_python.environment(
+            Path(PYTHON).parent / "prefix",  # kept: making one takes longer than the tests
+            PEARRT_HOME=wine_python.windows_path(self.home),
+            PEARRT_LISTEN="127.0.0.1:0",
+            PEARRT_MDNS="off",
+            PEARRT_BOOTSTRAP="none",
+            PEARRT_DHT="0",
+            PYTHONPATH=wine_python.windows_path(ROOT),
+            PYTHONDONTWRITEBYTECODE="1",
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE  # a file of this system's as its output is no handle to Wine's Python
+        return subprocess.Popen(
+            [wine_python.wine(), PYTHON, *arguments], env=self.environ, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+
+    def pearrt(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, output and errors of a command."""
+        with self.start("-m", "pearrt", *arguments) as process:
+            try:
+                out, err = process.communicate(timeout=TIMEOUT_S)
+            finally:
+                process.kill()
+        return process.returncode, out.decode().replace("\r", ""), err.decode(errors="replace")
+
+    def log(self) -> str:
+        log = self.home / "daemon.log"
+        return log.read_text(errors="replace")[-4000:] if log.exists() else "no log"
+
+
+@pytest.fixture
+def windows(tmp_path: Path) -> Iterator[WindowsMachine]:
+    if not PYTHON:
+        pytest.skip("not applicable: PEARRT_TEST_WINE_PYTHON names no python.exe")
+    machine = WindowsMachine(tmp_path)
+    with machine.start("-c", "input()") as up:  # Wine's own processes keep the pipes of whoever starts them
+        assert up.stdin
+        up.stdin.write(b" ")
+        up.stdin.flush()
+        time.sleep(WARM_S)
+        yield machine
+        machine.pearrt("daemon", "stop")
+        server = Path(wine_python.wine()).with_name("wineserver64")
+        subprocess.run([server, "-k"], env=machine.environ, check=False, timeout=TIMEOUT_S)
+        up.kill()
+
+
+def published(new_home: Callable[[], Home], tmp_path: Path, folder: Path) -> tuple[Machine, str, str]:
+    """A publisher on this machine, the link of its app, and where it is."""
+    publisher = Machine(new_home(), PEARRT_DHT="0")
+    team = Team(publisher, tmp_path, threshold=1)
+    team.release(team.stage(folder), "alice")
+    host, port = publisher.daemon.status()["address"]
+    return publisher, team.link, f"{host}:{port}"
+
+
+def test_a_wasi_app_is_fetched_verified_and_run_by_its_link(
+    windows: WindowsMachine, new_home: Callable[[], Home], tmp_path: Path
+) -> None:
+    publisher, link, host = published(new_home, tmp_path, ROOT / "examples" / "wasi-greeting")
+    try:
+        for stars in ("*", "**"):
+            code, out, err = windows.pearrt("run", "--yes", "--host", host, link)
+            assert (code, out) == (0, f"Hello from WebAssembly: {stars}\n"), err + windows.log()
+        assert "no wall of the system's" in err
+        assert windows.pearrt("verify", link)[0] == 0
+    finally:
+        publisher.stop()
+
+
+def test_a_python_app_is_refused_before_it_starts(
+    windows: WindowsMachine, new_home: Callable[[], Home], tmp_path: Path
+) -> None:
+    publisher, link, host = published(new_home, tmp_path, write_app(tmp_path / "app"))
+    try:
+        code, out, err = windows.pearrt("run", "--yes", "--host", host, link)
+        assert code != 0
+        assert out == ""
+        assert "Windows has no container" in err
+    finally:
+        publisher.stop()
