@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from pearrt.paths import Home
 from tests.support.machine import Machine
 from tests.support.network import TestnetThread
+from tests.support.team import Team
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +44,9 @@ def new_machine(new_lone_machine: Callable[..., Machine], net: TestnetThread) ->
 @pytest.fixture
 def machine(new_lone_machine: Callable[..., Machine]) -> Machine:
     return new_lone_machine()
+
+
+@pytest.fixture
+def team(machine: Machine, tmp_path: Path) -> Team:
+    """On that machine; any one of the five signs alone."""
+    return Team(machine, tmp_path, threshold=1)

@@ -21,8 +21,7 @@ def machine(new_machine: Callable[[], Machine]) -> Machine:
 
 
 @pytest.fixture
-def team(machine: Machine, tmp_path: Path) -> Team:
-    team = Team(machine, tmp_path, threshold=1)
+def team(machine: Machine, team: Team, tmp_path: Path) -> Team:
     team.release(team.stage(write_app(tmp_path / "app")), "alice")
     machine.run(team.link)
     return team

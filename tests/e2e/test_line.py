@@ -57,10 +57,8 @@ def test_two_signatures_of_three_publish_nothing(new_machine: Callable[..., Mach
 
 
 def test_without_a_terminal_and_without_yes_nothing_runs(
-    new_machine: Callable[..., Machine], tmp_path: Path
+    machine: Machine, team: Team, tmp_path: Path
 ) -> None:
-    machine = new_machine()
-    team = Team(machine, tmp_path, threshold=1)
     team.release(team.stage(write_app(tmp_path / "app")), "alice")
     done = machine.pearrt("run", team.link)
     assert done.returncode == 7
@@ -68,11 +66,7 @@ def test_without_a_terminal_and_without_yes_nothing_runs(
     assert "--yes" in done.stderr
 
 
-def test_the_exit_code_and_the_streams_are_the_apps(
-    new_machine: Callable[..., Machine], tmp_path: Path
-) -> None:
-    machine = new_machine()
-    team = Team(machine, tmp_path, threshold=1)
+def test_the_exit_code_and_the_streams_are_the_apps(machine: Machine, team: Team, tmp_path: Path) -> None:
     source = tmp_path / "app"
     source.mkdir()
     (source / "tool.py").write_text(
@@ -87,10 +81,8 @@ def test_the_exit_code_and_the_streams_are_the_apps(
 
 
 def test_an_app_keeps_its_private_data_over_updates_and_runs(
-    new_machine: Callable[..., Machine], tmp_path: Path
+    machine: Machine, team: Team, tmp_path: Path
 ) -> None:
-    machine = new_machine()
-    team = Team(machine, tmp_path, threshold=1)
     source = tmp_path / "app"
     source.mkdir()
     (source / "note.py").write_text(
@@ -110,10 +102,8 @@ def test_an_app_keeps_its_private_data_over_updates_and_runs(
 
 
 def test_a_release_that_asks_for_more_waits_for_a_yes_and_the_old_one_runs(
-    new_machine: Callable[..., Machine], tmp_path: Path
+    machine: Machine, team: Team, tmp_path: Path
 ) -> None:
-    machine = new_machine()
-    team = Team(machine, tmp_path, threshold=1)
     source = write_app(tmp_path / "app", "one")
     team.release(team.stage(source), "alice")
     assert machine.run(team.link) == "one\n"
@@ -128,9 +118,7 @@ def test_a_release_that_asks_for_more_waits_for_a_yes_and_the_old_one_runs(
     assert machine.run(team.link, options=("--yes", "--update")) == "two\n"
 
 
-def test_kill_9_of_the_daemon_loses_nothing(new_machine: Callable[..., Machine], tmp_path: Path) -> None:
-    machine = new_machine()
-    team = Team(machine, tmp_path, threshold=1)
+def test_kill_9_of_the_daemon_loses_nothing(machine: Machine, team: Team, tmp_path: Path) -> None:
     team.release(team.stage(write_app(tmp_path / "app")), "alice")
     assert machine.run(team.link) == "hello from the app\n"
     machine.kill()
@@ -138,11 +126,7 @@ def test_kill_9_of_the_daemon_loses_nothing(new_machine: Callable[..., Machine],
     assert machine.ok("verify", team.link)["differences"] == []
 
 
-def test_a_file_changed_on_disk_is_found_by_verify(
-    new_machine: Callable[..., Machine], tmp_path: Path
-) -> None:
-    machine = new_machine()
-    team = Team(machine, tmp_path, threshold=1)
+def test_a_file_changed_on_disk_is_found_by_verify(machine: Machine, team: Team, tmp_path: Path) -> None:
     team.release(team.stage(write_app(tmp_path / "app")), "alice")
     machine.run(team.link)
     [changed] = machine.home.apps.glob("*/releases/*/hello.py")

@@ -50,8 +50,7 @@ def test_only_who_has_the_key_gets_the_app(
     connection.close()
 
 
-def test_a_public_app_is_shown_by_http_on_the_same_port(machine: Machine, tmp_path: Path) -> None:
-    team = Team(machine, tmp_path, threshold=1)
+def test_a_public_app_is_shown_by_http_on_the_same_port(machine: Machine, team: Team, tmp_path: Path) -> None:
     team.release(team.stage(write_app(tmp_path / "app")), "alice")
     connection = http.client.HTTPConnection(*machine.daemon.status()["address"], timeout=10)
     key = team.link.removeprefix("pearrt://")

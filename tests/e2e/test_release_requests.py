@@ -26,11 +26,6 @@ from tests.support.team import PASSWORD, Team, write_app
 pytestmark = [pytest.mark.e2e, pytest.mark.sandbox]
 
 
-@pytest.fixture
-def team(machine: Machine, tmp_path: Path) -> Team:
-    return Team(machine, tmp_path, threshold=1)
-
-
 def agree(team: Team, path: Path, *names: str) -> dict[str, Any]:
     """Review, sign, commit."""
     team.machine.ok("release", "review", path)

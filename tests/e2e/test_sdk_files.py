@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,19 +48,14 @@ def main():
 def machine(new_lone_machine: Callable[..., Machine], tmp_path: Path) -> Machine:
     machine = new_lone_machine(DISPLAY=":9")
     machine.environ.pop("WAYLAND_DISPLAY", None)
-    tools = tmp_path / "bin"
-    tools.mkdir()
     board = tmp_path / "board"
-    (tools / "xclip").write_text(f"#!/bin/sh\n[ $3 = -in ] && cat > {board} || cat {board}\n")
-    (tools / "xclip").chmod(0o755)
-    machine.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+    machine.put_program(tmp_path / "bin", "xclip", f"[ $3 = -in ] && cat > {board} || cat {board}")
     return machine
 
 
 def test_the_person_chooses_each_file_and_says_yes_to_each_look_at_the_clipboard(
-    machine: Machine, tmp_path: Path
+    machine: Machine, team: Team, tmp_path: Path
 ) -> None:
-    team = Team(machine, tmp_path, threshold=1)
     (tmp_path / "letter.txt").write_text("dear")
     publish(team, APP, "1.0", "files = true\nclipboard = true")
     with at_terminal(machine, team.link) as terminal:
@@ -97,8 +91,7 @@ def test_the_person_chooses_each_file_and_says_yes_to_each_look_at_the_clipboard
     assert (tmp_path / "letter.txt").read_text() == "copied"
 
 
-def test_without_a_terminal_no_file_is_given(machine: Machine, tmp_path: Path) -> None:
-    team = Team(machine, tmp_path, threshold=1)
+def test_without_a_terminal_no_file_is_given(machine: Machine, team: Team, tmp_path: Path) -> None:
     publish(team, APP, "1.0", "files = true\nclipboard = true")
     shown = machine.run(team.link)
     assert shown.count("There is no terminal to ask the person on.") == 6

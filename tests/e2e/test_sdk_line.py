@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +22,6 @@ HEAD = """from pearrt import sdk
 from pearrt.sdk.channel import channel
 import json, os, queue, sys, time
 """
-
-
-@pytest.fixture
-def team(machine: Machine, tmp_path: Path) -> Team:
-    return Team(machine, tmp_path, threshold=1)
 
 
 def stage(team: Team, body: str, version: str, permissions: str = "") -> str:
@@ -172,12 +166,7 @@ channel().listen(events.put)
 event = events.get(timeout=30)
 print(json.dumps([event, attempt(), list(sdk.app.info().permissions)]), flush=True)
 """
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    notify = tools / "notify-send"
-    notify.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/notified\n')
-    notify.chmod(0o755)
-    machine.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+    machine.put_program(tmp_path / "bin", "notify-send", f'printf "%s\\n" "$@" >> {tmp_path}/notified')
     release(team, body, "1.0", 'notify = true\nnet.hosts = ["example.com:443"]')
     with running(machine, team.link, "--grant", "notify") as app:
         assert line(app) == ["shown", ["notify"]]

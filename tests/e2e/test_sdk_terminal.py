@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,18 +67,13 @@ def main():
 @pytest.fixture
 def machine(new_lone_machine: Callable[..., Machine], tmp_path: Path) -> Machine:
     machine = new_lone_machine()
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "xdg-open").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/opened\n')
-    (tools / "xdg-open").chmod(0o755)
-    machine.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+    machine.put_program(tmp_path / "bin", "xdg-open", f'printf "%s\\n" "$@" >> {tmp_path}/opened')
     return machine
 
 
 def test_a_page_is_opened_after_a_yes_alone_and_the_app_neither_answers_nor_interrupts(
-    machine: Machine, tmp_path: Path
+    machine: Machine, team: Team, tmp_path: Path
 ) -> None:
-    team = Team(machine, tmp_path, threshold=1)
     publish(team, APP, "1.0", "")
     with at_terminal(machine, team.link) as terminal:
         _talk(terminal)
@@ -105,9 +99,8 @@ def _talk(terminal: Terminal) -> None:
 
 
 def test_a_wider_update_is_asked_about_once_and_the_old_version_runs_on_after_a_no(
-    machine: Machine, tmp_path: Path
+    machine: Machine, team: Team, tmp_path: Path
 ) -> None:
-    team = Team(machine, tmp_path, threshold=1)
     publish(team, "print('one')", "1.0", "")
     assert machine.run(team.link) == "one\n"
     publish(team, "print('two')", "2.0", "notify = true")

@@ -44,6 +44,13 @@ class Machine:
             **settings,
         }
 
+    def put_program(self, folder: Path, name: str, script: str) -> None:
+        """Its commands find this shell script in the folder before any other program of that name."""
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+        self.environ["PATH"] = f"{folder}:{self.environ['PATH']}"
+
     @property
     def daemon(self) -> Daemon:
         return Daemon(self.home, environ=self.environ)
