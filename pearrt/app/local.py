@@ -73,13 +73,14 @@ def run_folder(
     while True:
         with from_project(place) as prepared:
             check_starts(prepared.manifest.name, starts)
+            asked = check_asked(prepared.manifest)
             own = _own(place, prepared.manifest, home)
             launch = Launch(
                 own.app_key,
                 prepared.manifest,
                 prepared.folder,
                 own.data,
-                check_asked(prepared.manifest),
+                asked,
                 argv=tuple(argv),
             )
             start = _start if contained else _start_uncontained

@@ -12,7 +12,7 @@ import pytest
 from pearrt.app.local import LOCAL, run_folder
 from pearrt.daemon.app_calls import ONLY_RELEASED
 from pearrt.daemon.own_folder import OwnFolder
-from pearrt.errors import Denied
+from pearrt.errors import Denied, UserError
 from pearrt.paths import Home
 from tests.e2e.test_kinds import EXAMPLES, Running
 from tests.support.machine import PEARRT, Machine
@@ -83,6 +83,13 @@ def test_somebody_elses_folder_is_not_run(
     for contained in (True, False):
         with pytest.raises(Denied, match="another user"):
             run_folder(folder, (), home, show=lambda _: None, answering=OwnFolder, contained=contained)
+
+
+def test_a_misspelled_permission_is_said_as_it_is_when_staging(home: Home, tmp_path: Path) -> None:
+    folder = project(tmp_path / "mine", more='[tool.pearrt.permissions]\nstorag = "1 MiB"\n')
+    with pytest.raises(UserError, match="storag") as refused:
+        run_folder(folder, (), home, show=lambda _: None, answering=OwnFolder)
+    assert refused.value.hint == "Did you mean storage?"
 
 
 @pytest.mark.parametrize("kind", ["web", "exec"])
