@@ -83,7 +83,7 @@ def command(
             approve=lambda app: _approve(output, app, bar, yes=yes, gives=gives),
             tell=lambda app: _tell(output, app, bar),
             show=lambda url: _show(output, url),
-            interactive=sys.stdin.isatty() and not yes and not gives,
+            interactive=_asks(output) and not yes and not gives,
             gives=gives,
         )
 
@@ -101,7 +101,7 @@ def command(
         try:
             return start(allow_stale)
         except Expired as e:
-            if not sys.stdin.isatty():
+            if not _asks(output):
                 raise Expired(e.message, hint="Pass --allow-stale to install it all the same.") from e
             if not click.confirm(f"{printable(e.message)} Install it all the same?", err=True):
                 raise
@@ -147,9 +147,10 @@ def _approve(
         return ()
     if gives:
         return _left(app, gives)
-    if not sys.stdin.isatty():
+    if not _asks(output):
+        why = "--json asks nothing" if output.as_json else "there is no terminal to ask on"
         raise Denied(
-            f"{printable(app.name)} needs your approval and there is no terminal to ask on.",
+            f"{printable(app.name)} needs your approval and {why}.",
             hint="Run it in a terminal once, or pass --yes; --grant PERMISSION gives just what it names.",
         )
     if app.manifest.kind == "exec":  # the strongest question: a yes by habit does not answer it
@@ -158,6 +159,11 @@ def _approve(
         said = click.prompt(f"Type its name ({name}) to run it", default="", show_default=False, err=True)
         return () if said.strip() == name.strip() else None
     return () if click.confirm("Run it?", err=True) else None
+
+
+def _asks(output: Output) -> bool:
+    """Whether the person can be asked: --json shows them nothing, so it asks nothing either."""
+    return sys.stdin.isatty() and not output.as_json
 
 
 def _left(app: Launchable, gives: Collection[str]) -> list[str]:

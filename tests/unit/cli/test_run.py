@@ -6,10 +6,33 @@ from dataclasses import replace
 from typing import Any
 
 import click
+import pytest
 
 from pearrt.bundle.manifest import Entry, Manifest
-from pearrt.cli.run import _question
+from pearrt.cli.output import Output
+from pearrt.cli.progress import ProgressBar
+from pearrt.cli.run import _approve, _question
+from pearrt.errors import Denied
 from tests.unit.cli.test_log_warning import launchable
+
+
+class Terminal:
+    """A terminal, whatever stands for one in a test."""
+
+    @staticmethod
+    def isatty() -> bool:
+        return True
+
+
+def test_nobody_is_asked_about_what_they_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal())
+    output, bar = Output(as_json=True), ProgressBar(shown=False)
+    with pytest.raises(Denied, match="--json asks nothing"):
+        _approve(output, launchable(), bar, yes=False, gives=())
+    assert _approve(output, launchable(), bar, yes=True, gives=()) == ()
+    assert capsys.readouterr() == ("", "")
 
 
 def manifest(kind: str = "python", **permissions: Any) -> Manifest:
