@@ -32,6 +32,7 @@ from pearrt.sandbox import host as hosts
 from pearrt.sandbox import layout, seccomp
 from pearrt.sandbox.carried import code_of
 from pearrt.sandbox.cgroup import Group
+from pearrt.sandbox.disk import DiskFloor
 from pearrt.sandbox.hangup import Hangup
 from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
@@ -99,7 +100,8 @@ class Sandbox:
         permissions, now, writes = self.launch.permissions, time.monotonic(), self.launch.data
         if self.task is Task.COMPILE and self.launch.bytecode is not None:
             writes = self.launch.bytecode
-        meters: list[Bound] = [Meter(writes, permissions.storage_bytes, now)]
+        storage = Meter(writes, permissions.storage_bytes, now)
+        meters: list[Bound] = [storage, DiskFloor(storage, now)]
         meters += [] if permissions.background or self.task is Task.COMPILE else [Hangup(now)]
         extra = layout.WASI_ENGINE_BYTES if self.engine else 0
         return meters if grouped else [*meters, MemoryMeter(first, permissions.memory_bytes + extra, now)]

@@ -83,6 +83,46 @@ def test_a_map_that_is_shared_counts_as_memory(world: World) -> None:
     assert done.returncode in (137, 207), done
 
 
+def test_memory_counts_when_the_first_thread_has_ended(world: World) -> None:
+    """The process then shows none at its own place."""
+    done = world.run(
+        "import ctypes, os, sys, threading, time\n"
+        "def take():\n"
+        "    held = b'1' * (100 << 20)\n"
+        "    time.sleep(2)\n"
+        "    os._exit(0)\n"
+        "leave = 60 if os.uname().machine == 'x86_64' else 93\n"
+        "for _ in range(4):\n"
+        "    if os.fork() == 0:\n"
+        "        threading.Thread(target=take).start()\n"
+        "        ctypes.CDLL(None).syscall(leave, 0)\n"
+        "killed = sum(os.wait()[1] == 9 for _ in range(4))\n"
+        "sys.exit(137 if killed >= 2 else f'only {killed} were stopped')\n"
+    )
+    assert done.returncode in (137, 207), done
+
+
+def test_what_the_kernel_keeps_in_sockets_counts_as_memory(world: World) -> None:
+    done = world.run(
+        "import os, socket, time\n"
+        "for _ in range(3):\n"
+        "    if os.fork() == 0:\n"
+        "        held = []\n"
+        "        try:\n"
+        "            while True:\n"
+        "                held.append(socket.socketpair())\n"
+        "                for end in held[-1]:\n"
+        "                    end.setblocking(False)\n"
+        "                    try:\n"
+        "                        while True: end.send(bytes(60000))\n"
+        "                    except BlockingIOError: pass\n"
+        "        except OSError: time.sleep(3)\n"
+        "        os._exit(0)\n"
+        "for _ in range(3): os.wait()\n"
+    )
+    assert done.returncode in (137, 207), done
+
+
 def test_a_processor_bomb_leaves_processors_to_others(world: World) -> None:
     said = world.bomb("import os; print(len(os.sched_getaffinity(0)))", cpu=1)
     assert said == "1"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pearrt.sandbox import cgroup, memory, storage
+from pearrt.sandbox import cgroup, disk, memory, storage
 from pearrt.sandbox.cgroup import Group
 from pearrt.sandbox.policy import Permissions
 from pearrt.sandbox.storage import UNMEASURABLE, Meter, used_bytes
@@ -161,6 +162,37 @@ def test_an_app_that_starts_with_too_much_can_tidy_up_but_not_grow(measured: Cal
 
 def test_far_too_much_is_too_much_from_the_start(measured: Callable[[int], bool]) -> None:
     assert measured(UNMEASURABLE)
+
+
+def test_a_disk_that_an_app_fills_unseen_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By files that are deleted and held open, say: in no folder, and yet there."""
+    clock, free = [100.0], [10 << 30]
+    monkeypatch.setattr(disk.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    meter = Meter(tmp_path, 1 << 30, clock[0])
+    floor = disk.DiskFloor(meter, clock[0])
+
+    def after(left: int) -> tuple[bool, bool]:
+        """Whether the app is stopped, and whether its folder is measured at once."""
+        clock[0], meter.next_check, free[0] = floor.next_check, clock[0] + 1000, left
+        return floor.over(), meter.next_check == clock[0]
+
+    assert after(9 << 30) == (False, False)
+    assert after((9 << 30) - 1) == (False, True)
+    assert after(8 << 30) == (False, False)
+    assert after(disk.LEAST_FREE_BYTES) == (False, True)
+    assert after(disk.LEAST_FREE_BYTES - 1) == (True, False)
+
+
+def test_a_full_disk_is_no_fault_of_an_app_that_writes_little(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(disk.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    floor = disk.DiskFloor(Meter(tmp_path, 1 << 30, 100.0), 100.0)
+    clock[0] = floor.next_check
+    assert not floor.over()
 
 
 @pytest.fixture
