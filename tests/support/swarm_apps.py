@@ -13,6 +13,7 @@ from pearrt.crypto.hashes import sha256
 from pearrt.errors import BadSignature, ThresholdNotMet
 from pearrt.peer.service import PeerService
 from pearrt.store.service import Store
+from pearrt.swarm.membership import Membership
 from pearrt.swarm.service import SwarmService
 
 
@@ -91,6 +92,22 @@ class Peer:
     @property
     def address(self) -> tuple[str, int]:
         return self.peers.address
+
+    async def seed(self, bundle: Bundle) -> Membership:
+        """Holds all of the bundle and serves it, in the swarm of `FakeApp()`."""
+        bundle.put_into(self.store)
+        members = await self.swarm.join(FakeApp())
+        members.set_bundle(bundle.digest, bundle.ids)
+        return members
+
+    async def meet(self, other: Peer, bundle: Bundle | None = None) -> Membership:
+        """Joins the swarm of `FakeApp()`, with the other one to dial; knows of the bundle, where there is
+        one, and holds nothing of it."""
+        members = await self.swarm.join(FakeApp())
+        members.add_peer(other.address)
+        if bundle is not None:
+            members.set_bundle(bundle.digest, bundle.ids)
+        return members
 
 
 @contextlib.asynccontextmanager

@@ -63,6 +63,12 @@ def check(runtime: StaticRuntime, home: Home, version: str) -> None:
     assert installed(home) == state
 
 
+def install_and_lose_the_record(runtime: StaticRuntime, home: Home) -> None:
+    with runtime.serve() as server:
+        install(task(runtime, server), home, QUIET)
+    shutil.rmtree(RuntimeFolder(home.data).root)
+
+
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bootstrap.agreement.REFUSED_AFTER_S", 0.05)
     monkeypatch.setattr("bootstrap.installation.SHORT_S", 0.3)
@@ -178,9 +184,7 @@ def test_all_is_here_but_nobody_answers(
     runtime: StaticRuntime, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast(monkeypatch)
-    with runtime.serve() as server:
-        install(task(runtime, server), home, QUIET)
-    shutil.rmtree(RuntimeFolder(home.data).root)
+    install_and_lose_the_record(runtime, home)
     shutil.rmtree(home.apps / runtime.link.key_text / "releases")
     install(Task(runtime.link, Places(), timeout_s=0.3), home, QUIET)
     check(runtime, home, "1.0")
@@ -192,9 +196,7 @@ def test_what_was_trusted_is_the_floor(
     fast(monkeypatch)
     old = runtime.repository.metadata().encode()
     runtime.release("2.0")
-    with runtime.serve() as server:
-        install(task(runtime, server), home, QUIET)
-    shutil.rmtree(RuntimeFolder(home.data).root)
+    install_and_lose_the_record(runtime, home)
     with runtime.serve(metadata=old) as behind, pytest.raises(Rollback):
         install(task(runtime, behind), home, QUIET)
 
@@ -203,9 +205,7 @@ def test_two_statements_of_one_version_are_kept_as_proof(
     runtime: StaticRuntime, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast(monkeypatch)
-    with runtime.serve() as server:
-        install(task(runtime, server), home, QUIET)
-    shutil.rmtree(RuntimeFolder(home.data).root)
+    install_and_lose_the_record(runtime, home)
     runtime.repository["timestamp"]["expires"] = "2030-03-20T00:00:00Z"
     with runtime.serve() as server, pytest.raises(Equivocation):
         install(task(runtime, server), home, QUIET)

@@ -75,8 +75,7 @@ async def test_a_link_that_ends_in_the_middle_of_a_question_comes_back_and_answe
         app = Breaking(current=b"1")
         app.metadata = b"signed"
         await a.swarm.join(app)
-        asker = await b.swarm.join(FakeApp())
-        asker.add_peer(a.address)
+        asker = await b.meet(a)
         assert await asker.metadata(3) == b"3:signed"
         assert app.asked == 2
 
@@ -86,8 +85,7 @@ async def test_many_who_ask_at_once_are_one_question_and_no_offence(tmp_path: Pa
         app = FakeApp(current=b"1")
         app.metadata = b"signed"
         await a.swarm.join(app)
-        asker = await b.swarm.join(FakeApp())
-        asker.add_peer(a.address)
+        asker = await b.meet(a)
         await asker.wait_for_peer(5)
         assert await asyncio.gather(*(asker.metadata() for _ in range(50))) == [b"1:signed"] * 50
         assert len(asker.peers) == 1
@@ -96,8 +94,7 @@ async def test_many_who_ask_at_once_are_one_question_and_no_offence(tmp_path: Pa
 async def test_an_app_that_is_joined_again_while_it_is_being_left_stays_joined(tmp_path: Path) -> None:
     async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
         await a.swarm.join(FakeApp())
-        first = await b.swarm.join(FakeApp())
-        first.add_peer(a.address)
+        first = await b.meet(a)
         await first.wait_for_peer(5)
         leaving = asyncio.create_task(first.leave())
         await asyncio.sleep(0)

@@ -22,12 +22,8 @@ async def test_a_bundle_moves_from_one_peer_to_another(tmp_path: Path) -> None:
     bundle = Bundle.make(40)
     seen = []
     async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
-        bundle.put_into(a.store)
-        seeder = await a.swarm.join(FakeApp())
-        seeder.set_bundle(bundle.digest, bundle.ids)
-        leecher = await b.swarm.join(FakeApp())
-        leecher.add_peer(a.address)
-        leecher.set_bundle(bundle.digest, bundle.ids)
+        seeder = await a.seed(bundle)
+        leecher = await b.meet(a, bundle)
         await leecher.fetch(bundle.refs, progress=seen.append)
         assert all(b.store.has(block_id) for block_id in bundle.ids)
         assert seen[-1].blocks == 40
@@ -43,8 +39,7 @@ async def test_blocks_of_an_index_are_fetched_before_the_bundle_is_known(tmp_pat
         index.put_into(a.store)
         seeder = await a.swarm.join(FakeApp())
         seeder.set_bundle(bundle.digest, bundle.ids, index_blocks=index.ids)
-        leecher = await b.swarm.join(FakeApp())
-        leecher.add_peer(a.address)
+        leecher = await b.meet(a)
         await leecher.fetch(index.refs)
         leecher.set_bundle(bundle.digest, bundle.ids, index_blocks=index.ids)
         await leecher.fetch(bundle.refs)
@@ -107,8 +102,7 @@ async def test_metadata_comes_from_a_peer(tmp_path: Path) -> None:
         app = FakeApp(current=b"1")
         app.metadata = b"signed"
         await a.swarm.join(app)
-        asker = await b.swarm.join(FakeApp())
-        asker.add_peer(a.address)
+        asker = await b.meet(a)
         assert await asker.metadata(3) == b"3:signed"
 
 
@@ -119,8 +113,7 @@ async def test_more_roots_than_fit_into_a_message_come_in_several(tmp_path: Path
         app = FakeApp(current=b"1")
         app.metadata_from = lambda first_root: metadata.since(first_root).encode()  # type: ignore[method-assign]
         await a.swarm.join(app)
-        asker = await b.swarm.join(FakeApp())
-        asker.add_peer(a.address)
+        asker = await b.meet(a)
         assert MetadataSet.decode(await asker.metadata()) == metadata
         assert MetadataSet.decode(await asker.metadata(70)).roots == roots[69:]
 
@@ -130,8 +123,7 @@ async def test_who_trusts_nothing_yet_says_so_at_once_and_somebody_else_is_waite
         await a.swarm.join(FakeApp())
         app = FakeApp(current=b"1")
         app.metadata = b"signed"
-        asker = await b.swarm.join(FakeApp())
-        asker.add_peer(a.address)
+        asker = await b.meet(a)
         await asker.wait_for_peer(5)
         asked = asyncio.create_task(asker.metadata(timeout_s=20))
         async with asyncio.timeout(5):  # a silent peer costs a third of the 20 s before others are asked
@@ -147,14 +139,10 @@ async def test_who_trusts_nothing_yet_says_so_at_once_and_somebody_else_is_waite
 async def test_an_interrupted_fetch_resumes_with_what_the_store_has(tmp_path: Path) -> None:
     bundle = Bundle.make(30)
     async with running_peer(tmp_path / "a") as a:
-        bundle.put_into(a.store)
-        seeder = await a.swarm.join(FakeApp())
-        seeder.set_bundle(bundle.digest, bundle.ids)
+        seeder = await a.seed(bundle)
         for blocks in (bundle.refs[:10], bundle.refs):
             async with running_peer(tmp_path / "b") as b:
-                leecher = await b.swarm.join(FakeApp())
-                leecher.add_peer(a.address)
-                leecher.set_bundle(bundle.digest, bundle.ids)
+                leecher = await b.meet(a, bundle)
                 await leecher.fetch(blocks)
         assert seeder.bytes_to.total() == 30 * 4096
 
@@ -165,9 +153,7 @@ async def test_a_leecher_seeds_on(tmp_path: Path) -> None:
         middle = await b.swarm.join(FakeApp())
         middle.set_bundle(bundle.digest, bundle.ids)
         async with running_peer(tmp_path / "a") as a:
-            bundle.put_into(a.store)
-            seeder = await a.swarm.join(FakeApp())
-            seeder.set_bundle(bundle.digest, bundle.ids)
+            await a.seed(bundle)
             middle.add_peer(a.address)
             await middle.fetch(bundle.refs)
         last = await c.swarm.join(FakeApp())
@@ -205,8 +191,7 @@ async def test_peers_that_answered_are_found_again_after_a_restart_without_any_f
     async with running_peer(tmp_path / "a") as a:
         await a.swarm.join(FakeApp())
         async with running_peer(tmp_path / "b", keep=True) as b:
-            first = await b.swarm.join(FakeApp())
-            first.add_peer(a.address)
+            first = await b.meet(a)
             await first.wait_for_peer(5)
         async with running_peer(tmp_path / "b", keep=True) as b:
             again = await b.swarm.join(FakeApp())
@@ -252,12 +237,8 @@ async def test_a_finder_that_breaks_does_not_stop_the_others(tmp_path: Path) -> 
 async def test_two_fetches_of_the_same_blocks_fetch_them_once(tmp_path: Path) -> None:
     bundle = Bundle.make(20)
     async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
-        bundle.put_into(a.store)
-        seeder = await a.swarm.join(FakeApp())
-        seeder.set_bundle(bundle.digest, bundle.ids)
-        leecher = await b.swarm.join(FakeApp())
-        leecher.add_peer(a.address)
-        leecher.set_bundle(bundle.digest, bundle.ids)
+        seeder = await a.seed(bundle)
+        leecher = await b.meet(a, bundle)
         await asyncio.gather(leecher.fetch(bundle.refs), leecher.fetch(bundle.refs[5:]))
         assert seeder.bytes_to.total() == 20 * 4096
 
@@ -287,11 +268,8 @@ async def test_a_fetch_in_the_background_waits_while_one_in_the_foreground_moves
 async def test_a_full_disk_ends_the_fetch_with_its_own_error(tmp_path: Path) -> None:
     bundle = Bundle.make(5)
     async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
-        bundle.put_into(a.store)
-        (await a.swarm.join(FakeApp())).set_bundle(bundle.digest, bundle.ids)
-        leecher = await b.swarm.join(FakeApp())
-        leecher.add_peer(a.address)
-        leecher.set_bundle(bundle.digest, bundle.ids)
+        await a.seed(bundle)
+        leecher = await b.meet(a, bundle)
 
         def full(block_id: bytes, data: object) -> None:
             raise Full("No space left.")
@@ -326,8 +304,7 @@ async def test_an_index_that_a_peer_lacks_at_first_comes_once_it_shows_the_bundl
         bundle.put_into(a.store)
         index.put_into(a.store)
         seeder = await a.swarm.join(FakeApp())
-        leecher = await b.swarm.join(FakeApp())
-        leecher.add_peer(a.address)
+        leecher = await b.meet(a)
         await leecher.wait_for_peer(5)
         with pytest.raises(NoPeers):
             await leecher.fetch(index.refs, patience_s=0.1)
@@ -343,8 +320,7 @@ async def test_who_lacks_blocks_that_it_never_announced_is_no_liar(tmp_path: Pat
     leaves = Bundle.make(40, seed=3)
     async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
         await a.swarm.join(FakeApp())
-        asker = await b.swarm.join(FakeApp())
-        asker.add_peer(a.address)
+        asker = await b.meet(a)
         await asker.wait_for_peer(5)
         with pytest.raises(NoPeers):
             await asker.fetch(leaves.refs, patience_s=0.2)
