@@ -1,7 +1,7 @@
 """The disk that an app's storage lies on, from one second to the next. A shell of the sandbox room.
 
 Measuring a folder (`storage.py`) takes its time, and misses what was deleted and is still open, or is moved
-about meanwhile. So how much the disk loses is looked at as well: more than the app may keep, and its folder is
+about meanwhile. So how much the disk loses is looked at too: more than the app may keep, and its folder is
 measured at once; that much and hardly anything left, and the app is stopped, whoever else wrote.
 """
 
