@@ -33,6 +33,7 @@ _FIRST_DATA_FD, _FIRST_APP_FD, _NO_FD = 3, 4, 5
 HOSTILE = """(module
   (import "wasi_snapshot_preview1" "path_open"
     (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
   (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
   (memory (export "memory") 1)
   (func (export "loop") (loop (br 0)))
@@ -40,9 +41,11 @@ HOSTILE = """(module
   (func (export "count") (result i32)
     (drop (call $sizes (i32.const 0) (i32.const 4))) (i32.load (i32.const 0)))
   (func (export "open") (param $folder i32) (param $length i32) (param $flags i32) (param $rights i64)
-      (result i32)
-    (call $open (local.get $folder) (i32.const 1) (i32.const 64) (local.get $length) (local.get $flags)
-      (local.get $rights) (i64.const 0) (i32.const 0) (i32.const 16))))"""
+      (result i32) (local $errno i32)
+    (local.set $errno (call $open (local.get $folder) (i32.const 1) (i32.const 64) (local.get $length)
+      (local.get $flags) (local.get $rights) (i64.const 0) (i32.const 0) (i32.const 16)))
+    (if (i32.eqz (local.get $errno)) (then (drop (call $close (i32.load (i32.const 16))))))
+    (local.get $errno)))"""
 
 
 class NotHeld(Exception):

@@ -46,16 +46,27 @@ class WindowsMachine:
 
     def pearrt(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, output and errors of a command."""
-        with self.start("-m", "pearrt", *arguments) as process:
+        process = self.start("-m", "pearrt", *arguments)
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        with process.stdin, process.stdout as out, process.stderr as err:
             try:
-                out, err = process.communicate(timeout=TIMEOUT_S)
+                code = process.wait(TIMEOUT_S)  # not to the pipes' end: Wine gives them to the daemon as well
             finally:
                 process.kill()
-        return process.returncode, out.decode().replace("\r", ""), err.decode(errors="replace")
+                process.wait()
+            for pipe in (out, err):
+                os.set_blocking(pipe.fileno(), False)
+            return code, _text(out.read()), _text(err.read())
 
     def log(self) -> str:
         log = self.home / "daemon.log"
         return log.read_text(errors="replace")[-4000:] if log.exists() else "no log"
+
+
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode(errors="replace").replace("\r", "")
 
 
 @pytest.fixture
@@ -92,7 +103,7 @@ def test_a_wasi_app_is_fetched_verified_and_run_by_its_link(
         for stars in ("*", "**"):
             code, out, err = windows.pearrt("run", "--yes", "--host", host, link)
             assert (code, out) == (0, f"Hello from WebAssembly: {stars}\n"), err + windows.log()
-        assert "no wall of the system's" in err
+            assert ("no wall of the system's" in err) is (stars == "*")  # the question comes once
         assert windows.pearrt("verify", link)[0] == 0
     finally:
         publisher.stop()
