@@ -95,14 +95,14 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedMetadata:
-    """Metadata of one app, as signed bytes."""
+class AppBytes:
+    """Bytes that belong to one app: signed metadata, a proof, what an app says."""
 
     channel: int
-    metadata: bytes
+    data: bytes
 
     def body(self) -> bytes:
-        return U32.pack(self.channel) + self.metadata
+        return U32.pack(self.channel) + self.data
 
     @classmethod
     def parse(cls, body: Buffer) -> Self:

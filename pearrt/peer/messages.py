@@ -27,10 +27,10 @@ from pearrt.peer.bodies import (
     PING_BYTES,
     U32,
     Address,
+    AppBytes,
     BlockIds,
     Buffer,
     Ordinals,
-    SignedMetadata,
     Token,
     channel_of,
     compact,
@@ -130,7 +130,7 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
-class Timestamp(SignedMetadata):
+class Timestamp(AppBytes):
     """The newest timestamp metadata the sender trusts (TUF spec 1.0.34, section 4.6), as signed bytes."""
 
     TYPE: ClassVar[int] = 0x04
@@ -157,7 +157,7 @@ class GetMetadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata(SignedMetadata):
+class Metadata(AppBytes):
     """A bencoded metadata set (`pearrt.trust.metadata_set`); empty where the sender trusts nothing yet."""
 
     TYPE: ClassVar[int] = 0x06
@@ -377,39 +377,19 @@ class Bye:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(AppBytes):
     """Bencoded [first, second, evidence]: signed statements of the app that contradict each other."""
 
     TYPE: ClassVar[int] = 0x14
     MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + MAX_PROOF_BYTES
 
-    channel: int
-    proof: bytes
-
-    def body(self) -> bytes:
-        return U32.pack(self.channel) + self.proof
-
-    @classmethod
-    def parse(cls, body: Buffer) -> Proof:
-        return cls(channel_of(body), bytes(body[CHANNEL_BYTES:]))
-
 
 @dataclass(frozen=True, slots=True)
-class AppMessage:
+class AppMessage(AppBytes):
     """What an app says to the same app at the other end, in the channel of a circle that both joined."""
 
     TYPE: ClassVar[int] = 0x15
     MAX_BODY_BYTES: ClassVar[int] = CHANNEL_BYTES + MAX_APP_MESSAGE_BYTES
-
-    channel: int
-    data: bytes
-
-    def body(self) -> bytes:
-        return U32.pack(self.channel) + self.data
-
-    @classmethod
-    def parse(cls, body: Buffer) -> AppMessage:
-        return cls(channel_of(body), bytes(body[CHANNEL_BYTES:]))
 
 
 Message: TypeAlias = (

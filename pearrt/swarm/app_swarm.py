@@ -316,9 +316,9 @@ class AppSwarm(Generic[P]):
                 download.fetch.refused(peer, (ordinal,), not_found=not_found, now=now)
 
     def _on_timestamp(self, peer: P, member: Member, message: wire.Timestamp, now: float) -> None:
-        news = self._gossip.heard(peer, message.metadata, now)
+        news = self._gossip.heard(peer, message.data, now)
         if news is News.NEWER:
-            self._effects.append(Newer(peer, message.metadata))
+            self._effects.append(Newer(peer, message.data))
         elif news is News.SAME:
             self._effects.append(Confirmed(peer))
         elif news is News.OLDER and (ours := self._gossip.answer(peer)) is not None:
@@ -327,7 +327,7 @@ class AppSwarm(Generic[P]):
             self._effects.append(Offended(peer, Offence.BAD_TIMESTAMP))
 
     def _on_proof(self, peer: P, member: Member, message: wire.Proof, now: float) -> None:
-        heard = self._proofs.heard(peer, message.proof, now)
+        heard = self._proofs.heard(peer, message.data, now)
         if heard is Told.NEW:
             self.tell_proof()
         elif heard is Told.FALSE:
@@ -345,7 +345,7 @@ class AppSwarm(Generic[P]):
         if not member.metadata_asked:
             raise ProtocolViolation("METADATA that nobody asked for")
         member.metadata_asked -= 1
-        self._effects.append(MetadataCame(peer, message.metadata))
+        self._effects.append(MetadataCame(peer, message.data))
 
     def _on_peers(self, peer: P, member: Member, message: wire.Peers, now: float) -> None:
         useful = self._exchange.heard(peer, member.host, message.addresses, self.ourselves, now)
