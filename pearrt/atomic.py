@@ -6,11 +6,15 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pearrt.errors import Full, StoreError
+
+T = TypeVar("T")
+_PAUSES_S = tuple(0.01 * 2**n for n in range(7))
 
 
 @contextlib.contextmanager
@@ -28,7 +32,7 @@ def replacing(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(fd)
-            os.replace(temporary, path)
+            _unhindered(lambda: os.replace(temporary, path))
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -36,6 +40,22 @@ def replacing(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
         sync_folder(path.parent)
     except OSError as e:
         raise store_error(e, f"Cannot write {path}") from e
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that may be replaced at this moment. Raises OSError."""
+    return _unhindered(path.read_bytes)
+
+
+def _unhindered(step: Callable[[], T]) -> T:
+    """Windows refuses to replace a file while it is read, and to read it while it is replaced: a moment later
+    it does not."""
+    for pause_s in _PAUSES_S if os.name == "nt" else ():
+        try:
+            return step()
+        except PermissionError:
+            time.sleep(pause_s)
+    return step()
 
 
 def store_error(error: OSError, what: str) -> StoreError:

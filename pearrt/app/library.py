@@ -28,7 +28,7 @@ from typing import TypeVar
 
 from pearrt.app.record import Grant, Installed, News, Wish, dump, load
 from pearrt.app.removal import remove_tree
-from pearrt.atomic import write_file
+from pearrt.atomic import read_file, write_file
 from pearrt.codec import bencode
 from pearrt.errors import BadLink, Corrupt, NoSuchApp, RemoteError
 from pearrt.link import decode_key, encode_key
@@ -223,7 +223,7 @@ class AppFolder:
 
     def _read(self, name: str) -> bytes | None:
         try:
-            return (self.root / name).read_bytes()
+            return read_file(self.root / name)
         except FileNotFoundError:
             return None
 
