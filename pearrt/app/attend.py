@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pearrt.errors import Denied, LimitExceeded, PearrtError, UserError
+from pearrt.errors import Denied, LimitExceeded, PearrtError, Unsupported, UserError
 from pearrt.sdk import frames
 from pearrt.threads import start_without_signals
 
@@ -135,6 +135,8 @@ class Attendance:
             return method(message)
         except PearrtError as e:
             return e
+        except ImportError:  # of what Windows' Python lacks: terminals, descriptors
+            return Unsupported("That is not done on this system.")
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ from pearrt.app.run import check_starts
 from pearrt.app.stage import check_asked
 from pearrt.app.start import Start
 from pearrt.bundle.manifest import Manifest
-from pearrt.errors import Denied
+from pearrt.errors import Denied, Unsupported
 from pearrt.paths import Home
 from pearrt.publish.stage import from_project
 from pearrt.sandbox import service
@@ -64,6 +64,8 @@ def run_folder(
     raises.
     """
     place = Path(os.path.realpath(folder))
+    if os.name == "nt":
+        raise Unsupported("A folder is not run on Windows: whose it is is not known there.")
     if os.stat(place).st_uid != os.geteuid():
         raise Denied(
             f"{place} belongs to another user.", hint="Copy it, or run the app by the link of its release."
