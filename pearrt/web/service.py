@@ -27,6 +27,7 @@ from aiohttp import web
 
 from pearrt.errors import SandboxError
 from pearrt.threads import start_without_signals
+from pearrt.web import visitor
 from pearrt.web.bridge import Bridge
 from pearrt.web.forward import Forward
 from pearrt.web.handler import Handler, Page
@@ -118,17 +119,26 @@ class PageServer:
 
 
 def _limited(server: web.Server) -> Callable[[], asyncio.Protocol]:
-    """Connections over the bound are closed at once."""
-
-    def accept() -> asyncio.Protocol:
-        return server() if len(server.connections) < MAX_CONNECTIONS else _Closed()
-
-    return accept
+    """Connections over the bound are closed at once, and another user's, who must not take up all of them."""
+    return lambda: _Entrance(server)
 
 
-class _Closed(asyncio.Protocol):
+class _Entrance(asyncio.Protocol):
+    """What a connection speaks to until it is let in."""
+
+    def __init__(self, server: web.Server) -> None:
+        self._server = server
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+        ends = [transport.get_extra_info(name) for name in ("peername", "sockname")]
+        full = len(self._server.connections) >= MAX_CONNECTIONS
+        if full or not all(ends) or not visitor.is_ours(ends[0][:2], ends[1][:2]):
+            transport.close()
+            return
+        handler = self._server()
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
 
 
 def _listen() -> list[socket.socket]:

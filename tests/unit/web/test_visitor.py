@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pearrt.web import visitor
-from pearrt.web.service import Page, PageServer
+from pearrt.web.service import MAX_CONNECTIONS, Page, PageServer
 from tests.support import sandboxed
 from tests.support.browser import Browser
 from tests.support.require import missing, require, require_root
@@ -60,14 +60,38 @@ def test_another_user_with_address_and_cookie_gets_nothing(tmp_path: Path) -> No
     ask = (
         "import http.client, sys\n"
         "c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]))\n"
-        "c.request('GET', sys.argv[3], headers={'Host': sys.argv[2], 'Cookie': sys.argv[4]})\n"
-        "print(c.getresponse().status)\n"
+        "try:\n"
+        "    c.request('GET', sys.argv[3], headers={'Host': sys.argv[2], 'Cookie': sys.argv[4]})\n"
+        "    print(c.getresponse().status)\n"
+        "except (ConnectionError, http.client.BadStatusLine): print('closed')\n"
     )
     with PageServer(Page()) as server:
         browser = Browser(server.url)
         command = [*sandboxed.as_nobody(), python, "-c", ask, str(browser.port), browser.host]
         for path, cookie in ((browser.path, "a=b"), ("/.pearrt/bridge.js", f"pearrt={server.door.secret}")):
             done = subprocess.run([*command, path, cookie], capture_output=True, text=True, check=True)
-            assert done.stdout == "403\n"
+            assert done.stdout == "closed\n"
         assert browser.enter().status == 303  # the token was not used up
         assert browser.get("/.pearrt/bridge.js").status == 200
+
+
+def test_another_user_cannot_take_up_all_connections() -> None:
+    require_root()
+    require("setpriv")
+    if not (python := sandboxed.user_interpreter()):
+        missing("needs a Python that a plain user can start")
+    hold = (
+        "import socket, sys\n"
+        "there = ('127.0.0.1', int(sys.argv[1]))\n"
+        f"held = [socket.create_connection(there) for _ in range({MAX_CONNECTIONS + 32})]\n"
+        "print('held', flush=True); sys.stdin.read()\n"
+    )
+    with PageServer(Page()) as server:
+        browser = Browser(server.url)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [*sandboxed.as_nobody(), python, "-c", hold, str(browser.port)], stdin=pipe, stdout=pipe
+        ) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"held\n"
+            assert browser.enter().status == 303
