@@ -83,7 +83,7 @@ def test_another_user_cannot_take_up_all_connections() -> None:
     hold = (
         "import socket, sys\n"
         "there = ('127.0.0.1', int(sys.argv[1]))\n"
-        f"held = [socket.create_connection(there) for _ in range({MAX_CONNECTIONS + 32})]\n"
+        f"held = [socket.create_connection(there) for _ in range({2 * MAX_CONNECTIONS})]\n"
         "held[-1].recv(1)  # closed, so the server has seen them all\n"
         "print('held', flush=True); sys.stdin.read()\n"
     )
