@@ -89,7 +89,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "Ceremony": [
         ("Bytes of a request", "pearrt.publish.request", "MAX_REQUEST_BYTES"),
-        ("Bytes of a text with answers", "pearrt.publish.answer", "MAX_TEXT_BYTES"),
+        ("Bytes of a text with answers", "pearrt.publish.mail_line", "MAX_TEXT_BYTES"),
         ("Answers in a request or a text", "pearrt.publish.answer", "MAX_ANSWERS"),
         ("Bytes of a file shown as a diff", "pearrt.app.review", "MAX_DIFF_BYTES"),
         ("Lines of a diff", "pearrt.app.review", "MAX_DIFF_LINES"),

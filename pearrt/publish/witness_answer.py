@@ -4,7 +4,7 @@ The file holds what waits for them:
 
     pearrt-witness-v1 <hex SHA-256 of the rest> LF bencode of {"app": 32 bytes, "metadata": the encoded set}
 
-The line survives e-mail: `pearrt-witness:` and the z-base-32 of
+The line survives e-mail (`mail_line.py`): `pearrt-witness:` and the z-base-32 of
 
     1   format, 1
     1   how many signatures, n
@@ -18,13 +18,12 @@ Nothing in either is verified here, but for its bounds and checksum.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pearrt.codec import bencode, zbase32
-from pearrt.crypto.hashes import DIGEST_BYTES, sha256, tagged
+from pearrt.codec import bencode
+from pearrt.crypto.hashes import DIGEST_BYTES, sha256
 from pearrt.errors import LimitExceeded, ProtocolViolation
+from pearrt.publish.mail_line import MailLine
 from pearrt.trust.delegation import MAX_CHANNELS
 from pearrt.trust.metadata_set import MAX_SET_BYTES, MetadataSet
 from pearrt.trust.witness import MAX_TIME, MAX_WITNESSES, TIME_BYTES, Cosignature
@@ -32,16 +31,28 @@ from pearrt.trust.witness import MAX_TIME, MAX_WITNESSES, TIME_BYTES, Cosignatur
 MARK = "pearrt-witness:"
 FORMAT = 1
 MAX_SIGNATURES = MAX_CHANNELS + 2  # targets, channels, and the step to a root
-MAX_TEXT_BYTES = 64 * 1024
 MAGIC = b"pearrt-witness-v1 "
 MAX_FILE_BYTES = MAX_SET_BYTES + 256
-_TAG = "pearrt-witness-v1"
 _HEAD_BYTES = 2 + 32 + TIME_BYTES
 _SIGNATURE_BYTES = 64
-_CHECKSUM_BYTES = 4
-_DROPPED = re.compile(r"[\s>|=\u00ad\u200b\u200c\u200d\u2060\ufeff]")
 HINT = "Ask the witness for it again, as a file or as the whole line."
 FILE_HINT = "Ask the publisher for it again: `pearrt release witness LINK` writes it."
+
+
+def _size(form: int, count: int) -> int | None:
+    if form != FORMAT or not 0 < count <= MAX_SIGNATURES:
+        return None
+    return _HEAD_BYTES + count * _SIGNATURE_BYTES
+
+
+_LINE = MailLine(
+    mark=MARK,
+    tag="pearrt-witness-v1",
+    what="witness's answer",
+    hint=HINT,
+    most=MAX_WITNESSES,
+    size=_size,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +69,13 @@ class WitnessAnswer:
         ordered = [made[name] for name in sorted(made)]
         return cls(ordered[0].public, ordered[0].time, tuple(each.signature for each in ordered))
 
-    def encode(self) -> bytes:
-        """The bytes of the table above."""
-        body = bytes([FORMAT, len(self.signatures)]) + self.public + self.time.to_bytes(TIME_BYTES)
-        body += b"".join(self.signatures)
-        return body + tagged(_TAG, body)[:_CHECKSUM_BYTES]
-
     def __str__(self) -> str:
-        return MARK + zbase32.encode(self.encode())
+        """The line."""
+        head = bytes([FORMAT, len(self.signatures)]) + self.public + self.time.to_bytes(TIME_BYTES)
+        return _LINE.write(head + b"".join(self.signatures))
 
     @classmethod
-    def decode(cls, data: bytes) -> WitnessAnswer:
-        """The inverse of `encode`. Raises ProtocolViolation."""
-        if len(data) < 2 or len(data) != _size(data[0], data[1]):
-            raise ProtocolViolation("The witness's answer has another length than it says.", hint=HINT)
-        body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-        if tagged(_TAG, body)[:_CHECKSUM_BYTES] != checksum:
-            raise ProtocolViolation(
-                "The witness's answer is garbled: its checksum does not match.", hint=HINT
-            )
+    def _of(cls, body: bytes) -> WitnessAnswer:
         time = int.from_bytes(body[34:_HEAD_BYTES])
         if time > MAX_TIME:
             raise ProtocolViolation("The witness's answer is of no time.", hint=HINT)
@@ -86,43 +85,7 @@ class WitnessAnswer:
 
 def find_witness_answers(text: bytes) -> list[WitnessAnswer]:
     """All answers in a file, a mail or a line. Raises LimitExceeded, ProtocolViolation."""
-    if len(text) > MAX_TEXT_BYTES:
-        raise LimitExceeded(f"An answer of more than {MAX_TEXT_BYTES >> 10} KiB is none.", hint=HINT)
-    found = list(_answers(_DROPPED.sub("", text.decode("utf-8", "replace")).lower()))
-    if not found:
-        raise ProtocolViolation(f"There is no witness's answer in it: one begins with {MARK}", hint=HINT)
-    return found
-
-
-def _answers(text: str) -> Iterator[WitnessAnswer]:
-    parts = text.split(MARK)[1:]
-    if len(parts) > MAX_WITNESSES:
-        raise LimitExceeded(f"There are more than {MAX_WITNESSES} answers in it.")
-    for part in parts:
-        first = _letters(part[:4])
-        count = -(-_size(first[0], first[1]) * 8 // 5)
-        if len(part) < count:
-            raise ProtocolViolation("The witness's answer is cut short.", hint=HINT)
-        yield WitnessAnswer.decode(_letters(part[:count]))
-
-
-def _letters(text: str) -> bytes:
-    """The whole bytes in any number of letters: the first four give the two that hold the length."""
-    values = [zbase32.ALPHABET.find(letter) for letter in text]
-    if len(values) < 4 or min(values) < 0:
-        raise ProtocolViolation("The witness's answer is garbled: a letter is missing or changed.", hint=HINT)
-    number = 0
-    for value in values:
-        number = number << 5 | value
-    return (number >> len(text) * 5 % 8).to_bytes(len(text) * 5 // 8)
-
-
-def _size(form: int, count: int) -> int:
-    if form != FORMAT or not 0 < count <= MAX_SIGNATURES:
-        raise ProtocolViolation(
-            "The witness's answer is garbled, or of a later version of pearrt.", hint=HINT
-        )
-    return _HEAD_BYTES + count * _SIGNATURE_BYTES + _CHECKSUM_BYTES
+    return [WitnessAnswer._of(body) for body in _LINE.find(text)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ import pytest
 from pearrt.codec import bencode, zbase32
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import LimitExceeded, PearrtError, ProtocolViolation, RemoteError, TrustError, UserError
-from pearrt.publish.answer import MARK, MAX_ANSWERS, MAX_TEXT_BYTES, Answer, find_answers
+from pearrt.publish.answer import MARK, MAX_ANSWERS, Answer, find_answers
 from pearrt.publish.ceremony import collect
 from pearrt.publish.desk import Desk, read_bounded
 from pearrt.publish.heartbeat import Heartbeat
+from pearrt.publish.mail_line import MAX_TEXT_BYTES
 from pearrt.publish.publication import Publication
 from pearrt.publish.request import MAGIC, MAX_REQUEST_BYTES, Request
 from tests.unit.publish.ceremony import answered, release_request, signed_request

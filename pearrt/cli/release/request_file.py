@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pearrt.daemon.caller import Daemon
     from pearrt.publish.answer import Answer
     from pearrt.publish.request import Request
+
+T = TypeVar("T")
 
 SUFFIX = ".request"
 request_argument = click.argument("where", metavar="REQUEST|LINK", type=RequestType())
@@ -51,18 +53,28 @@ def read_request(where: Path | Link, daemon: Daemon | None = None) -> Request:
 
 
 def read_answers(named: Sequence[str]) -> list[Answer]:
-    """Answers out of files, or given as lines. Raises UserError or RemoteError, with the file's name."""
-    from pearrt.publish.answer import MARK, MAX_TEXT_BYTES, find_answers
-    from pearrt.publish.desk import read_bounded
+    """The signers' answers. Raises as `read_lines`."""
+    from pearrt.publish.answer import MARK, find_answers
 
-    found = []
+    return read_lines(named, MARK, find_answers)
+
+
+def read_lines(named: Sequence[str], mark: str, find: Callable[[bytes], list[T]]) -> list[T]:
+    """What `find` finds in files, or in lines that begin with `mark` and were given themselves.
+
+    Raises UserError, or RemoteError with the file's name.
+    """
+    from pearrt.publish.desk import read_bounded
+    from pearrt.publish.mail_line import MAX_TEXT_BYTES
+
+    found: list[T] = []
     for name in named:
-        if name.strip().lower().startswith(MARK):
-            found += find_answers(name.encode())
+        if name.strip().lower().startswith(mark):
+            found += find(name.encode())
             continue
         data = read_bounded(Path(name), MAX_TEXT_BYTES)
         try:
-            found += find_answers(data)
+            found += find(data)
         except PearrtError as e:
             raise type(e)(f"{name}: {e.message}", hint=e.hint) from e
     return found

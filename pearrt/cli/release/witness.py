@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,13 @@ import click
 
 from pearrt.cli.options import Network, link_argument, network_options
 from pearrt.cli.output import Output, printable, speaking
-from pearrt.errors import PearrtError, UserError
+from pearrt.cli.release.request_file import read_lines
+from pearrt.errors import UserError
 from pearrt.link import Link
 from pearrt.paths import Home
 
 if TYPE_CHECKING:
     from pearrt.publish.waiting import Waiting
-    from pearrt.publish.witness_answer import WitnessAnswer
 
 SUFFIX = ".witness"
 
@@ -58,6 +58,7 @@ def command(
     mail, or the line itself.
     """
     from pearrt.publish.publication import Publication
+    from pearrt.publish.witness_answer import MARK, find_witness_answers
 
     publication = Publication.open(Home.from_environment().publishing / link.key_text)
     if drop:
@@ -67,7 +68,7 @@ def command(
         output.result({"link": str(link), "dropped": True}, "Nothing waits for witnesses any more.")
         return
     if answers:
-        publication = publication.witness(_read(answers), time.time())
+        publication = publication.witness(read_lines(answers, MARK, find_witness_answers), time.time())
     if publication.waiting is not None:
         show_waiting(output, link, publication.waiting, {"link": str(link)}, target)
         return
@@ -99,21 +100,3 @@ def show_waiting(
         f"Nobody is given it yet. Send {path} to the witnesses, who run"
         f" `pearrt witness {path.name} --key NAME`; then `pearrt release witness LINK ANSWER…` publishes it."
     )
-
-
-def _read(named: Sequence[str]) -> list[WitnessAnswer]:
-    """Answers out of files, or given as lines. Raises UserError or RemoteError, with the file's name."""
-    from pearrt.publish.desk import read_bounded
-    from pearrt.publish.witness_answer import MARK, MAX_TEXT_BYTES, find_witness_answers
-
-    found = []
-    for name in named:
-        if name.strip().lower().startswith(MARK):
-            found += find_witness_answers(name.encode())
-            continue
-        data = read_bounded(Path(name), MAX_TEXT_BYTES)
-        try:
-            found += find_witness_answers(data)
-        except PearrtError as e:
-            raise type(e)(f"{name}: {e.message}", hint=e.hint) from e
-    return found
