@@ -3,6 +3,7 @@ an interpreter that `tests/support/wine_python.py` puts together."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -13,8 +14,11 @@ import pytest
 
 from pearrt.paths import Home
 from tests.support import wine_python
+from tests.support.browser import Browser
 from tests.support.machine import Machine
+from tests.support.require import require_module
 from tests.support.team import Team, write_app
+from tests.unit.sandbox import test_engine_run
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
@@ -46,7 +50,11 @@ class WindowsMachine:
 
     def pearrt(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, output and errors of a command."""
-        process = self.start("-m", "pearrt", *arguments)
+        return self.python("-m", "pearrt", *arguments)
+
+    def python(self, *arguments: str) -> tuple[int, str, str]:
+        """The same of anything that Python runs."""
+        process = self.start(*arguments)
         assert process.stdin
         assert process.stdout
         assert process.stderr
@@ -109,6 +117,42 @@ def test_a_wasi_app_is_fetched_verified_and_run_by_its_link(
         publisher.stop()
 
 
+HOSTILE = """
+import sys, pathlib
+from pearrt.bundle.manifest import Entry, Manifest
+from pearrt.errors import PearrtError
+from pearrt.sandbox import engine_run, layout, storage
+from pearrt.sandbox.launch import Launch
+from pearrt.sandbox.policy import Permissions
+folder = pathlib.Path(sys.argv[1])
+storage.FIRST_CHECK_S, engine_run.MAX_HANDLES = 0.2, 1000
+for name in ("BOMB", "LOOP", "FILL", "HOARD"):
+    layout.WASI_FUEL = 10**8 if name == "LOOP" else 1 << 43
+    manifest = Manifest("app", "1", Entry(file=name + ".wasm"), kind="wasi")
+    asked = Permissions(memory_bytes=64 << 20, storage_bytes=1 << 20)
+    launch = Launch(bytes(32), manifest, folder, folder.parent / ("data" + name), asked)
+    try:
+        print(name, engine_run.EngineSandbox(launch, timeout_s=30).run(), flush=True)
+    except PearrtError as e:
+        print(name, e.message, flush=True)
+"""
+
+
+def test_hostile_modules_meet_their_bounds(windows: WindowsMachine, tmp_path: Path) -> None:
+    wasmtime = require_module("wasmtime")
+    folder = tmp_path / "app"
+    folder.mkdir()
+    for name in ("BOMB", "LOOP", "FILL", "HOARD"):
+        (folder / f"{name}.wasm").write_bytes(wasmtime.wat2wasm(getattr(test_engine_run, name)))
+    code, out, err = windows.python("-c", HOSTILE, wine_python.windows_path(folder))
+    assert code == 0, err
+    *said, hoard = out.splitlines()
+    assert said == ["BOMB 0", "LOOP 134", "FILL The app was stopped: it keeps more than 1 MiB."], err
+    assert hoard.startswith(
+        "HOARD The app was stopped: "
+    )  # Wine counts no handles: it runs out of them itself
+
+
 def test_a_python_app_is_refused_before_it_starts(
     windows: WindowsMachine, new_home: Callable[[], Home], tmp_path: Path
 ) -> None:
@@ -119,4 +163,26 @@ def test_a_python_app_is_refused_before_it_starts(
         assert out == ""
         assert "Windows has no container" in err
     finally:
+        publisher.stop()
+
+
+def test_a_page_is_served_to_the_browser(
+    windows: WindowsMachine, new_home: Callable[[], Home], tmp_path: Path
+) -> None:
+    publisher, link, host = published(new_home, tmp_path, ROOT / "examples" / "web-clock")
+    running = windows.start("-m", "pearrt", "run", "--json", "--yes", "--host", host, link)
+    try:
+        assert running.stderr
+        line = running.stderr.readline().decode()
+        assert line.startswith("{"), line + windows.log()
+        browser = Browser(json.loads(line)["result"]["url"])
+        assert browser.enter().status == 303
+        assert b"clock.js" in browser.get("/").body
+        assert browser.call("/.pearrt/call", "app.info")["name"] == "web-clock"
+    finally:
+        running.kill()
+        running.wait()
+        for pipe in (running.stdin, running.stdout, running.stderr):
+            assert pipe
+            pipe.close()
         publisher.stop()
