@@ -28,8 +28,9 @@ import time
 from collections.abc import Collection, Iterator
 
 from pearrt.errors import SandboxError
+from pearrt.sandbox import terminal_modes as modes
 from pearrt.sandbox.process_table import state
-from pearrt.sandbox.terminal_modes import NOTHING, Mode, Part, Share, ended_line, is_raw, raw, share, stops
+from pearrt.sandbox.terminal_modes import Mode, Part
 from pearrt.threads import start_without_signals
 
 PIECE_BYTES = 16384
@@ -40,7 +41,7 @@ _LOST = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 class Lost(Exception):
-    """The person's terminal is gone."""
+    """There is nothing more to relay."""
 
 
 def terminals() -> list[int]:
@@ -70,8 +71,9 @@ class Relay:
         self._person = _opened_anew(min(fds, key=lambda fd: not _is_ours(fd)))
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._typed = self._said = b""
-        self._share: Share = NOTHING
+        self._share = modes.NOTHING
         self._kept: Mode | None = None  # the person's mode from before
+        self._wanted_mode: Mode = []
         self._is_raw = self._paused = self._ending = self._closed = self._suspends = False
         self._looked = 0.0
         self._last_said = 0.0
@@ -83,7 +85,8 @@ class Relay:
         self._thread = threading.Thread(target=self._run, name="terminal", daemon=True)
         os.set_blocking(self._master, False)
         with contextlib.suppress(OSError, termios.error):
-            termios.tcsetattr(self.slave, termios.TCSANOW, termios.tcgetattr(self._person))
+            first = modes.first(self._part, termios.tcgetattr(self._person))
+            termios.tcsetattr(self.slave, termios.TCSANOW, first)
             self._follow_size()
         if owner:
             with contextlib.suppress(OSError):
@@ -172,11 +175,10 @@ class Relay:
                         return
                 ready = _ready(wanted, pause_s)
                 with self._turn:
-                    if not self._closed and not self._paused:
-                        self._serve(ready)
-                    self._swallow_wakes(ready)
+                    self._serve(ready)
         except (Lost, OSError, termios.error):
-            pass
+            if self._by_signal and not self._ending:
+                os.kill(os.getpid(), signal.SIGHUP)  # the main thread tells the app
         finally:
             with self._turn:
                 self._close()
@@ -190,7 +192,7 @@ class Relay:
         if now - self._looked >= LOOK_S:
             self._look()
         if self._ending and not self._said and now - self._last_said > DRAIN_S:
-            self._close()
+            raise Lost  # somebody who does not die holds the slave
         wanted[self._person] = (select.POLLIN if self._share.reads and not self._typed else 0) | (
             select.POLLOUT if self._said and self._share.writes else 0
         )
@@ -199,6 +201,9 @@ class Relay:
         return wanted, TICK_S if self._part.whole and self._share.raw and not self._ending else SHARED_TICK_S
 
     def _serve(self, ready: dict[int, int]) -> None:
+        if self._closed or self._paused:
+            self._swallow_wakes(ready)
+            return
         if ready.get(self._person, 0) & _LOST:
             raise Lost
         if not ready:
@@ -206,12 +211,13 @@ class Relay:
             self._notice_stop()
         if ready.get(self._person, 0) & select.POLLIN:
             self._read_person()
+        self._swallow_wakes(ready)
         if self._typed:
             self._write_app()
         self._carry_output()
 
     def _swallow_wakes(self, ready: dict[int, int]) -> None:
-        if self._woken in ready and not self._closed:
+        if self._woken in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._woken, 4096)
 
@@ -223,16 +229,24 @@ class Relay:
             mode = termios.tcgetattr(self._person)
         except (OSError, termios.error) as e:
             raise Lost from e
+        apps = termios.tcgetattr(self._master)
         before = self._kept if self._is_raw and self._kept is not None else mode
-        self._share = share(self._part, before, termios.tcgetattr(self._master), foreground=foreground)
-        if self._share.raw and not self._is_raw:
-            if self._kept is None or not is_raw(mode):
-                self._kept = mode
-            self._set_mode(raw(self._kept, alone=self._part.whole))
-            self._is_raw = True
-        elif not self._share.raw and self._is_raw:
+        self._share = modes.share(self._part, before, apps, foreground=foreground)
+        if self._share.raw:
+            self._take(mode, apps)
+        elif self._is_raw:
             self._give_back(foreground=foreground)
         self._follow_size()
+
+    def _take(self, mode: Mode, apps: Mode) -> None:
+        """Raw, from a mode that is kept; one that is raw already was left by this relay."""
+        if not self._is_raw and (self._kept is None or not modes.is_raw(mode)):
+            self._kept = mode
+        assert self._kept is not None
+        wanted = modes.raw(self._part, self._kept, apps)
+        if not self._is_raw or wanted != self._wanted_mode:
+            self._is_raw, self._wanted_mode = True, wanted
+            self._set_mode(wanted)
 
     def _is_foreground(self) -> bool:
         """A terminal that is not this session's has no job control."""
@@ -285,8 +299,10 @@ class Relay:
         if not data and (self._share.raw or _poll(self._person, 0) & _LOST):
             raise Lost
         mode = termios.tcgetattr(self._master)
-        self._typed = data if self._share.raw else ended_line(data, mode)
-        self._suspends = self._share.raw and stops(data, mode) and os.tcgetpgrp(self._master) == self._app
+        self._typed = data if self._share.raw else modes.ended_line(data, mode)
+        self._suspends = (
+            self._share.raw and modes.stops(data, mode) and os.tcgetpgrp(self._master) == self._app
+        )
 
     def _write_app(self) -> None:
         with contextlib.suppress(BlockingIOError):

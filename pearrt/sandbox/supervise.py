@@ -153,6 +153,7 @@ class Watch:
         self.meters = meters
         self._app = os.pidfd_open(pid)
         self._pid = pid
+        self._hung_up = False
 
     def __enter__(self) -> Watch:
         with running.lock:
@@ -203,8 +204,16 @@ class Watch:
             self._look_again(info.si_signo)
         elif info.si_signo in STOPS:
             self._stop(info.si_signo)
-        elif not (info.si_signo == signal.SIGHUP and self.relay is not None and self.relay.hang_up()):
+        elif info.si_signo == signal.SIGHUP and self.relay is not None and self.relay.hang_up():
+            self._hang_up()
+        else:
             (self.signal_group if info.si_code == _SI_KERNEL else self.signal)(info.si_signo)
+
+    def _hang_up(self) -> None:
+        """The terminal's end is told once, whoever tells it here."""
+        if not self._hung_up:
+            self._hung_up = True
+            self.signal_group(signal.SIGHUP)
 
     def _look_again(self, number: int) -> None:
         if self.relay is not None:

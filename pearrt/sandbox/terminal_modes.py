@@ -53,16 +53,30 @@ def share(part: Part, persons: Mode, apps: Mode, *, foreground: bool) -> Share:
     return Share(raw, raw or lines, foreground or not persons[_LOCAL] & termios.TOSTOP)
 
 
-def raw(mode: Mode, *, alone: bool) -> Mode:
-    """That mode with every key passed on at once, as cfmakeraw(3). What others of the job write is still
-    turned into lines where the app is not `alone`."""
-    changed = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
+def first(part: Part, persons: Mode) -> Mode:
+    """What the app's terminal begins with: as the person's, but for what another program of the job may have
+    made of it already."""
+    changed = _copy(persons)
+    if not part.whole:
+        changed[_INPUT] |= termios.ICRNL
+        changed[_LOCAL] |= _BY_LINE | termios.ISIG | termios.IEXTEN
+    return changed
+
+
+def raw(part: Part, mode: Mode, apps: Mode) -> Mode:
+    """That mode with every key passed on at once, as cfmakeraw(3). What others of the job write is turned
+    into lines as long as the app's own output is."""
+    changed = _copy(mode)
     changed[_INPUT] &= ~_INPUT_CHANGES
     changed[_LOCAL] &= ~_LOCAL_CHANGES
-    if alone:
+    if part.whole or not apps[_OUTPUT] & termios.OPOST:
         changed[_OUTPUT] &= ~termios.OPOST
     changed[_CHARACTERS][termios.VMIN], changed[_CHARACTERS][termios.VTIME] = 1, 0
     return changed
+
+
+def _copy(mode: Mode) -> Mode:
+    return [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
 
 
 def is_raw(mode: Mode) -> bool:
