@@ -71,7 +71,7 @@ class Shell:
 
 
 @contextlib.contextmanager
-def shell(app: AppFolder, name: str = "bash", **commands: dict) -> Iterator[Shell]:
+def shell(app: AppFolder, name: str = "bash", /, **commands: dict) -> Iterator[Shell]:
     """A shell whose `app` starts main.py of that app; so does each of `commands`, with its changes. Neither
     edits lines, so that the mode of the terminal at the prompt is the person's."""
     folder = app.folder / "bin"

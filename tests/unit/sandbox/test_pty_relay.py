@@ -152,6 +152,7 @@ def test_a_shell_inside_has_job_control(app: sandboxed.AppFolder) -> None:
         assert "Stopped" in person.until("inside> ")
         person.type("fg\n")
         person.until("time.sleep(9)")
+        time.sleep(0.3)  # the shell says so before it gives the terminal away
         person.type("\x03")
         person.until("inside> ")
         person.type("exit 3\n")
