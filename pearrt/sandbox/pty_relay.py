@@ -74,6 +74,7 @@ class Relay:
         self._share = modes.NOTHING
         self._kept: Mode | None = None  # the person's mode from before
         self._wanted_mode: Mode = []
+        self._in_force: Mode | None = None
         self._is_raw = self._paused = self._ending = self._closed = self._suspends = False
         self._looked = 0.0
         self._last_said = 0.0
@@ -236,6 +237,7 @@ class Relay:
             self._take(mode, apps)
         elif self._is_raw:
             self._give_back(foreground=foreground)
+        self._in_force = self._wanted_mode if self._is_raw else before
         self._follow_size()
 
     def _take(self, mode: Mode, apps: Mode) -> None:
@@ -316,12 +318,13 @@ class Relay:
             if self._said and not self._write_person():
                 return
             try:
-                self._said = os.read(self._master, PIECE_BYTES)
+                said = os.read(self._master, PIECE_BYTES)
             except BlockingIOError:
                 return
             except OSError:  # nobody has the slave any more
                 self._close()
                 return
+            self._said = said if self._in_force is None else modes.once_ended(said, self._in_force)
             self._last_said = time.monotonic()
 
     def _write_person(self) -> bool:

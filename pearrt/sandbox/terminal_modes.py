@@ -83,6 +83,12 @@ def is_raw(mode: Mode) -> bool:
     return not mode[_LOCAL] & _LOCAL_CHANGES
 
 
+def once_ended(said: bytes, mode: Mode) -> bytes:
+    """What the app's terminal made of its output, for one of that mode, which ends lines itself."""
+    makes = termios.OPOST | termios.ONLCR
+    return said.replace(b"\r\n", b"\n") if mode[_OUTPUT] & makes == makes else said
+
+
 def stops(typed: bytes, mode: Mode) -> bool:
     """Whether a terminal of that mode answers what is typed with a stop (SIGTSTP)."""
     key = mode[_CHARACTERS][termios.VSUSP]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import sandboxed
 from tests.support.require import missing, require
-from tests.support.shell_at_terminal import PROMPT, cpu_s, launchers, shell
+from tests.support.shell_at_terminal import PROMPT, Shell, cpu_s, launchers, shell
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.alone]
 if sys.platform != "linux":
@@ -461,3 +461,40 @@ def test_without_a_terminal_no_relay_is_even_imported(app: sandboxed.AppFolder) 
     )
     done = app.run()
     assert done.stdout.split() == [b"False", b"6"], done.stderr
+
+
+def test_where_no_shell_would_go_on_with_it_a_stop_does_not_last(app: sandboxed.AppFolder) -> None:
+    """The launcher leads the session: its group is orphaned, and the kernel itself stops no such group."""
+    import pty
+
+    write(app, "print('up', flush=True)\nfor n in range(20): time.sleep(0.05)\nprint('done', flush=True)\n")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(app.environ())
+        command = app.command()
+        os.execvp(command[0], command)
+    person = Shell(pid, terminal)
+    try:
+        person.until("up")
+        person.await_mode(raw=True)
+        person.type("\x1a")
+        person.until("done")
+    finally:
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_what_was_said_before_a_start_failed_is_shown() -> None:
+    from pearrt.sandbox.pty_relay import Relay
+
+    ours, theirs = os.openpty()
+    relay = Relay([theirs], 0)
+    os.write(relay.slave, b"bwrap: no permission\n")
+    before = termios.tcgetattr(ours)
+    relay.finish()
+    person = Shell(0, ours)
+    person.until("bwrap: no permission\r\n")
+    assert termios.tcgetattr(ours) == before
+    os.close(ours)
+    os.close(theirs)
