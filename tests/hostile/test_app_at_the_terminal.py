@@ -248,6 +248,38 @@ def test_the_apps_session_is_not_the_persons(app: sandboxed.AppFolder) -> None:
     assert "not typed 1" in said
 
 
+HANDS_ON = """
+import contextlib, runpy, sys
+from pearrt.sandbox.process import Sandbox
+Sandbox._terminal = lambda self: contextlib.nullcontext()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_launcher_that_hands_the_persons_terminal_on_starts_nothing(app: sandboxed.AppFolder) -> None:
+    """The shim looks for itself, whatever was meant to be done outside."""
+    import pty
+
+    (app.app / "main.py").write_text("print('ran')")
+    (app.runtime.parent / "launcher.py").write_text(HANDS_ON)
+    (app.runtime.parent / "launcher.py").chmod(0o644)
+    command = app.command()
+    at = command.index("-B") + 1
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(app.environ())
+        os.execvp(command[0], [*command[:at], str(app.runtime.parent / "launcher.py"), *command[at:]])
+    said = b""
+    while b"could not be set up" not in said:
+        assert select.select([terminal], [], [], 20)[0], said
+        said += os.read(terminal, 4096)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert b"a terminal leads out" in said
+    assert b"ran" not in said
+
+
 def _device_of(terminal: int) -> int:
     """Of the slave, from its master (TIOCGPTN)."""
     import fcntl
