@@ -76,6 +76,7 @@ class Relay:
         self._wanted_mode: Mode = []
         self._in_force: Mode | None = None
         self._is_raw = self._paused = self._ending = self._closed = self._suspends = False
+        self._finished = False
         self._looked = 0.0
         self._last_said = 0.0
         self._size = (0, 0)
@@ -119,7 +120,7 @@ class Relay:
     def resume(self) -> None:
         with self._turn:
             self._paused = self._stop_told = False
-            self._looked = 0.0
+            self._looked, self._last_said = 0.0, time.monotonic()
         self.wake()
 
     def retake(self) -> None:
@@ -130,8 +131,9 @@ class Relay:
 
     def wake(self) -> None:
         """Looks at everything again."""
-        with contextlib.suppress(OSError):
-            os.write(self._wake, b".")
+        with self._turn, contextlib.suppress(BlockingIOError):
+            if not self._finished:
+                os.write(self._wake, b".")
 
     def asked_to_stop(self) -> bool:
         """Whether the SIGTSTP that came was this relay's: then the app has it already."""
@@ -146,12 +148,12 @@ class Relay:
 
     def finish(self, ending: Collection[int] = ()) -> None:
         """Writes out what the ended app said, puts the person's terminal back and closes both. A signal of
-        `ending` cuts it short."""
+        `ending` cuts it short; a question that still stands is waited for."""
         self.spawned()
         if self._thread.ident is None:
             start_without_signals(self._thread)
         with self._turn:
-            self._ending, self._last_said, self._paused = True, time.monotonic(), False
+            self._ending, self._last_said = True, time.monotonic()
         self.wake()
         main = threading.current_thread() is threading.main_thread()
         while self._thread.is_alive():
@@ -162,8 +164,10 @@ class Relay:
             self._close()
         self.wake()
         self._thread.join()
-        for fd in (self._person, self._woken, self._wake):
-            os.close(fd)
+        with self._turn:  # a question may go on
+            self._finished = True
+            for fd in (self._person, self._woken, self._wake):
+                os.close(fd)
 
     # -- the thread
 
