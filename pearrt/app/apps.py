@@ -16,7 +16,15 @@ from typing import Any
 
 from pearrt.app import granting, pins, updates
 from pearrt.app.candidates import acquaint, bring_candidate, offer_candidates
-from pearrt.app.describe import details, kept_bytes, metadata_files, summary
+from pearrt.app.describe import (
+    described,
+    details,
+    held_back,
+    kept_bytes,
+    metadata_files,
+    places,
+    summary,
+)
 from pearrt.app.durable import recover
 from pearrt.app.followed import (
     FollowedApp,
@@ -328,12 +336,13 @@ class Apps:
         if app.trusted is None:
             await catch_up(app, allow_stale=True)
         assert app.trusted is not None
-        permissions: list[str] = []
-        for manifest in await self._asking(app) or await self._offered(app):
-            permissions = Permissions.parse(manifest.permissions).describe()
-        kept = await asyncio.to_thread(kept_bytes, app.folder)
-        found = details(app, app.trusted, self.running(link.app_key))
-        return found | {"permissions": permissions, "keeps": kept}
+        asking = await self._asking(app) or await self._offered(app)
+        return details(app, app.trusted, self.running(link.app_key)) | {
+            "permissions": described(asking),
+            "held_back": await asyncio.to_thread(held_back, app, self.store),
+            "keeps": await asyncio.to_thread(kept_bytes, app.folder),
+            "places": places(app.folder),
+        }
 
     async def log(self, link: Link) -> dict[str, Any]:
         """All releases of an app with who signed them, verified from the link; see app/log.py."""
