@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pearrt.app.shelf import ShelfFolder, Usage
-from pearrt.errors import PearrtError
+from pearrt.errors import PearrtError, PeerTimeout
 from pearrt.swarm.shelf import Read, Shelf, shelf_topic
 
 log = logging.getLogger(__name__)
@@ -55,10 +55,13 @@ class Shelves:
         return await asyncio.to_thread(self._folder(app_key).put, data, limit_bytes)
 
     async def get(self, app_key: bytes, block_id: bytes, timeout_s: float) -> bytes:
-        """The block from here, else from a member. Raises PeerTimeout, StoreError."""
+        """The block from here, else from a member, who are not asked where `timeout_s` is 0. Raises
+        PeerTimeout, StoreError."""
         shelf = self._opened(app_key)
         await self.usage(app_key)  # so that `idle` knows
         here = await asyncio.to_thread(self._folder(app_key).get, block_id)
+        if here is None and not timeout_s:
+            raise PeerTimeout("The block is not here.", hint="With more time, others are asked for it.")
         return here if here is not None else await shelf.fetch(block_id, timeout_s)
 
     async def drop(self, app_key: bytes, block_id: bytes) -> bool:

@@ -45,6 +45,7 @@ ASKED_AT_ONCE = 3
 ANSWER_S = 5.0  # with no answer by then, another is asked
 AGAIN_AFTER_S = 5.0  # a member that had not got it may have it by then
 BUSY_S = 0.5
+CLOSED = "The app's shelf was closed."
 
 Read = Callable[[bytes], Awaitable[bytes | None]]
 
@@ -111,10 +112,14 @@ class Shelf:
         self._rng = rng
         self._wanted: dict[bytes, _Wanted] = {}
         self._giving: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._uplink = Allowance(burst=GIVEN_BYTE_BURST, per_s=GIVEN_BYTES_PER_S, now=time.monotonic())
 
     async def fetch(self, block_id: bytes, timeout_s: float) -> bytes:
-        """The block from a member. Raises PeerTimeout where none has given it in time."""
+        """The block from a member. Raises PeerTimeout where none has given it in time, or the shelf is
+        closed."""
+        if self._closed:
+            raise PeerTimeout(CLOSED)
         wanted = self._wanted.get(block_id)
         if wanted is None:
             found = asyncio.get_running_loop().create_future()
@@ -165,11 +170,12 @@ class Shelf:
 
     def close(self) -> None:
         """Gives nothing any more; who waits for a block is told so."""
+        self._closed = True
         for task in self._giving:
             task.cancel()
         for wanted in self._wanted.values():
             if not wanted.found.done():
-                wanted.found.set_exception(PeerTimeout("The app's shelf was closed."))
+                wanted.found.set_exception(PeerTimeout(CLOSED))
                 wanted.found.exception()  # it may be that nobody looks
             wanted.news.set()
 

@@ -132,6 +132,19 @@ async def test_taking_the_permission_back_closes_the_shelf_and_what_waits_is_den
             await app.call("shelf.get", block=kept, timeout=0)
 
 
+async def test_only_if_it_is_here_asks_nobody_else(tmp_path: Path) -> None:
+    async with two_machines(tmp_path) as (one, two, shelf):
+        assert two.live.shelves is not None
+        two.live.shelves._opened(A)
+        async with asyncio.timeout(5):
+            while not shelf.members:
+                await asyncio.sleep(0.005)
+        async with one.end(one.known.add(A, STORE)) as app:
+            with pytest.raises(PeerTimeout, match="not here"):
+                await app.call("shelf.get", block="00" * 32, timeout=0)
+        assert not any(member.owed for member in shelf.members.values())
+
+
 async def test_a_shelf_stays_open_after_its_app_as_long_as_something_is_on_it(
     beside: Beside, swarm: Swarm
 ) -> None:

@@ -99,6 +99,17 @@ async def test_a_block_that_nobody_has_is_waited_for_and_then_told(
     assert await waiting == b"later"
 
 
+async def test_a_closed_shelf_fetches_nothing(machines: list[Kept]) -> None:
+    asker = machines[0]
+    waiting = asyncio.create_task(asker.shelf.fetch(b"n" * 32, 60))
+    await asyncio.sleep(0)
+    asker.peer.swarm.go(asker.shelf)
+    async with asyncio.timeout(5):
+        for fetch in (waiting, asker.shelf.fetch(b"n" * 32, 60)):  # the second began just too late
+            with pytest.raises(PeerTimeout, match="closed"):
+                await fetch
+
+
 async def test_who_comes_later_is_asked_too(machines: list[Kept]) -> None:
     asker, other = machines[:2]
     block_id = other.put(b"from a newcomer")
@@ -136,8 +147,9 @@ async def test_a_block_that_is_not_what_its_name_says_ends_the_link_and_another_
     block_id = honest.put(b"true")
     liar.blocks[block_id] = b"false"
     await knows(asker, liar)
+    link = link_of(asker.shelf)
     waiting = asyncio.create_task(asker.shelf.fetch(block_id, 5))
-    await until(lambda: not asker.shelf.members)
+    await until(lambda: link.closed)
     asker.shelf.add_peer(honest.peer.address, Origin.CONFIGURED)
     assert await waiting == b"true"
 
@@ -145,8 +157,9 @@ async def test_a_block_that_is_not_what_its_name_says_ends_the_link_and_another_
 async def test_a_block_that_nobody_asked_for_ends_the_link(machines: list[Kept]) -> None:
     asker, other = machines[:2]
     await knows(asker, other)
+    link = link_of(asker.shelf)
     link_of(other.shelf).send(wire.Block(sha256(b"unasked"), b"unasked"))
-    await until(lambda: not asker.shelf.members)
+    await until(lambda: link.closed)
 
 
 async def test_a_message_that_is_none_of_a_shelfs_ends_the_link(machines: list[Kept]) -> None:
