@@ -36,7 +36,7 @@ class Usage:
 
 
 class ShelfFolder:
-    """The blocks below `root`, which need not exist yet, in the app's folder, which has to. For any thread."""
+    """The blocks below `root`, which need not exist yet; the app's folder has to. For any thread."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
