@@ -24,11 +24,10 @@ import secrets
 import socket
 from pathlib import Path
 
-from pearrt.atomic import write_file
+from pearrt.atomic import read_file, write_file
 
 DRAWN_BYTES = PROOF_BYTES = SECRET_BYTES = 32
 DAEMON, CALLER = b"pearrt-daemon\0", b"pearrt-caller\0"
-MAX_FILE_BYTES = 1024
 TIMEOUT_S = 10.0
 
 
@@ -43,10 +42,10 @@ def listen(path: Path) -> tuple[socket.socket, bytes]:
     It is bound here, not by a library that would remove it when it closes: it may have been passed on by
     then.
     """
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
     if by_port():
         return _listen_by_port(path)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(os.fspath(path))
@@ -109,8 +108,7 @@ def proof(secret: bytes, who: bytes, callers: bytes, daemons: bytes) -> bytes:
 
 def _read(path: Path) -> tuple[int, bytes]:
     try:
-        with path.open("rb") as file:
-            fields = json.loads(file.read(MAX_FILE_BYTES))
+        fields = json.loads(read_file(path))
         return int(fields["port"]), bytes.fromhex(fields["secret"])
     except (ValueError, KeyError, TypeError) as e:
         raise ConnectionRefusedError(f"{path} does not say where the daemon listens") from e

@@ -220,8 +220,8 @@ class Daemon:
         )
         if secret:
             assert runner.server is not None
+            self._parts.callback(self._api_socket.close)  # once nobody waits at it any more
             await self._parts.enter_async_context(Reception(self._api_socket, secret, runner.server))
-            self._parts.callback(self._api_socket.close)
             return
         self._api_site = web.SockSite(runner, self._api_socket)
         await self._api_site.start()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import selectors
 import socket
 import stat
 import threading
@@ -16,6 +17,9 @@ import pytest
 
 from pearrt.daemon import endpoint, reception
 from pearrt.daemon.reception import Reception
+from pearrt.daemon.service import Daemon
+from pearrt.paths import Home
+from pearrt.settings import HostPort, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +113,41 @@ def test_a_file_that_says_nothing_is_no_daemon(tmp_path: Path, text: str) -> Non
     (tmp_path / "api").write_text(text)
     with pytest.raises(ConnectionRefusedError):
         endpoint.connect(tmp_path / "api")
+
+
+async def test_of_many_who_connect_at_once_few_are_listened_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "MAX_PROVING", 2)
+    async with listening(tmp_path / "api") as port:
+        with contextlib.ExitStack() as opened:
+            crowd = [opened.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(10)]
+            loop, ended = asyncio.get_running_loop(), []
+
+            async def watch(connection: socket.socket) -> None:
+                connection.setblocking(False)
+                with contextlib.suppress(ConnectionError):
+                    assert await loop.sock_recv(connection, 1) == b""
+                ended.append(connection)
+
+            async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+                watching = [tasks.create_task(watch(connection)) for connection in crowd]
+                while len(ended) < 8:
+                    await asyncio.sleep(0.005)
+                assert [task.done() for task in watching].count(False) == 2
+
+
+def test_a_daemon_that_ends_waits_on_no_closed_port(tmp_path: Path) -> None:
+    """`select`, which Windows has, refuses those; other systems' waits do not notice."""
+    settings = Settings(dht=False, mdns="off", listen=HostPort("127.0.0.1", 0))
+
+    async def start_and_end() -> None:
+        async with Daemon(Home.at(tmp_path), settings):
+            await asyncio.sleep(0)
+
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(start_and_end())
 
 
 def test_only_this_machine_can_connect(tmp_path: Path) -> None:
