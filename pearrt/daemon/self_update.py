@@ -87,7 +87,7 @@ class SelfUpdate:
         if self.updater is None:
             raise UserError(
                 f"This is pearrt {__version__} as pip or a package installed it: that updates it.",
-                hint="pip install --upgrade pearrt, or what your distribution says.",
+                hint="Bring the next one the way this one came: by pip, or your distribution.",
             )
         outcome = await self._look(report, eager=True, retry=retry)
         return {
