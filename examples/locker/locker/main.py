@@ -21,7 +21,7 @@ def main() -> int | str:
         return f"{e.message} {e.hint}"
 
 
-def serve(words: list[str]) -> int:
+def serve(words: tuple[str, ...]) -> int:
     match words:
         case ["put"]:
             print(sdk.shelf.put(sys.stdin.buffer.read()))
