@@ -25,6 +25,7 @@ import socket
 from pathlib import Path
 
 from pearrt.atomic import read_file, write_file
+from pearrt.errors import Unreachable
 
 DRAWN_BYTES = PROOF_BYTES = SECRET_BYTES = 32
 DAEMON, CALLER = b"pearrt-daemon\0", b"pearrt-caller\0"
@@ -38,12 +39,20 @@ def by_port() -> bool:
 
 def listen(path: Path) -> tuple[socket.socket, bytes]:
     """A new listening socket, this user's alone, and its secret: empty where the kernel says who connects.
+    Raises Unreachable.
 
     It is bound here, not by a library that would remove it when it closes: it may have been passed on by
     then.
     """
-    if by_port():
-        return _listen_by_port(path)
+    try:
+        return _listen_by_port(path) if by_port() else (_listen_at(path), b"")
+    except OSError as e:  # its name is too long, say
+        raise Unreachable(
+            f"Cannot listen at {path}: {e.strerror or e}.", hint="PEARRT_HOME can name another folder."
+        ) from e
+
+
+def _listen_at(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -53,7 +62,7 @@ def listen(path: Path) -> tuple[socket.socket, bytes]:
     except BaseException:
         sock.close()
         raise
-    return sock, b""
+    return sock
 
 
 def _listen_by_port(path: Path) -> tuple[socket.socket, bytes]:

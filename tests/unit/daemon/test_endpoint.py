@@ -18,6 +18,7 @@ import pytest
 from pearrt.daemon import endpoint, reception
 from pearrt.daemon.reception import Reception
 from pearrt.daemon.service import Daemon
+from pearrt.errors import Unreachable
 from pearrt.paths import Home
 from pearrt.settings import HostPort, Settings
 
@@ -148,6 +149,13 @@ def test_a_daemon_that_ends_waits_on_no_closed_port(tmp_path: Path) -> None:
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(start_and_end())
+
+
+def test_a_place_that_cannot_be_listened_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "by_port", lambda: False)
+    with pytest.raises(Unreachable, match="too long") as refused:
+        endpoint.listen(tmp_path / ("x" * 120))
+    assert "PEARRT_HOME" in refused.value.hint
 
 
 def test_only_this_machine_can_connect(tmp_path: Path) -> None:
