@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,14 +14,14 @@ from pearrt.sdk.errors import NotConnected
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Channel]:
+def ended(monkeypatch: pytest.MonkeyPatch) -> Channel:
     """The process's channel, whose daemon has gone."""
     ours, theirs = socket.socketpair()
     theirs.close()
     made = Channel(ours)
     made.close()
     monkeypatch.setattr(channels, "_channel", made)
-    yield made
+    return made
 
 
 @pytest.mark.usefixtures("ended")
