@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pearrt.daemon import endpoint, reception
+from pearrt.daemon.api import allowed
 from pearrt.daemon.reception import Reception
 from pearrt.daemon.service import Daemon
 from pearrt.errors import Unreachable
@@ -149,6 +150,16 @@ def test_a_daemon_that_ends_waits_on_no_closed_port(tmp_path: Path) -> None:
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(start_and_end())
+
+
+def test_where_there_are_unix_sockets_a_port_lets_nobody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener, _ = endpoint.listen(tmp_path / "api")
+    with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as connection:
+        assert allowed(connection), "it had its proof"
+        monkeypatch.setattr(endpoint, "by_port", lambda: False)
+        assert not allowed(connection)
 
 
 def test_a_place_that_cannot_be_listened_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
