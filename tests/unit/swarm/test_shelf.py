@@ -221,6 +221,28 @@ async def test_who_asks_for_too_much_is_told_so_and_others_are_served(
     assert not link.closed
 
 
+async def test_many_who_ask_much_cost_no_more_reads_than_all_together_may(
+    machines: list[Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, *crowd = machines
+    monkeypatch.setattr(server.shelf, "_lookups", shelves.Allowance(burst=100, per_s=0, now=0))
+    told = 0
+
+    def busy(_: object, message: wire.Message, __: float) -> None:
+        nonlocal told
+        told += len(message.ids) if isinstance(message, wire.Refuse) else 0
+
+    for asker in crowd:
+        await knows(asker, server)
+        monkeypatch.setattr(asker.shelf, "received", busy)
+        link = link_of(asker.shelf)
+        for first in range(0, 64, 16):
+            ids = tuple(number.to_bytes(32) for number in range(first, first + 16))
+            link.send(wire.Request(asker.shelf.members[link].channel, ids))
+    await until(lambda: told == 64 * len(crowd))
+    assert len(server.reads) <= 100
+
+
 async def test_no_more_is_given_than_the_uplink_of_a_shelf(
     machines: list[Kept], monkeypatch: pytest.MonkeyPatch
 ) -> None:
