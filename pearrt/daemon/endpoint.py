@@ -22,6 +22,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from pathlib import Path
 
 from pearrt.atomic import read_file, write_file
@@ -124,8 +125,9 @@ def _read(path: Path) -> tuple[int, bytes]:
 
 
 def _receive(sock: socket.socket, size: int) -> bytes:
-    data = b""
+    data, deadline = b"", time.monotonic() + TIMEOUT_S
     while len(data) < size:
+        sock.settimeout(max(deadline - time.monotonic(), 0.001))
         part = sock.recv(size - len(data))
         if not part:
             raise ConnectionResetError("it closed the connection")

@@ -110,6 +110,30 @@ def test_who_takes_a_dead_daemons_port_is_not_spoken_to(tmp_path: Path, answer: 
     assert secret not in b"".join(got)
 
 
+def test_who_answers_a_byte_at_a_time_holds_no_command_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "TIMEOUT_S", 0.1)
+    listener, _ = endpoint.listen(tmp_path / "api")
+    over = threading.Event()
+
+    def impostor() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            for _ in range(64):
+                connection.sendall(b"x")
+                if over.wait(0.02):
+                    return
+
+    with listener:
+        thread = threading.Thread(target=impostor)
+        thread.start()
+        with pytest.raises(TimeoutError):
+            endpoint.connect(tmp_path / "api")
+        over.set()
+        thread.join()
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"port": "x", "secret": ""}', "\0" * 2000])
 def test_a_file_that_says_nothing_is_no_daemon(tmp_path: Path, text: str) -> None:
     (tmp_path / "api").write_text(text)
