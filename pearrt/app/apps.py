@@ -56,7 +56,6 @@ from pearrt.errors import Denied, NoSuchApp, PearrtError, UserError
 from pearrt.lan.hosts import HostsFinder
 from pearrt.link import MAX_HINTS, Link, encode_key
 from pearrt.paths import Home
-from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
 from pearrt.swarm.service import SwarmService
 from pearrt.trust.release import Release
@@ -101,9 +100,9 @@ class Apps:
     async def restore(self) -> None:
         """Joins again the swarms of all apps known here."""
         for folder in self.library:
-            wish = folder.wish
-            link = Link.parse(wish.link) if wish else Link(folder.app_key)
             try:
+                wish = folder.wish
+                link = Link.parse(wish.link) if wish else Link(folder.app_key)
                 await asyncio.to_thread(recover, folder, self.store)
                 await self.follow(link)
             except PearrtError as e:
@@ -194,7 +193,7 @@ class Apps:
         Denied if nobody asks for those."""
         app = self.known(app_key)
         for manifest in await self._asking(app):
-            if Permissions.parse(manifest.permissions).digest() == digest:
+            if granting.asked(manifest).digest() == digest:
                 granting.approve(app.folder, manifest, refused)
                 return
         raise Denied("What was approved is not what the app asks for now.", hint="Run it again.")

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from pearrt.app.granting import may_store
+from pearrt.app.library import AppFolder
 from pearrt.app.shelf import ShelfFolder, Usage
 from pearrt.errors import PearrtError, PeerTimeout
 from pearrt.swarm.shelf import Read, Shelf, shelf_topic
@@ -40,12 +42,12 @@ class Shelves:
         self._folders: dict[bytes, ShelfFolder] = {}
         self._open: dict[bytes, Shelf] = {}
 
-    async def start(self, app_keys: Iterable[bytes]) -> None:
-        """Opens the shelves that something is on, of these apps, which may have one."""
-        for app_key in app_keys:
+    async def start(self, folders: Iterable[AppFolder]) -> None:
+        """Opens the shelves that something is on, of those of these apps that may have one."""
+        for folder in folders:
             try:
-                if (await self.usage(app_key)).blocks:
-                    self._opened(app_key)
+                if may_store(folder) and (await self.usage(folder.app_key)).blocks:
+                    self._opened(folder.app_key)
             except PearrtError as e:
                 log.warning("a shelf is not served: %s", e)
 

@@ -165,7 +165,7 @@ async def test_the_daemon_that_starts_serves_what_was_kept(beside: Beside, tmp_p
     assert beside.live.shelves is not None
     kept = await beside.live.shelves.put(A, b"mine", 1 << 20)
     later = Swarm()
-    await over(later, beside.known).start([A, B])
+    await over(later, beside.known).start(beside.known.known(app_key).folder for app_key in (A, B))
     [shelf] = later.open.values()
     assert shelf.topic == shelf_topic(topic_of(A))
     assert await shelf._read(kept) == b"mine"
