@@ -52,11 +52,11 @@ class LinkOrFileType(LinkType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and value.endswith(".pear") and "://" not in value:
             return Path(value)
-        if isinstance(value, str) and "://" not in value:
+        if isinstance(value, str) and value and "://" not in value:
             folder = Path(value)
-            if folder.is_dir() and (value[:1] in "./" or not _is_link(value)):
+            if folder.is_dir() and (value[0] in "./" or not _is_link(value)):
                 return folder
-            if value[:1] in "./":
+            if value[0] in "./":
                 self.fail(f"There is no folder {value}.", param, ctx)
         return super().convert(value, param, ctx)
 

@@ -56,3 +56,9 @@ def test_a_name_is_told_from_a_link_that_lost_a_letter() -> None:
         read("nothing")
     with pytest.raises(click.BadParameter, match="'hello' is no link"):
         LinkType().convert("hello", None, None)
+
+
+def test_nothing_is_not_the_folder_that_one_is_in() -> None:
+    """`pearrt run "$LINK"` of a script whose variable is empty."""
+    with pytest.raises(click.BadParameter, match="no folder ''"):
+        read("")
