@@ -234,6 +234,11 @@ async def test_a_name_server_that_never_answers_has_few_threads_of_an_app(
         for _ in range(4):
             with pytest.raises(PeerTimeout):
                 await proxy.open(instance, NAME, 443, granted(443))
+        async with asyncio.timeout(5):
+            while len(looking) < proxies.MAX_LOOKUPS_PER_APP:  # the threads may be slow to start
+                await asyncio.sleep(0.005)
+        with pytest.raises(PeerTimeout):
+            await proxy.open(instance, NAME, 443, granted(443))
         assert len(looking) == proxies.MAX_LOOKUPS_PER_APP
     finally:
         answers.set()
