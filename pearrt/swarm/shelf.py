@@ -40,7 +40,7 @@ MAX_OWED = 64  # blocks that one peer was asked for and has not answered
 MAX_GIVING = 16  # requests of one member that are being answered
 MAX_WAITING_BYTES = 1 << 20  # on a link; with more on its way to a member, it is told BUSY
 IDS_PER_S, ID_BURST = 400, 2000  # asked for by one member
-LOOKUPS_PER_S, LOOKUP_BURST = 2000, 8000  # by all members together: each is a read of the disk
+READS_PER_S, READ_BURST = 2000, 8000  # of the disk, for all members together
 GIVEN_BYTES_PER_S, GIVEN_BYTE_BURST = 8 << 20, 32 << 20  # to all members together
 ASKED_AT_ONCE = 3
 ANSWER_S = 5.0  # with no answer by then, another is asked
@@ -115,7 +115,7 @@ class Shelf:
         self._giving: set[asyncio.Task[None]] = set()
         self._closed = False
         now = time.monotonic()
-        self._lookups = Allowance(burst=LOOKUP_BURST, per_s=LOOKUPS_PER_S, now=now)
+        self._reads = Allowance(burst=READ_BURST, per_s=READS_PER_S, now=now)
         self._uplink = Allowance(burst=GIVEN_BYTE_BURST, per_s=GIVEN_BYTES_PER_S, now=now)
 
     async def fetch(self, block_id: bytes, timeout_s: float) -> bytes:
@@ -237,11 +237,7 @@ class Shelf:
 
     def _asked(self, link: PeerLink, member: ShelfMember, message: wire.Request, now: float) -> None:
         count = len(message.ids)
-        if (
-            member.giving >= MAX_GIVING
-            or not member.ids.take(now, count)
-            or not self._lookups.take(now, count)
-        ):
+        if member.giving >= MAX_GIVING or not member.ids.take(now, count) or not self._reads.take(now, count):
             link.send(wire.Refuse(member.channel, wire.BUSY, message.ids))
             return
         member.giving += 1

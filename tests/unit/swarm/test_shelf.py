@@ -225,7 +225,7 @@ async def test_many_who_ask_much_cost_no_more_reads_than_all_together_may(
     machines: list[Kept], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, *crowd = machines
-    monkeypatch.setattr(server.shelf, "_lookups", shelves.Allowance(burst=100, per_s=0, now=0))
+    monkeypatch.setattr(server.shelf, "_reads", shelves.Allowance(burst=100, per_s=0, now=0))
     told = 0
 
     def busy(_: object, message: wire.Message, __: float) -> None:
