@@ -145,6 +145,7 @@ async def test_of_many_who_connect_at_once_few_are_listened_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reception, "MAX_PROVING", 2)
+    monkeypatch.setattr(reception, "TIMEOUT_S", 60)
     async with listening(tmp_path / "api") as port:
         with contextlib.ExitStack() as opened:
             crowd = [opened.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(10)]
@@ -161,6 +162,8 @@ async def test_of_many_who_connect_at_once_few_are_listened_to(
                 while len(ended) < 8:
                     await asyncio.sleep(0.005)
                 assert [task.done() for task in watching].count(False) == 2
+                for task in watching:
+                    task.cancel()
 
 
 def test_a_daemon_that_ends_waits_on_no_closed_port(tmp_path: Path) -> None:
