@@ -21,7 +21,7 @@ from pearrt.crypto.hashes import sha256
 from pearrt.errors import LimitExceeded
 from pearrt.sandbox.policy import format_size
 from pearrt.store import block_file
-from pearrt.store.layout import is_block_name
+from pearrt.store.layout import PREFIXES, is_block_name
 
 PAGE_BYTES = 4096
 MAX_BLOCKS = 65536
@@ -80,6 +80,19 @@ class ShelfFolder:
         """Forgets a block; whether it was here. Raises StoreError."""
         with self._lock, block_file.store_errors(self.root):
             return self._remove(self._path(block_id))
+
+    def names(self, after: bytes, count: int) -> list[bytes]:
+        """The first `count` names that come after this one, in their order. Raises StoreError."""
+        found: list[bytes] = []
+        with block_file.store_errors(self.root):
+            for prefix in PREFIXES[after[0] if after else 0 :]:
+                folder = self.root / prefix
+                names = sorted(os.listdir(folder)) if folder.exists() else []
+                found += [bytes.fromhex(name) for name in names if is_block_name(name, prefix)]
+                found = [name for name in found if name > after]
+                if len(found) >= count:
+                    break
+        return found[:count]
 
     def usage(self) -> Usage:
         """Counted once, at the first call. Raises StoreError."""

@@ -70,6 +70,10 @@ class Shelves:
         """Forgets a block; whether it was here. Raises StoreError."""
         return await asyncio.to_thread(self._folder(app_key).drop, block_id)
 
+    async def names(self, app_key: bytes, after: bytes, count: int) -> list[bytes]:
+        """What is on the shelf, by `count` in the order of names. Raises StoreError."""
+        return await asyncio.to_thread(self._folder(app_key).names, after, count)
+
     async def usage(self, app_key: bytes) -> Usage:
         """What is on the shelf. Raises StoreError."""
         return await asyncio.to_thread(self._folder(app_key).usage)

@@ -36,6 +36,17 @@ def test_what_is_put_is_there_until_it_is_dropped_also_for_who_comes_later(folde
     assert folder.empty
 
 
+def test_names_come_in_pages_and_in_order(folder: ShelfFolder) -> None:
+    assert folder.names(b"", 10) == []
+    names = sorted(folder.put(b"%d" % number, 1 << 20) for number in range(50))
+    (folder.root / names[0].hex()[:2] / "stray").write_bytes(b"?")
+    got: list[bytes] = []
+    while page := folder.names(got[-1] if got else b"", 7):
+        assert len(page) <= 7
+        got += page
+    assert got == names
+
+
 def test_what_is_over_the_limit_is_refused_and_nothing_is_lost(folder: ShelfFolder) -> None:
     kept = [folder.put(b"%d" % number, LIMIT) for number in range(10)]
     with pytest.raises(LimitExceeded, match="full"):
