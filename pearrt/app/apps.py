@@ -16,7 +16,15 @@ from typing import Any
 
 from pearrt.app import granting, pins, updates
 from pearrt.app.candidates import acquaint, bring_candidate, offer_candidates
-from pearrt.app.describe import details, kept_bytes, metadata_files, summary
+from pearrt.app.describe import (
+    described,
+    details,
+    held_back,
+    kept_bytes,
+    metadata_files,
+    places,
+    summary,
+)
 from pearrt.app.durable import recover
 from pearrt.app.followed import (
     FollowedApp,
@@ -48,7 +56,6 @@ from pearrt.errors import Denied, NoSuchApp, PearrtError, UserError
 from pearrt.lan.hosts import HostsFinder
 from pearrt.link import MAX_HINTS, Link, encode_key
 from pearrt.paths import Home
-from pearrt.sandbox.policy import Permissions
 from pearrt.store.service import Store
 from pearrt.swarm.service import SwarmService
 from pearrt.trust.release import Release
@@ -93,9 +100,9 @@ class Apps:
     async def restore(self) -> None:
         """Joins again the swarms of all apps known here."""
         for folder in self.library:
-            wish = folder.wish
-            link = Link.parse(wish.link) if wish else Link(folder.app_key)
             try:
+                wish = folder.wish
+                link = Link.parse(wish.link) if wish else Link(folder.app_key)
                 await asyncio.to_thread(recover, folder, self.store)
                 await self.follow(link)
             except PearrtError as e:
@@ -186,7 +193,7 @@ class Apps:
         Denied if nobody asks for those."""
         app = self.known(app_key)
         for manifest in await self._asking(app):
-            if Permissions.parse(manifest.permissions).digest() == digest:
+            if granting.asked(manifest).digest() == digest:
                 granting.approve(app.folder, manifest, refused)
                 return
         raise Denied("What was approved is not what the app asks for now.", hint="Run it again.")
@@ -328,12 +335,13 @@ class Apps:
         if app.trusted is None:
             await catch_up(app, allow_stale=True)
         assert app.trusted is not None
-        permissions: list[str] = []
-        for manifest in await self._asking(app) or await self._offered(app):
-            permissions = Permissions.parse(manifest.permissions).describe()
-        kept = await asyncio.to_thread(kept_bytes, app.folder)
-        found = details(app, app.trusted, self.running(link.app_key))
-        return found | {"permissions": permissions, "keeps": kept}
+        asking = await self._asking(app) or await self._offered(app)
+        return details(app, app.trusted, self.running(link.app_key)) | {
+            "permissions": described(asking),
+            "held_back": await asyncio.to_thread(held_back, app, self.store),
+            "keeps": await asyncio.to_thread(kept_bytes, app.folder),
+            "places": places(app.folder),
+        }
 
     async def log(self, link: Link) -> dict[str, Any]:
         """All releases of an app with who signed them, verified from the link; see app/log.py."""

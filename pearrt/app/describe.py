@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from pearrt.app.followed import FollowedApp, current_choice, current_release
+from pearrt.app import granting
+from pearrt.app.followed import FollowedApp, current_choice, current_release, read_index
 from pearrt.app.freshness import standing
 from pearrt.app.library import AppFolder
 from pearrt.app.revoked import revocation_of
+from pearrt.bundle.manifest import Manifest
+from pearrt.errors import PearrtError, Unsupported
 from pearrt.link import Link
 from pearrt.sandbox.storage import UNMEASURABLE, used_bytes
+from pearrt.store.service import Store
 from pearrt.trust.app import TrustedApp
 from pearrt.trust.metadata_set import MetadataSet
 
@@ -43,8 +48,8 @@ def _standing(app: FollowedApp) -> dict[str, Any]:
 
 
 def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, Any]:
-    """What `pearrt info` shows, but for the permissions. Times are Unix seconds, sizes bytes."""
-    channel, choice = app.link.channel, current_choice(app)
+    """What `pearrt info` shows of what is signed and of the peers. Times are Unix seconds, sizes bytes."""
+    channel = app.link.channel
     previous, release = app.folder.previous, current_release(app)
     peers = app.members.peers
     return summary(app, running) | {
@@ -54,7 +59,6 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
         "threshold": trusted.authority_of(channel).threshold,
         "witnesses": witnesses(trusted, channel),
         "channel": channel,
-        "held_back": choice.reason if choice else "",
         "revoked": _revoked(app),
         "root_version": trusted.root_version,
         "sequence": release.sequence if release else None,
@@ -76,6 +80,43 @@ def details(app: FollowedApp, trusted: TrustedApp, running: int) -> dict[str, An
             for peer in peers
         ],
     }
+
+
+def held_back(app: FollowedApp, store: Store) -> str:
+    """Why this machine does not take the newest release of the channel; "" where it does, and for one that
+    waits for the person's yes only."""
+    choice, installed = current_choice(app), app.folder.installed
+    if choice is None or choice.newest is None:
+        return ""
+    newest = choice.newest.index_digest.hex()
+    if installed is not None and installed.index_digest == newest and not _revoked(app):
+        return ""
+    if choice.reason:
+        return choice.reason
+    name = f"{choice.newest.name} {choice.newest.version}"
+    if installed is not None and newest == app.folder.skipped:
+        return f"You went back from {name}. `pearrt run --update` takes it again."
+    try:
+        granting.asked(read_index(store, choice.newest.index_digest, choice.newest.index_blocks).manifest)
+    except Unsupported as e:
+        return f"{e.message} {e.hint}"
+    except PearrtError:
+        pass  # its index has not come yet
+    return ""
+
+
+def described(manifests: Sequence[Manifest]) -> list[str]:
+    """What the last of these may do, in words; nothing for what this version does not know."""
+    try:
+        return granting.asked(manifests[-1]).describe() if manifests else []
+    except Unsupported:
+        return []  # `held_back` says so
+
+
+def places(folder: AppFolder) -> dict[str, str]:
+    """Where the app's private files and its own log lie, as far as there are any."""
+    found = {"data": folder.data, "log": folder.log}
+    return {name: str(path) for name, path in found.items() if path.exists()}
 
 
 def kept_bytes(folder: AppFolder) -> dict[str, int]:

@@ -34,11 +34,15 @@ def asked(manifest: Manifest) -> Permissions:
 
 
 def approval(folder: AppFolder) -> Grant | None:
-    """The person's approval, where it still means what it meant when it was given."""
+    """The person's approval, where it still means what it meant when it was given. Raises Corrupt."""
     grant = folder.grant
     if grant is None or not grant.digest:
         return None
-    return grant if Permissions.parse(grant.permissions).digest().hex() == grant.digest else None
+    try:
+        request = Permissions.parse(grant.permissions)
+    except UserError:
+        return None  # of a later version of pearrt, before a step back
+    return grant if request.digest().hex() == grant.digest else None
 
 
 def given(folder: AppFolder) -> Permissions:

@@ -28,7 +28,7 @@ from typing import TypeVar
 
 from pearrt.app.record import Grant, Installed, News, Wish, dump, load
 from pearrt.app.removal import remove_tree
-from pearrt.atomic import read_file, write_file
+from pearrt.atomic import read_file, store_error, write_file
 from pearrt.codec import bencode
 from pearrt.errors import BadLink, Corrupt, NoSuchApp, RemoteError
 from pearrt.link import decode_key, encode_key
@@ -210,16 +210,16 @@ class AppFolder:
 
     def remove(self, *, keep_data: bool) -> None:
         """Forgets the app. The record goes first, so that a kill in between leaves it uninstalled, not
-        broken."""
-        for name in ("installed.json", "previous.json"):
-            self._forget(name)
-        if not keep_data:
-            remove_tree(self.root)
-        else:
-            remove_tree(self.releases)
-            remove_tree(self._bytecode)
-            for name in _FORGOTTEN:
+        broken. Raises StoreError, where it runs still and fills its folder, say."""
+        try:
+            for name in ("installed.json", "previous.json"):
                 self._forget(name)
+            for folder in (self.releases, self._bytecode) if keep_data else (self.root,):
+                remove_tree(folder)
+            for name in _FORGOTTEN if keep_data else ():
+                self._forget(name)
+        except OSError as e:
+            raise store_error(e, f"Cannot remove {self.root}") from e
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -35,6 +35,7 @@ from pearrt.sandbox.launch import Launch
 from pearrt.web.site import SignedFile
 
 _TAG = b"pearrt-local-v1\0"
+RESTARTS = "It calls `sdk.updates.restart` soon after each start."
 LOCAL = "local"  # below pearrt's data: one folder for each app that was run so, as `library.py` has them
 Show = Callable[[str], None]
 
@@ -74,7 +75,7 @@ def run_folder(
     starts: list[float] = []
     while True:
         with from_project(place) as prepared:
-            check_starts(prepared.manifest.name, starts)
+            check_starts(prepared.manifest.name, starts, hint=RESTARTS)
             asked = check_asked(prepared.manifest)
             own = _own(place, prepared.manifest, home)
             launch = Launch(

@@ -13,10 +13,12 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 TRIES = 10
+PASSES = 10_000  # through one folder, of _AT_ONCE entries each
 _AT_ONCE = 4096
 _FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _AGAIN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
@@ -43,12 +45,11 @@ def remove_tree(folder: Path) -> None:
 def _remove(folder: Path) -> None:
     top = _entered(os.fspath(folder), None)
     try:
-        while names := _some(top):
-            for name in names:
-                if _is_folder(name, top):
-                    _take_apart(name, top)
-                else:
-                    os.unlink(name, dir_fd=top)
+        for name in _entries(top):
+            if _is_folder(name, top):
+                _take_apart(name, top)
+            else:
+                os.unlink(name, dir_fd=top)
     finally:
         os.close(top)
     os.rmdir(folder)
@@ -57,21 +58,25 @@ def _remove(folder: Path) -> None:
 def _take_apart(name: str, top: int) -> None:
     at = _entered(name, top)
     try:
-        while names := _some(at):
-            for inner in names:
-                if _is_folder(inner, at):
-                    os.close(_entered(inner, at))  # its owner must be able to write to it to move it
-                    os.rename(inner, f".{secrets.token_hex(12)}", src_dir_fd=at, dst_dir_fd=top)
-                else:
-                    os.unlink(inner, dir_fd=at)
+        for inner in _entries(at):
+            if _is_folder(inner, at):
+                os.close(_entered(inner, at))  # its owner must be able to write to it to move it
+                os.rename(inner, f".{secrets.token_hex(12)}", src_dir_fd=at, dst_dir_fd=top)
+            else:
+                os.unlink(inner, dir_fd=at)
     finally:
         os.close(at)
     os.rmdir(name, dir_fd=top)
 
 
-def _some(at: int) -> list[str]:
-    with os.scandir(at) as found:
-        return [entry.name for entry in islice(found, _AT_ONCE)]
+def _entries(at: int) -> Iterator[str]:
+    """The names in a folder until it is empty. One that an app fills as fast is left with what is in it."""
+    for _ in range(PASSES):
+        with os.scandir(at) as found:
+            names = [entry.name for entry in islice(found, _AT_ONCE)]
+        if not names:
+            return
+        yield from names
 
 
 def _is_folder(name: str, at: int) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Approve = Callable[[Launchable], Collection[str] | None]
 MAX_STARTS = 5  # of one app by itself, in STARTS_SPAN_S
 STARTS_SPAN_S = 30.0
+ROLL_BACK = "`pearrt rollback` brings the release before this one back."
 
 
 class Daemon(Protocol):
@@ -144,7 +145,7 @@ def _check_gives(app: Launchable, gives: Collection[str]) -> None:
             raise UserError(f"{app.name} does not ask for {name}.", hint=f"It asks for {known}.")
 
 
-def check_starts(name: str, starts: list[float]) -> None:
+def check_starts(name: str, starts: list[float], *, hint: str = ROLL_BACK) -> None:
     """An app that does nothing but start itself again is not let go on: `starts` are its times. Raises
     Denied."""
     now = time.monotonic()
@@ -152,7 +153,7 @@ def check_starts(name: str, starts: list[float]) -> None:
     if len(starts) > MAX_STARTS:
         raise Denied(
             f"{name} started itself {MAX_STARTS} times in {STARTS_SPAN_S:.0f} s.",
-            hint="`pearrt rollback` brings the release before this one back.",
+            hint=hint,
         )
 
 

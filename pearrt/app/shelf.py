@@ -21,7 +21,7 @@ from pearrt.crypto.hashes import sha256
 from pearrt.errors import LimitExceeded
 from pearrt.sandbox.policy import format_size
 from pearrt.store import block_file
-from pearrt.store.layout import is_block_name
+from pearrt.store.layout import PREFIXES, is_block_name
 
 PAGE_BYTES = 4096
 MAX_BLOCKS = 65536
@@ -36,7 +36,7 @@ class Usage:
 
 
 class ShelfFolder:
-    """The blocks below `root`, which need not exist yet. For any thread."""
+    """The blocks below `root`, which need not exist yet; the app's folder has to. For any thread."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -49,10 +49,10 @@ class ShelfFolder:
         block_id, size = sha256(data), _pages(len(data))
         path = self._path(block_id)
         with self._lock, block_file.store_errors(self.root):
-            used = self._usage()
             if self.get(block_id) is not None:
                 return block_id
-            path.unlink(missing_ok=True)  # damaged
+            self._remove(path)  # damaged
+            used = self._usage()
             if used.blocks >= MAX_BLOCKS or used.bytes + size > limit_bytes:
                 raise LimitExceeded(
                     f"The shelf is full: it holds {format_size(used.bytes)} of {format_size(limit_bytes)} in "
@@ -60,8 +60,8 @@ class ShelfFolder:
                     hint="Drop blocks that are no longer needed.",
                 )
             writing = self.root / "tmp" / str(next(self._serial))
-            for folder in (path.parent, writing.parent):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.root, path.parent, writing.parent):  # not the app's own, which may be removed
+                folder.mkdir(mode=0o700, exist_ok=True)
             block_file.write_new(str(writing), data)
             os.replace(writing, path)
             self._counted = Usage(used.blocks + 1, used.bytes + size)
@@ -78,16 +78,21 @@ class ShelfFolder:
 
     def drop(self, block_id: bytes) -> bool:
         """Forgets a block; whether it was here. Raises StoreError."""
-        path = self._path(block_id)
         with self._lock, block_file.store_errors(self.root):
-            used = self._usage()
-            try:
-                size = _pages(path.stat().st_size)
-                path.unlink()
-            except FileNotFoundError:
-                return False
-            self._counted = Usage(used.blocks - 1, used.bytes - size)
-            return True
+            return self._remove(self._path(block_id))
+
+    def names(self, after: bytes, count: int) -> list[bytes]:
+        """The first `count` names that come after this one, in their order. Raises StoreError."""
+        found: list[bytes] = []
+        with block_file.store_errors(self.root):
+            for prefix in PREFIXES[after[0] if after else 0 :]:
+                folder = self.root / prefix
+                names = sorted(os.listdir(folder)) if folder.exists() else []
+                found += [bytes.fromhex(name) for name in names if is_block_name(name, prefix)]
+                found = [name for name in found if name > after]
+                if len(found) >= count:
+                    break
+        return found[:count]
 
     def usage(self) -> Usage:
         """Counted once, at the first call. Raises StoreError."""
@@ -102,6 +107,16 @@ class ShelfFolder:
     def _path(self, block_id: bytes) -> Path:
         name = block_id.hex()
         return self.root / name[:2] / name
+
+    def _remove(self, path: Path) -> bool:
+        used = self._usage()
+        try:
+            size = _pages(path.stat().st_size)
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        self._counted = Usage(used.blocks - 1, used.bytes - size)
+        return True
 
     def _usage(self) -> Usage:
         if self._counted is None:

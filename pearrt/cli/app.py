@@ -278,8 +278,16 @@ def list_(output: Output) -> None:
 
 
 def _line(app: dict[str, object]) -> str:
-    waiting = f"  waiting: {app['waiting']}" if app["waiting"] else ""
-    return printable(f"{app['link']}  {app['threshold']} of {app['signers']}  {app['releases']}{waiting}")
+    signers, releases = app["signers"], app["releases"]
+    assert isinstance(signers, list)
+    assert isinstance(releases, dict)
+    words = [
+        str(app["link"]),
+        f"{app['threshold']} of {len(signers)}: {', '.join(signers)}",
+        ", ".join(f"{release} for {path}" for path, release in releases.items()) or "no release yet",
+        f"waiting: {app['waiting']}" if app["waiting"] else "",
+    ]
+    return printable("  ".join(word for word in words if word))
 
 
 for subcommand in (new, rotate, list_):

@@ -37,16 +37,20 @@ def _text(info: dict[str, Any]) -> str:
         "installed": info["version"] or "no",
         "before it": info["previous"] or "none kept",
         "waiting": info["pending"] and f"{info['pending']}: asks for more; `pearrt run --update` shows it",
+        "held back": info["held_back"],
         "freshness": freshness,
         "warning": info["equivocation"] and f"its keys were misused: {info['contradiction']}",
         "keeps": _keeps(info["keeps"]),
+        "files": info["places"].get("data", ""),
+        "log": info["places"].get("log", ""),
         "running": str(info["running"]),
         "seeding": "without end" if info["seeding"] else "while the daemon runs",
         "received": size(info["bytes_in"]),
         "sent": size(info["bytes_out"]),
     }
     lines = [f"{name:<10} {printable(text)}" for name, text in rows.items() if text]
-    lines += ["may"] + [f"  - {printable(line)}" for line in info["permissions"]]
+    if info["permissions"]:
+        lines += ["may"] + [f"  - {printable(line)}" for line in info["permissions"]]
     lines += [f"peers      {len(info['peers'])}"] + [f"  {_peer(peer)}" for peer in info["peers"]]
     return "\n".join(lines)
 

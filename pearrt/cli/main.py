@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "versions": ("versions", "Show pearrt's own versions on this machine."),
     "update": ("update", "Bring pearrt itself up to date, or put that off."),
     "rollback": ("rollback", "Go back to the version before, of pearrt or of an app."),
-    "pin": ("pin", "Say which version of pearrt may come, from where and when."),
+    "pin": ("pin", "Choose which versions of pearrt are taken, from which channel and when."),
     "daemon": ("daemon", "Start, stop and look at the background daemon."),
     "dht": ("dht", "Speak to the distributed hash table directly."),
     "doctor": ("doctor", "Say what this machine can contain, and how to mend what it cannot."),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from pearrt.errors import BadLink, UserError
-from pearrt.link import HostPort, Link
+from pearrt.link import KEY_LETTERS, HostPort, Link
 
 if TYPE_CHECKING:
     from pearrt.daemon.caller import Daemon
@@ -30,7 +30,16 @@ class LinkType(click.ParamType[Link]):
         try:
             return Link.parse(value)
         except BadLink as e:
+            if self.is_name(value):
+                self.fail(self.name_is_no_link.format(ascii(value)), param, ctx)
             self.fail(f"{e.message} {e.hint}", param, ctx)
+
+    name_is_no_link: ClassVar[str] = "{} is no link. `pearrt list` shows the links of installed apps."
+
+    @staticmethod
+    def is_name(value: str) -> bool:
+        """Whether this is a name that was typed, rather than a link that lost a letter."""
+        return "://" not in value and len(value) < KEY_LETTERS // 2
 
 
 class LinkOrFileType(LinkType):
@@ -38,15 +47,16 @@ class LinkOrFileType(LinkType):
     or `/`."""
 
     name = "link"
+    name_is_no_link: ClassVar[str] = "There is no folder {}, and a link starts with pearrt://."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and value.endswith(".pear") and "://" not in value:
             return Path(value)
-        if isinstance(value, str) and "://" not in value:
+        if isinstance(value, str) and value and "://" not in value:
             folder = Path(value)
-            if folder.is_dir() and (value[:1] in "./" or not _is_link(value)):
+            if folder.is_dir() and (value[0] in "./" or not _is_link(value)):
                 return folder
-            if value[:1] in "./":
+            if value[0] in "./":
                 self.fail(f"There is no folder {value}.", param, ctx)
         return super().convert(value, param, ctx)
 

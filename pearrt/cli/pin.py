@@ -23,10 +23,10 @@ WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]{0,63}")
 @click.option("--delay", type=DurationType(), help="Take releases only when they are so old, such as 3d.")
 @click.option("--off", is_flag=True, help="Take every newest release of the link's channel again, at once.")
 def command(output: Output, version: str | None, channel: str | None, delay: int | None, off: bool) -> None:
-    """Say which version of pearrt may come, from where and when.
+    """Choose which versions of pearrt are taken, from which channel and when.
 
-    With VERSION that one and no other. Without anything it shows what is said. Settings (PEARRT_UPDATE_PIN
-    and the like) go before it.
+    With VERSION, that one and no other. Without arguments it shows what was chosen. Settings such as
+    PEARRT_UPDATE_PIN take precedence.
     """
     if off and (version or channel or delay):
         raise UserError("--off takes back what the others say: give it alone.")

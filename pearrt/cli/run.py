@@ -63,8 +63,8 @@ def command(
     The first time, the app is found through peers, verified against its signers and installed; you see who
     signed it and what it may do, and approve once. Later it starts at once from disk and is kept current in
     the background. ARGUMENTS are the app's. The exit code is the app's; stdin and stdout are the app's too,
-    so --json speaks on stderr. LINK may be the path of a .pear file: it is verified just so, without any
-    network. Or a folder of your own, such as ./my-app, which runs as it would once it is released.
+    so --json speaks on stderr. LINK may be the path of a .pear file: it is verified by the same rules,
+    without any network. Or a folder of your own, such as ./my-app: it runs as it will once it is released.
     """
     if isinstance(link, Path) and link.is_dir():
         return _run_folder(output, link, arguments, contained=not no_sandbox)

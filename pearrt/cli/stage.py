@@ -41,7 +41,7 @@ def command(
 
     A project is a FOLDER with a pearrt.toml, or whose pyproject.toml has a [tool.pearrt] table. Any other
     FOLDER needs --name, --version and --entry. Prints the digest that `pearrt release` wants; the same files
-    give the same digest on any machine.
+    give the same digest on any machine with the same version of zstd.
     """
     table = _read_permissions(permissions) if permissions else None
     with (

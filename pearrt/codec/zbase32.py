@@ -28,5 +28,5 @@ def decode(text: str) -> bytes:
         number = number << 5 | value
     pad = len(text) * 5 % 8
     if pad >= 5 or number & ((1 << pad) - 1):
-        raise ValueError("z-base-32 text of no whole number of bytes")
+        raise ValueError("its last letter cannot be right")
     return (number >> pad).to_bytes(len(text) * 5 // 8)

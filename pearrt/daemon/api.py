@@ -56,6 +56,7 @@ from pearrt.app.importing import import_file
 from pearrt.app.progress import Report
 from pearrt.app.rooms import named_signers, posted_item
 from pearrt.app.stage import stage
+from pearrt.daemon import endpoint
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.credentials import peer_credentials
 from pearrt.daemon.events import stream
@@ -318,7 +319,7 @@ async def _same_user(request: web.Request, handler: Handler) -> web.StreamRespon
 
 def allowed(connection: socket.socket) -> bool:
     """Whether the process at the other end of a Unix socket belongs to this user or to root (SO_PEERCRED)."""
-    if not hasattr(socket, "SO_PEERCRED") or connection.family == socket.AF_INET:
+    if not hasattr(socket, "SO_PEERCRED") or endpoint.by_port():
         return True  # the socket's directory is 0700, or `endpoint.py` had its proof
     _, uid, _ = peer_credentials(connection)
     return uid in (os.geteuid(), 0)

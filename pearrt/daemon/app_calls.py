@@ -23,6 +23,7 @@
     shelf.get         block, timeout,      p2p.store  {data}; `timeout` in seconds, 0: only if it is here
                       keep
     shelf.drop        block                p2p.store  {dropped}
+    shelf.list        after                p2p.store  {blocks}: the first 512 names after that one, in order
     shelf.usage       -                    p2p.store  {blocks, bytes, limit}
 
 Rules: identity comes from the channel and from nowhere else; what a call needs is looked up when it is made,
@@ -94,6 +95,7 @@ QUESTION_TIMEOUT_S = 120.0
 DESKTOP_TIMEOUT_S = 20.0
 SHELF_TIMEOUT_S = 60.0
 MAX_SHELF_TIMEOUT_S = 600.0
+MAX_LISTED_BLOCKS = 512  # fit into a frame
 ONLY_RELEASED = "A folder has none: publish the app and run it by its link."
 CHOICE_TIMEOUT_S = 660.0  # two questions of `picker.CHOOSE_S` and what lies between them
 
@@ -134,6 +136,7 @@ class AppCalls:
             "p2p.send": self._send,
             "shelf.drop": self._shelf_drop,
             "shelf.get": self._shelf_get,
+            "shelf.list": self._shelf_list,
             "shelf.put": self._shelf_put,
             "shelf.usage": self._shelf_usage,
             "storage.info": self._storage,
@@ -324,6 +327,11 @@ class AppCalls:
     async def _shelf_drop(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
         return {"dropped": await self._storing(instance).drop(instance.app_key, _block_id(fields))}
 
+    async def _shelf_list(self, instance: Instance, fields: dict[str, Any]) -> dict[str, Any]:
+        after = _block_id(fields, "after") if fields.get("after") else b""
+        names = await self._storing(instance).names(instance.app_key, after, MAX_LISTED_BLOCKS)
+        return {"blocks": [name.hex() for name in names]}
+
     async def _shelf_usage(self, instance: Instance, _: dict[str, Any]) -> dict[str, Any]:
         usage = await self._storing(instance).usage(instance.app_key)
         return {"blocks": usage.blocks, "bytes": usage.bytes, "limit": self._shelf_limit(instance)}
@@ -378,14 +386,14 @@ def _circle_name(fields: dict[str, Any]) -> str:
     return _text(fields, "circle", MAX_CIRCLE_NAME_BYTES)
 
 
-def _block_id(fields: dict[str, Any]) -> bytes:
-    text = _text(fields, "block", 64)
+def _block_id(fields: dict[str, Any], field: str = "block") -> bytes:
+    text = _text(fields, field, 64)
     try:
         block_id = bytes.fromhex(text)
     except ValueError:
         block_id = b""
     if len(block_id) != 32:
-        raise UserError("block is 64 hex digits.")
+        raise UserError(f"{field} is 64 hex digits.")
     return block_id
 
 

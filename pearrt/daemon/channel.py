@@ -218,7 +218,9 @@ class Channels:
                 continue
             if self._greeting >= MAX_GREETING:
                 connection.close()
+                await asyncio.sleep(0)  # a crowd at the door keeps nobody inside waiting
                 continue
+            self._greeting += 1
             wire = Wire(connection)
             self._spawn(self._closing(wire, self._serve(wire)))
 
@@ -241,7 +243,6 @@ class Channels:
             wire.close()
 
     async def _greet(self, wire: Wire) -> bytes:
-        self._greeting += 1
         try:
             if self._secret and not await admitted(wire, self._secret):
                 raise ConnectionRefusedError("it does not know the secret")

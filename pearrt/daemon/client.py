@@ -106,7 +106,7 @@ class Client:
             elif process.poll() is not None and self._gave_way(process):
                 process, on_trial = self._spawn()
             elif process.poll() is not None:
-                raise Unreachable("The daemon does not start.", hint=_log_end(self.home.log))
+                raise _does_not_start(self.home.log)
             elif time.monotonic() > deadline:
                 process.terminate()
                 raise PeerTimeout(
@@ -212,9 +212,20 @@ def _result(status: int, data: bytes) -> Any:
     return fields["result"]
 
 
+def _does_not_start(log: Path) -> Unreachable:
+    """What the daemon said as it ended, else the end of its log."""
+    said = dict(line.partition(": ")[::2] for line in _last_lines(log)[-2:])
+    if "error" in said:
+        return Unreachable(f"The daemon does not start. {said['error']}", hint=said.get("hint", ""))
+    return Unreachable("The daemon does not start.", hint=_log_end(log))
+
+
 def _log_end(log: Path) -> str:
+    return f"The end of {log}: " + " / ".join(lines) if (lines := _last_lines(log)) else ""
+
+
+def _last_lines(log: Path) -> list[str]:
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        return log.read_text(errors="replace").splitlines()[-3:]
     except OSError:
-        return ""
-    return f"The end of {log}: " + " / ".join(lines[-3:])
+        return []

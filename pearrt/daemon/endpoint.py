@@ -22,13 +22,14 @@ import json
 import os
 import secrets
 import socket
+import time
 from pathlib import Path
 
-from pearrt.atomic import write_file
+from pearrt.atomic import read_file, write_file
+from pearrt.errors import Unreachable
 
 DRAWN_BYTES = PROOF_BYTES = SECRET_BYTES = 32
 DAEMON, CALLER = b"pearrt-daemon\0", b"pearrt-caller\0"
-MAX_FILE_BYTES = 1024
 TIMEOUT_S = 10.0
 
 
@@ -39,14 +40,22 @@ def by_port() -> bool:
 
 def listen(path: Path) -> tuple[socket.socket, bytes]:
     """A new listening socket, this user's alone, and its secret: empty where the kernel says who connects.
+    Raises Unreachable.
 
     It is bound here, not by a library that would remove it when it closes: it may have been passed on by
     then.
     """
+    try:
+        return _listen_by_port(path) if by_port() else (_listen_at(path), b"")
+    except OSError as e:  # its name is too long, say
+        raise Unreachable(
+            f"Cannot listen at {path}: {e.strerror or e}.", hint="PEARRT_HOME can name another folder."
+        ) from e
+
+
+def _listen_at(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-    if by_port():
-        return _listen_by_port(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(os.fspath(path))
@@ -54,7 +63,7 @@ def listen(path: Path) -> tuple[socket.socket, bytes]:
     except BaseException:
         sock.close()
         raise
-    return sock, b""
+    return sock
 
 
 def _listen_by_port(path: Path) -> tuple[socket.socket, bytes]:
@@ -109,16 +118,16 @@ def proof(secret: bytes, who: bytes, callers: bytes, daemons: bytes) -> bytes:
 
 def _read(path: Path) -> tuple[int, bytes]:
     try:
-        with path.open("rb") as file:
-            fields = json.loads(file.read(MAX_FILE_BYTES))
+        fields = json.loads(read_file(path))
         return int(fields["port"]), bytes.fromhex(fields["secret"])
     except (ValueError, KeyError, TypeError) as e:
         raise ConnectionRefusedError(f"{path} does not say where the daemon listens") from e
 
 
 def _receive(sock: socket.socket, size: int) -> bytes:
-    data = b""
+    data, deadline = b"", time.monotonic() + TIMEOUT_S
     while len(data) < size:
+        sock.settimeout(max(deadline - time.monotonic(), 0.001))
         part = sock.recv(size - len(data))
         if not part:
             raise ConnectionResetError("it closed the connection")

@@ -35,9 +35,11 @@ def is_near(address: str, *, tables: Path = TABLES) -> bool:
 def _networks_v4(tables: Path) -> Iterator[Network]:
     seen = ""
     for fields in _rows(tables / "fib_trie"):
-        if fields == ["/32", "host", "LOCAL"]:
-            yield ipaddress.IPv4Network(seen)
-        seen = fields[-1]
+        if fields[0] == "|--":
+            seen = fields[-1]
+        elif fields == ["/32", "host", "LOCAL"]:
+            with contextlib.suppress(ValueError):
+                yield ipaddress.IPv4Network(seen)
     for fields in _rows(tables / "route"):
         with contextlib.suppress(ValueError, IndexError):
             network, mask, flags = _packed(fields[1]), _packed(fields[7]), int(fields[3], 16)
@@ -60,6 +62,8 @@ def _networks_v6(tables: Path) -> Iterator[Network]:
 
 def _rows(table: Path) -> list[list[str]]:
     try:
-        return [fields for line in table.read_text("ascii").splitlines() if (fields := line.split())]
+        return [
+            fields for line in table.read_text("ascii", "replace").splitlines() if (fields := line.split())
+        ]
     except OSError:
         return []  # no such system

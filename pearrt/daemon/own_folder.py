@@ -24,7 +24,7 @@ from pearrt.daemon.caller import open_attendant, open_channel
 from pearrt.daemon.channel import Answered, Channels
 from pearrt.daemon.instance import Instance
 from pearrt.daemon.proxy import cut
-from pearrt.errors import SandboxError
+from pearrt.errors import PearrtError, SandboxError
 from pearrt.threads import start_without_signals
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ class OwnFolder:
         self._token = b""
         self._calls: AppCalls | None = None
         self._ready = threading.Event()
+        self._failure: Exception | None = None
 
     def __enter__(self) -> OwnFolder:
-        self._thread = threading.Thread(target=asyncio.run, args=[self._serve()], daemon=True)
+        self._thread = threading.Thread(target=self._run, name="own folder", daemon=True)
         start_without_signals(self._thread)
-        if not self._ready.wait(START_TIMEOUT_S):
-            raise SandboxError("The app's channel could not be served.")
+        if not self._ready.wait(START_TIMEOUT_S) or self._failure is not None:
+            reason = self._failure or "its thread is not up."
+            raise SandboxError(f"The app's channel could not be served: {reason}") from self._failure
         return self
 
     def __exit__(
@@ -73,6 +75,14 @@ class OwnFolder:
         return open_attendant(self._channels.socket, token)
 
     # -- the thread
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except (PearrtError, OSError) as e:
+            self._failure = e
+        finally:
+            self._ready.set()
 
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()

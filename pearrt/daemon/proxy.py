@@ -120,8 +120,12 @@ class Proxy:
             raise Unreachable(f"{host} cannot be reached: {e.strerror or e}.") from e
 
     async def _found(self, app_key: bytes, host: str, port: int) -> list[str]:
-        async with self._looking.setdefault(app_key, asyncio.Semaphore(MAX_LOOKUPS_PER_APP)):
-            return await self.resolve(host, port)
+        """Who gives up waiting leaves the look-up to its end: its thread is one of the app's until then."""
+        looking = self._looking.setdefault(app_key, asyncio.Semaphore(MAX_LOOKUPS_PER_APP))
+        await looking.acquire()
+        found = asyncio.ensure_future(self.resolve(host, port))
+        found.add_done_callback(lambda _: looking.release())
+        return await asyncio.shield(found)
 
     async def _resolve(self, host: str, port: int) -> list[str]:
         """By the system's resolver; in the order that it prefers (RFC 6724)."""

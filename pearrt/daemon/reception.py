@@ -39,8 +39,7 @@ class Reception:
         self.listener = listener
         self.secret = secret
         self.protocol = protocol
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._proving = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # the one that accepts, and one for each that proves
 
     async def __aenter__(self) -> Reception:
         self.listener.setblocking(False)
@@ -67,13 +66,13 @@ class Reception:
                 log.warning("the local API: %s", e)
                 await asyncio.sleep(0.1)
                 continue
-            if self._proving >= MAX_PROVING:
+            if len(self._tasks) > MAX_PROVING:
                 connection.close()
+                await asyncio.sleep(0)  # a crowd at the door keeps nobody inside waiting
                 continue
             self._spawn(self._receive(connection))
 
     async def _receive(self, connection: socket.socket) -> None:
-        self._proving += 1
         wire, kept = Wire(connection), False
         try:
             if kept := await admitted(wire, self.secret):
@@ -81,6 +80,5 @@ class Reception:
         except (OSError, TimeoutError):
             kept = False
         finally:
-            self._proving -= 1
             if not kept:
                 wire.close()

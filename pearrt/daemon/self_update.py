@@ -20,7 +20,7 @@ from pearrt.app.install import ask
 from pearrt.app.progress import Report, silent
 from pearrt.daemon.caller import Daemon as Caller
 from pearrt.daemon.succession import succeed
-from pearrt.errors import Locked, NetworkError, PearrtError, Unreachable, UserError
+from pearrt.errors import Locked, PearrtError, Unreachable, UserError
 from pearrt.link import Link
 from pearrt.runtime import checkup, formats, starts
 from pearrt.runtime import state as states
@@ -87,7 +87,7 @@ class SelfUpdate:
         if self.updater is None:
             raise UserError(
                 f"This is pearrt {__version__} as pip or a package installed it: that updates it.",
-                hint="pip install --upgrade pearrt, or what your distribution says.",
+                hint="Bring the next one the way this one came: by pip, or your distribution.",
             )
         outcome = await self._look(report, eager=True, retry=retry)
         return {
@@ -142,7 +142,7 @@ class SelfUpdate:
         apps = self.daemon.apps
         try:
             await ask(self.updater.app, report, allow_stale=True)
-        except NetworkError:
+        except PearrtError:
             if not self.updater.leaves(self.folder.read()):
                 raise
         async with apps.locks[self.updater.app.link.app_key]:

@@ -22,7 +22,6 @@ from aiohttp import web
 
 from pearrt import __version__
 from pearrt.app.apps import Apps
-from pearrt.app.granting import may_store
 from pearrt.app.mirror import AppMirror
 from pearrt.daemon import endpoint
 from pearrt.daemon.api import Api
@@ -202,7 +201,7 @@ class Daemon:
         self.apps.running, self.apps.on_event = self.channels.running, live.tell
         calls.others = self.channels.of
         self.apps.on_trust = live.trusted
-        await shelves.start(folder.app_key for folder in self.apps.library if may_store(folder))
+        await shelves.start(self.apps.library)
         self.api = Api(
             self.apps,
             self.channels,
@@ -220,8 +219,8 @@ class Daemon:
         )
         if secret:
             assert runner.server is not None
+            self._parts.callback(self._api_socket.close)  # once nobody waits at it any more
             await self._parts.enter_async_context(Reception(self._api_socket, secret, runner.server))
-            self._parts.callback(self._api_socket.close)
             return
         self._api_site = web.SockSite(runner, self._api_socket)
         await self._api_site.start()

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from pearrt.app.granting import may_store
+from pearrt.app.library import AppFolder
 from pearrt.app.shelf import ShelfFolder, Usage
-from pearrt.errors import PearrtError
+from pearrt.errors import PearrtError, PeerTimeout
 from pearrt.swarm.shelf import Read, Shelf, shelf_topic
 
 log = logging.getLogger(__name__)
@@ -40,12 +42,12 @@ class Shelves:
         self._folders: dict[bytes, ShelfFolder] = {}
         self._open: dict[bytes, Shelf] = {}
 
-    async def start(self, app_keys: Iterable[bytes]) -> None:
-        """Opens the shelves that something is on, of these apps, which may have one."""
-        for app_key in app_keys:
+    async def start(self, folders: Iterable[AppFolder]) -> None:
+        """Opens the shelves that something is on, of those of these apps that may have one."""
+        for folder in folders:
             try:
-                if (await self.usage(app_key)).blocks:
-                    self._opened(app_key)
+                if may_store(folder) and (await self.usage(folder.app_key)).blocks:
+                    self._opened(folder.app_key)
             except PearrtError as e:
                 log.warning("a shelf is not served: %s", e)
 
@@ -55,15 +57,22 @@ class Shelves:
         return await asyncio.to_thread(self._folder(app_key).put, data, limit_bytes)
 
     async def get(self, app_key: bytes, block_id: bytes, timeout_s: float) -> bytes:
-        """The block from here, else from a member. Raises PeerTimeout, StoreError."""
+        """The block from here, else from a member, who are not asked where `timeout_s` is 0. Raises
+        PeerTimeout, StoreError."""
         shelf = self._opened(app_key)
         await self.usage(app_key)  # so that `idle` knows
         here = await asyncio.to_thread(self._folder(app_key).get, block_id)
+        if here is None and not timeout_s:
+            raise PeerTimeout("The block is not here.", hint="With more time, others are asked for it.")
         return here if here is not None else await shelf.fetch(block_id, timeout_s)
 
     async def drop(self, app_key: bytes, block_id: bytes) -> bool:
         """Forgets a block; whether it was here. Raises StoreError."""
         return await asyncio.to_thread(self._folder(app_key).drop, block_id)
+
+    async def names(self, app_key: bytes, after: bytes, count: int) -> list[bytes]:
+        """What is on the shelf, by `count` in the order of names. Raises StoreError."""
+        return await asyncio.to_thread(self._folder(app_key).names, after, count)
 
     async def usage(self, app_key: bytes) -> Usage:
         """What is on the shelf. Raises StoreError."""

@@ -152,7 +152,7 @@ def channel_draft(
         signed[LOG] = _log_fields(trusted, current, trusted.authority_of(channel))
     blob = payload("targets", trusted.root.app_id, version, now + OFFLINE_LIFETIME_S, **signed)
     if len(blob) > MAX_CHANNEL_BYTES // 2:
-        raise UserError(f"The releases of {channel} take too much room.", hint="Withdraw some of them.")
+        raise UserError(f"The releases of {channel} take too much room.", hint="Shorter notes take less.")
     return Draft(channel, version, blob, (authority or trusted.authority_of(channel),))
 
 

@@ -261,8 +261,11 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as e:
+        if not path.parent.is_dir():
+            raise UserError(f"There is no folder {path.parent}.") from e
         raise UserError(
-            f"There is no {path}.", hint="A project has a pyproject.toml with a [tool.pearrt] table."
+            f"{path.parent} has neither a pearrt.toml nor a pyproject.toml.",
+            hint="One says how the app starts; `pearrt stage` takes --name, --version and --entry instead.",
         ) from e
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) else "not UTF-8"

@@ -123,23 +123,26 @@ def _only_script(project: Mapping[str, Any]) -> str:
 def _table(parent: Mapping[str, Any], key: str, shown: str = "") -> Mapping[str, Any]:
     value = parent.get(key, {})
     if not isinstance(value, dict):
-        raise UserError(f"pyproject.toml: {shown or key} is no table.")
+        raise UserError(f"The project's {shown or key} is no table.")
     return value
 
 
 def _text(table: Mapping[str, Any], key: str) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise UserError(f"pyproject.toml: {key} is no text.")
+        raise UserError(f"The project's {key} is no text.")
     return value
 
 
 def _texts(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = table.get(key, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise UserError(f"pyproject.toml: {key} is no list of texts.")
+        raise UserError(f"The project's {key} is no list of texts.")
     return tuple(value)
 
 
 def _missing(key: str) -> str:
-    raise UserError(f"pyproject.toml gives the app no {key}.", hint=f"Set {key} in [tool.pearrt].")
+    raise UserError(
+        f"The project gives the app no {key}.",
+        hint=f"Set {key} in pearrt.toml, or under [tool.pearrt] in pyproject.toml.",
+    )

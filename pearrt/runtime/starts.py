@@ -92,7 +92,7 @@ def saw_end(folder: Path, process: int, code: int) -> None:
     if code in _KILLS:
         return
     said = f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
-    for entry in _of(folder, process=str(process)):
+    for entry in _by_time(_of(folder, process=str(process)))[-1:]:
         with contextlib.suppress(OSError):
             fd = os.open(entry.path, os.O_WRONLY | os.O_APPEND)
             if not os.fstat(fd).st_size:
@@ -121,8 +121,7 @@ def forget(folder: Path, digest: str = "", process: str = "") -> None:
 
 def _create(folder: Path, digest: str, process: str) -> tuple[Path, int]:
     os.makedirs(folder, 0o700, exist_ok=True)
-    oldest_first = sorted(_of(folder), key=lambda entry: entry.name.partition(".")[2])
-    for entry in oldest_first[: -MAX_FILES + 1]:
+    for entry in _by_time(_of(folder))[: -MAX_FILES + 1]:
         _remove(Path(entry.path))
     path = folder / f"{digest}.{time.time_ns():020d}.{process}"
     return path, os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
@@ -139,6 +138,11 @@ def _of(folder: Path, digest: str = "", process: str = "") -> list[os.DirEntry[s
             ]
     except OSError:
         return []
+
+
+def _by_time(entries: list[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    """The oldest first."""
+    return sorted(entries, key=lambda entry: entry.name.partition(".")[2])
 
 
 def _write(fd: int, text: str) -> None:

@@ -27,7 +27,7 @@ from pearrt.app.record import Installed
 from pearrt.bundle.index import Index
 from pearrt.bundle.unpack import unpack
 from pearrt.bundle.verify import verify_tree
-from pearrt.errors import NetworkError, UserError
+from pearrt.errors import Locked, PearrtError
 from pearrt.link import DEFAULT_CHANNEL, Link
 from pearrt.runtime import state as states
 from pearrt.runtime.layout import RuntimeFolder, running
@@ -77,15 +77,18 @@ class Updater:
         """Takes the newest release that is known as far as a trial, if it may be taken; `ask` before.
 
         `eager`: the person asks for it now; `retry`: even where it has failed here before.
-        Raises what `app.install` raises, Locked where another updater is at work, Full, StoreError.
+        Raises what `app.install` raises, Locked where another updater is at work, Full, StoreError. Where the
+        version that runs is to be left, trouble with the newest one is no reason to stay.
         """
         state = self.reconcile()
         if not self.leaves(state):
             return await self._newer(state, report, eager=eager, retry=retry)
         try:
             outcome = await self._newer(state, report, eager=eager, retry=retry, leaving=True)
-        except (NetworkError, UserError) as e:
-            log.info("%s", e.message)
+        except Locked:
+            raise
+        except PearrtError as e:  # nobody has it, the disk is full, it is not what was signed
+            log.warning("what its signers name in its place is not taken: %s", e.message)
             outcome = Outcome()
         return outcome if outcome.trial else self._step_back(self.folder.read())
 

@@ -96,9 +96,10 @@ class EngineSandbox:
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
             if os.path.dirname(os.path.realpath(data)) != os.path.realpath(data.parent):  # links, junctions
                 raise SandboxError(f"The app's storage {data} leads elsewhere.")
+            meter = Meter(data, self.launch.permissions.storage_bytes)
             with _Child(self._settings(), self.output, self._memory_bytes()) as child:
                 child.await_ready()
-                return self._wait(child)
+                return self._wait(child, meter)
         except OSError as e:
             raise SandboxError(f"The app's process could not be started: {e.strerror or e}.") from e
 
@@ -125,10 +126,8 @@ class EngineSandbox:
             "task": str(self.task),
         }
 
-    def _wait(self, child: _Child) -> int:
-        now = time.monotonic()
-        meter = Meter(self.launch.data, self.launch.permissions.storage_bytes, now)
-        deadline = None if self.timeout_s is None else now + self.timeout_s
+    def _wait(self, child: _Child, meter: Meter) -> int:
+        deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
         try:
             while child.process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -66,6 +66,7 @@ class MacSandbox:
         long."""
         launch = self.launch
         prepare_data(launch.data, layout.Identity(os.getuid(), 0))
+        meter = Meter(launch.data, launch.permissions.storage_bytes)
         with tempfile.TemporaryDirectory(prefix="pearrt-tmp-") as made:
             temporary = os.path.realpath(made)
             given = [fd for fd in (launch.channel_fd, launch.ui_fd) if fd is not None]
@@ -79,7 +80,7 @@ class MacSandbox:
                 stderr=self.output,
             )
             try:
-                return self._wait(process)
+                return self._wait(process, meter)
             finally:
                 process.kill()
                 process.wait()
@@ -112,8 +113,7 @@ class MacSandbox:
             env["PEARRT_PAGE_FD"] = str(launch.ui_fd)
         return env
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> int:
-        meter = Meter(self.launch.data, self.launch.permissions.storage_bytes, time.monotonic())
+    def _wait(self, process: subprocess.Popen[bytes], meter: Meter) -> int:
         deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
         while True:
             try:

@@ -93,8 +93,9 @@ class Sandbox:
             with theirs:
                 process = self._spawn(theirs, relay)
             with self._group() as group, _ended(process):  # made while the sandbox starts
+                kept = self._kept()  # measured while the sandbox starts
                 pid = _await_ready(ours)
-                meters = self._meters(process.pid, group is not None and group.add(pid))
+                meters = [*kept, *self._meters(process.pid, group is not None and group.add(pid))]
                 with Watch(process, pid, timeout_s=self.timeout_s, meters=meters, relay=relay) as watch:
                     if relay is not None:
                         relay.start(pid)
@@ -113,16 +114,23 @@ class Sandbox:
         with relayed(self.who.outside_uid, PASSED_SIGNALS) as relay:
             yield relay
 
-    def _meters(self, first: int, grouped: bool) -> list[Bound]:
-        """What is watched while the app runs: where it can write, its terminal where it may not do without,
-        and its memory where no cgroup bounds it."""
+    def _kept(self) -> list[Bound]:
+        """What is watched of where the app can write."""
         if self.task is Task.PROBE:
             return []
-        permissions, now, writes = self.launch.permissions, time.monotonic(), self.launch.data
+        writes = self.launch.data
         if self.task is Task.COMPILE and self.launch.bytecode is not None:
             writes = self.launch.bytecode
-        storage = Meter(writes, permissions.storage_bytes, now)
-        meters: list[Bound] = [storage, DiskFloor(storage, now)]
+        storage = Meter(writes, self.launch.permissions.storage_bytes)
+        return [storage, DiskFloor(storage, time.monotonic())]
+
+    def _meters(self, first: int, grouped: bool) -> list[Bound]:
+        """What else is watched while the app runs: its terminal where it may not do without, and its memory
+        where no cgroup bounds it."""
+        if self.task is Task.PROBE:
+            return []
+        permissions, now = self.launch.permissions, time.monotonic()
+        meters: list[Bound] = []
         meters += [] if permissions.background or self.task is Task.COMPILE else [Hangup(now)]
         extra = layout.WASI_ENGINE_BYTES if self.engine else 0
         return meters if grouped else [*meters, MemoryMeter(first, permissions.memory_bytes + extra, now)]

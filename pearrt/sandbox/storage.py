@@ -5,7 +5,7 @@ over. The folder is the app's, so what is found in it may be hostile: links are 
 bounded, and what cannot be measured (a path too long, too many files) counts as too much.
 
 An app that is over it already when it starts, as the last run was stopped for that, runs so that it can tidy
-up: it is stopped once it keeps more than it did then.
+up: it is stopped once it keeps more than it did then. So it is measured once before it begins.
 """
 
 from __future__ import annotations
@@ -94,15 +94,16 @@ def _leads_elsewhere(status: os.stat_result) -> bool:
 
 
 class Meter:
-    """Says when to measure next, and whether the last measurement was too much. Times are
-    `time.monotonic()`.
+    """Says when to measure next, and whether the last measurement was too much. Made before the app begins.
+    Times are `time.monotonic()`.
     """
 
-    def __init__(self, folder: Path, limit_bytes: int, now: float) -> None:
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
-        self.next_check = now  # at once: what is there before the app begins
-        self._bound_bytes = 0
+        self.next_check = 0.0
+        used = self._measured()
+        self._bound_bytes = max(limit_bytes, used if used < UNMEASURABLE else 0)
 
     def refusal(self) -> Denied:
         """What the person is told when it was too much."""
@@ -114,12 +115,11 @@ class Meter:
 
     def over(self) -> bool:
         """Measures when it is time to. The more there is to measure, the less often."""
+        return time.monotonic() >= self.next_check and self._measured() > self._bound_bytes
+
+    def _measured(self) -> int:
         began = time.monotonic()
-        if began < self.next_check:
-            return False
         used = used_bytes(self.folder)
         ended = time.monotonic()
         self.next_check = ended + max(FIRST_CHECK_S, (ended - began) / SHARE_OF_TIME)
-        if not self._bound_bytes:
-            self._bound_bytes = max(self.limit_bytes, used if used < UNMEASURABLE else 0)
-        return used > self._bound_bytes
+        return used

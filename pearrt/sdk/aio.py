@@ -240,19 +240,33 @@ class shelf:  # noqa: N801
 
     @staticmethod
     async def drop(name: str) -> bool:
+        await shelf._drop(await shelf._parts(name))
+        return bool((await _call("shelf.drop", block=name)).result()["dropped"])
+
+    @staticmethod
+    async def keep_only(names: Iterable[str]) -> int:
+        kept = {each for name in names for each in (name, *await shelf._parts(name))}
+        dropped, after = 0, ""
+        while found := (await _call("shelf.list", after=after)).result()["blocks"]:
+            lost, after = [name for name in found if name not in kept], found[-1]
+            await shelf._drop(lost)
+            dropped += len(lost)
+        return dropped
+
+    @staticmethod
+    async def usage() -> _shelf.Usage:
+        return _shelf.Usage.read((await _call("shelf.usage")).result())
+
+    @staticmethod
+    async def _parts(name: str) -> list[str]:
         try:
             first = await _call("shelf.get", block=name, **_shelf.wanted(0, keep=False))
         except Error as e:
             if e.code != "peer-timeout":
                 raise
-            return False
+            return []
         parts = _shelf.opened(first.result())
-        await shelf._drop([] if isinstance(parts, bytes) else parts)
-        return bool((await _call("shelf.drop", block=name)).result()["dropped"])
-
-    @staticmethod
-    async def usage() -> _shelf.Usage:
-        return _shelf.Usage.read((await _call("shelf.usage")).result())
+        return [] if isinstance(parts, bytes) else parts
 
     @staticmethod
     async def _drop(names: Iterable[str]) -> None:

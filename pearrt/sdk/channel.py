@@ -142,8 +142,11 @@ class Channel:
         return replies[0]
 
     def listen(self, listener: Listener) -> None:
-        """Calls `listener` with every event from now on, in a thread of its own."""
+        """Calls `listener` with every event from now on, in a thread of its own; the last one is `ended`.
+        Raises NotConnected where that has been already."""
         with self._lock:
+            if self._ended is not None:
+                raise self._ended
             self._listeners.append(listener)
             if self._teller is None:
                 self._teller = threading.Thread(target=self._tell, name="pearrt-events", daemon=True)

@@ -115,6 +115,7 @@ def bound(methods: Methods, call: Call) -> Callable[[], Any]:
 
 _lock = threading.Lock()
 _page: Page | None = None
+_forked = False
 
 
 def connected() -> Page:
@@ -122,14 +123,37 @@ def connected() -> Page:
     global _page  # noqa: PLW0603 - a process has one
     with _lock:
         if _page is None:
-            text = os.environ.get("PEARRT_PAGE_FD", "")
-            if not text.isdecimal():
-                raise NotConnected(
-                    "This app has no page to answer.",
-                    code="unreachable",
-                    hint='It is the backend of an app of kind "web", started with `pearrt run`.',
-                )
-            connection = socket.socket(fileno=int(text))
-            connection.set_inheritable(False)
-            _page = Page(connection)
+            _page = Page(_inherited())
         return _page
+
+
+def _inherited() -> socket.socket:
+    text = os.environ.get("PEARRT_PAGE_FD", "")
+    elsewhere = NotConnected(
+        "The page belongs to another process of the app, which started this one.",
+        code="unreachable",
+        hint="Answer and tell it there.",
+    )
+    if _forked:
+        raise elsewhere
+    if not text.isdecimal():
+        raise NotConnected(
+            "This app has no page to answer.",
+            code="unreachable",
+            hint='It is the backend of an app of kind "web", started with `pearrt run`.',
+        )
+    try:
+        connection = socket.socket(fileno=int(text))
+    except OSError as e:
+        raise elsewhere from e
+    connection.set_inheritable(False)
+    return connection
+
+
+def _after_fork() -> None:
+    """Two writers would tear the frames apart."""
+    global _page, _forked, _lock
+    _page, _forked, _lock = None, True, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -84,15 +84,20 @@ def get(name: str, *, timeout_s: float = 60.0, keep: bool = False) -> bytes:
 
 def drop(name: str) -> bool:
     """Stops keeping it; whether it was kept. Raises Denied."""
-    try:
-        parts = opened(channel().call("shelf.get", block=name, **wanted(0, keep=False)).result())
-    except Error as e:
-        if e.code != "peer-timeout":
-            raise
-        return False
-    if not isinstance(parts, bytes):
-        _drop(parts)
+    _drop(_parts(name))
     return bool(channel().call("shelf.drop", block=name).result()["dropped"])
+
+
+def keep_only(names: Iterable[str]) -> int:
+    """Drops everything but these; gives how many blocks that were. For what lost its name: in a put that was
+    killed, say. Not while anything else is being put. Raises Denied."""
+    kept = {each for name in names for each in (name, *_parts(name))}
+    dropped, after = 0, ""
+    while found := channel().call("shelf.list", after=after).result()["blocks"]:
+        lost, after = [name for name in found if name not in kept], found[-1]
+        _drop(lost)
+        dropped += len(lost)
+    return dropped
 
 
 def usage() -> Usage:
@@ -143,6 +148,17 @@ def part(result: dict[str, Any]) -> bytes:
     if not isinstance(data, bytes):
         raise Error("A list of blocks names another list.", code="corrupt")
     return data
+
+
+def _parts(name: str) -> list[str]:
+    """The names of blocks that hold the data of that name, besides its own; none where it is not here."""
+    try:
+        parts = opened(channel().call("shelf.get", block=name, **wanted(0, keep=False)).result())
+    except Error as e:
+        if e.code != "peer-timeout":
+            raise
+        return []
+    return [] if isinstance(parts, bytes) else parts
 
 
 def _drop(names: Iterable[str]) -> None:

@@ -71,9 +71,8 @@ def _purpose() -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    FAR_AWAY = (
-        1 << 30
-    )  # the byte that is locked: what is locked cannot be read, and the holder's name is to be
+    # The byte that is locked: what is locked cannot be read, and the holder's name is to be.
+    FAR_AWAY = 1 << 30
 
     def _lock(fd: int) -> None:
         os.lseek(fd, FAR_AWAY, os.SEEK_SET)

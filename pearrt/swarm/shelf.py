@@ -40,11 +40,13 @@ MAX_OWED = 64  # blocks that one peer was asked for and has not answered
 MAX_GIVING = 16  # requests of one member that are being answered
 MAX_WAITING_BYTES = 1 << 20  # on a link; with more on its way to a member, it is told BUSY
 IDS_PER_S, ID_BURST = 400, 2000  # asked for by one member
+READS_PER_S, READ_BURST = 2000, 8000  # of the disk, for all members together
 GIVEN_BYTES_PER_S, GIVEN_BYTE_BURST = 8 << 20, 32 << 20  # to all members together
 ASKED_AT_ONCE = 3
 ANSWER_S = 5.0  # with no answer by then, another is asked
 AGAIN_AFTER_S = 5.0  # a member that had not got it may have it by then
 BUSY_S = 0.5
+CLOSED = "The app's shelf was closed."
 
 Read = Callable[[bytes], Awaitable[bytes | None]]
 
@@ -111,10 +113,16 @@ class Shelf:
         self._rng = rng
         self._wanted: dict[bytes, _Wanted] = {}
         self._giving: set[asyncio.Task[None]] = set()
-        self._uplink = Allowance(burst=GIVEN_BYTE_BURST, per_s=GIVEN_BYTES_PER_S, now=time.monotonic())
+        self._closed = False
+        now = time.monotonic()
+        self._reads = Allowance(burst=READ_BURST, per_s=READS_PER_S, now=now)
+        self._uplink = Allowance(burst=GIVEN_BYTE_BURST, per_s=GIVEN_BYTES_PER_S, now=now)
 
     async def fetch(self, block_id: bytes, timeout_s: float) -> bytes:
-        """The block from a member. Raises PeerTimeout where none has given it in time."""
+        """The block from a member. Raises PeerTimeout where none has given it in time, or the shelf is
+        closed."""
+        if self._closed:
+            raise PeerTimeout(CLOSED)
         wanted = self._wanted.get(block_id)
         if wanted is None:
             found = asyncio.get_running_loop().create_future()
@@ -165,11 +173,12 @@ class Shelf:
 
     def close(self) -> None:
         """Gives nothing any more; who waits for a block is told so."""
+        self._closed = True
         for task in self._giving:
             task.cancel()
         for wanted in self._wanted.values():
             if not wanted.found.done():
-                wanted.found.set_exception(PeerTimeout("The app's shelf was closed."))
+                wanted.found.set_exception(PeerTimeout(CLOSED))
                 wanted.found.exception()  # it may be that nobody looks
             wanted.news.set()
 
@@ -227,7 +236,8 @@ class Shelf:
             wanted.news.set()
 
     def _asked(self, link: PeerLink, member: ShelfMember, message: wire.Request, now: float) -> None:
-        if member.giving >= MAX_GIVING or not member.ids.take(now, len(message.ids)):
+        count = len(message.ids)
+        if member.giving >= MAX_GIVING or not member.ids.take(now, count) or not self._reads.take(now, count):
             link.send(wire.Refuse(member.channel, wire.BUSY, message.ids))
             return
         member.giving += 1

@@ -135,4 +135,4 @@ def test_a_wrong_command_line_is_an_envelope_too(machine: Machine) -> None:
     assert machine.refused("nonsense")["code"] == "user-error"
     done = machine.pearrt("info", "nonsense")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "instead of 55" in done.stderr
+    assert "'nonsense' is no link" in done.stderr

@@ -125,13 +125,16 @@ def test_source_that_compiles_to_far_more_is_stopped_and_asks_for_no_share_of_it
 ROUTES = """Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
 eth0 00000000 0101A8C0 0003 0 0 100 00000000 0 0 0
 eth0 00D8B85D 00000000 0001 0 0 100 00FFFFFF 0 0 0
-wg0 00000000 00000000 0001 0 0 0 00000080 0 0 0
+wgé 00000000 00000000 0001 0 0 0 00000080 0 0 0
 """
 TRIE = """Main:
   +-- 0.0.0.0/0 3 0 5
      |-- 0.0.0.0
         /0 universe UNICAST
      |-- 5.6.7.8
+        /32 host LOCAL
+     |-- 6.7.8.9
+        /32 link UNICAST
         /32 host LOCAL
 """
 ADDRESSES = (
@@ -146,6 +149,7 @@ ADDRESSES = (
         ("93.184.217.34", False),
         ("8.8.8.8", False),
         ("5.6.7.8", True),
+        ("6.7.8.9", True),
         ("0.0.0.0", False),
         ("2000::1", True),
         ("2000::2", False),
@@ -159,7 +163,7 @@ ADDRESSES = (
 )
 def test_a_neighbour_with_a_public_address_is_near(tmp_path: Path, address: str, near: bool) -> None:
     for name, text in (("route", ROUTES), ("if_inet6", ADDRESSES), ("fib_trie", TRIE)):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, "utf-8")  # as interfaces may be named
     assert nearby.is_near(address, tables=tmp_path) is near
 
 

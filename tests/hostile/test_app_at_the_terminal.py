@@ -179,6 +179,8 @@ EAVESDROP = """
 import os, select, sys, time
 if os.fork() == 0:
     os.setsid()
+    while not os.path.exists(sys.argv[1] + "/go"):
+        time.sleep(0.02)
     got = b"" if not select.select([0], [], [], 1.5)[0] else os.read(0, 100)
     with open(sys.argv[1] + "/got", "wb") as file:
         file.write(got)
@@ -209,7 +211,9 @@ def test_an_app_in_the_background_does_not_read_what_is_typed(
             person.until("Stopped")
             person.until(PROMPT)
             person.type("bg\n")
+            person.until("&")
         person.type("cat >/dev/null\n")  # another program's, and theirs what is typed
+        (app.data / "go").touch()
         deadline = time.monotonic() + 5
         while not (app.data / "got").exists() and time.monotonic() < deadline:
             person.type("password\n")

@@ -21,7 +21,7 @@ from tests.support.team import Team
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.sandbox]
 
-PUBLIC, PRIVATE, OURS = "9.9.9.9", "192.168.7.7", "9.9.9.1"
+PUBLIC, PRIVATE, OURS = "9.9.9.9", "192.168.7.7", "192.168.7.1"
 SERVER = """
 import socket, sys, threading
 def serve(listener):
@@ -88,22 +88,23 @@ def _ip(*words: str) -> None:
 
 @pytest.fixture
 def internet(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The namespace of the machine; the other end of its only cable is the internet."""
+    """The namespace of the machine; at the other end of its only cable is the gateway, which is the internet
+    too."""
     require("ip")
     if os.geteuid() != 0:
         pytest.skip("making network namespaces needs root")
     here, there = (f"prt{os.getpid() % 10_000}{name}" for name in ("m", "i"))
-    monkeypatch.setenv(guard.PLAYED, f"{PUBLIC},{OURS}")
+    monkeypatch.setenv(guard.PLAYED, PUBLIC)
     try:
         for name in (here, there):
             _ip("netns", "add", name)
             _ip("-n", name, "link", "set", "lo", "up")
         _ip("-n", here, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", there)
-        for name, addresses in ((here, [f"{OURS}/24"]), (there, [f"{PUBLIC}/24", f"{PRIVATE}/24"])):
+        for name, addresses in ((here, [f"{OURS}/24"]), (there, [f"{PUBLIC}/32", f"{PRIVATE}/24"])):
             for address in addresses:
                 _ip("-n", name, "addr", "add", address, "dev", "eth0")
             _ip("-n", name, "link", "set", "eth0", "up")
-        _ip("-n", here, "route", "add", "default", "dev", "eth0")
+        _ip("-n", here, "route", "add", "default", "via", PRIVATE)
         with subprocess.Popen(
             ["ip", "netns", "exec", there, sys.executable, "-c", SERVER, PUBLIC, PRIVATE],
             stdout=subprocess.PIPE,

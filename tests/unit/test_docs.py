@@ -160,3 +160,10 @@ def test_the_readme_is_the_packages_description() -> None:
     assert project["readme"] == "README.md"
     assert "make demo" in (ROOT / "README.md").read_text()
     assert "make test" in (ROOT / "README.md").read_text()
+
+
+def test_the_number_of_attacks_is_that_of_the_table() -> None:
+    total = re.search(r"^(\d+) attacks, ", (ROOT / "docs/sandbox-attacks.md").read_text(), re.MULTILINE)
+    assert total is not None
+    assert f"[{total[1]} attacks](" in (ROOT / "README.md").read_text()
+    assert f"the {total[1]} attacks" in (ROOT / "docs/sandbox.md").read_text()

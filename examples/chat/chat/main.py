@@ -13,8 +13,15 @@ from pearrt import sdk
 MAX_LINE = 500
 
 
-def main() -> None:
-    name = " ".join(sdk.args.argv()) or "lobby"
+def main() -> str | None:
+    try:
+        talk(" ".join(sdk.args.argv()) or "lobby")
+    except sdk.Error as e:
+        return f"{e.message} {e.hint}"
+    return None
+
+
+def talk(name: str) -> None:
     with sdk.p2p.join(name) as circle:
         print(
             f"You are at the table {shown(name)!r}. What you type is said to all; end with Ctrl-D.",

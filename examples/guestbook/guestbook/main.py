@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from guestbook.book import Book, storage
-from guestbook.page import render
+from guestbook.page import counted, render
 
 
 def main() -> int:
@@ -29,5 +29,5 @@ def stay(book: Book) -> int:
 
     for line in sys.stdin:
         book.sign(line)
-        print(f"{sdk.app.info().name}: {len(book.visits())} visits", flush=True)
+        print(f"{sdk.app.info().name}: {counted(book.visits())}", flush=True)
     return 0

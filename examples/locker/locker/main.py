@@ -14,8 +14,15 @@ import sys
 from pearrt import sdk
 
 
-def main() -> int:
-    match sdk.args.argv():
+def main() -> int | str:
+    try:
+        return serve(sdk.args.argv())
+    except sdk.Error as e:
+        return f"{e.message} {e.hint}"
+
+
+def serve(words: tuple[str, ...]) -> int:
+    match words:
         case ["put"]:
             print(sdk.shelf.put(sys.stdin.buffer.read()))
         case ["get", name]:

@@ -42,8 +42,8 @@ def command(
 
     BUNDLE is the digest that `pearrt stage` printed, or the beginning of it; several, one for each platform,
     make one release. The file holds the exact bytes to be signed and what they follow. This machine serves
-    the bundles to who reviews them; nobody can install them before enough signers have signed. --room has it
-    serve the request too: signers need the room's link, which is printed, and no file.
+    the bundles to those who review them; nobody can install them before enough signers have signed. --room
+    has it serve the request too: signers need the room's link, which is printed, and no file.
     """
     from pearrt.app.drafting import draft_release
     from pearrt.publish.changes import release_changes

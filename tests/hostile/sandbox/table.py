@@ -18,7 +18,8 @@ tier, started by root and by a user. **open** means that it got what it wanted, 
 Where it is refused outside as well, this machine proves nothing about it. A tier is made by leaving out the
 layers that such a machine lacks: B the cgroup, C Landlock too. {note}
 
-On tiers D and E nothing is started, so nothing is tried. Two are **open** inside, on tier C: running a native
+None of these is started on tiers D and E. What a WebAssembly module tries on D, where its engine is the one
+wall, is in `tests/unit/sandbox/test_engine_run.py`. Two are **open** inside, on tier C: running a native
 program, which is no boundary on any tier, and, for an app that a user started, writing to the very file that
 they gave as standard input.
 

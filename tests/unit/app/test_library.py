@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
-from pearrt.app.library import AppFolder, Library, remove_tree
+from pearrt.app import removal
+from pearrt.app.library import AppFolder, Library
 from pearrt.app.record import Grant, Installed, Wish
-from pearrt.errors import Corrupt, NoSuchApp
+from pearrt.app.removal import remove_tree
+from pearrt.errors import Corrupt, NoSuchApp, StoreError
 from pearrt.trust.contradiction import Contradiction
 
 KEY = bytes(range(32))
@@ -118,3 +121,22 @@ def test_the_library_lists_known_apps_and_ignores_strangers(tmp_path: Path, fold
         library.known(KEY)
     folder.trust = b"x"
     assert [each.app_key for each in library] == [KEY]
+
+
+def test_an_app_that_fills_its_folder_as_fast_as_it_is_emptied_is_not_waited_for(
+    folder: AppFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.data / "0").touch()
+    unlink, made = os.unlink, itertools.count(1)
+
+    def unlink_and_more(name: str, *, dir_fd: int | None = None) -> None:
+        unlink(name, dir_fd=dir_fd)
+        if name.isdigit():
+            number = next(made)
+            assert number < 1000, "it goes on for ever"
+            os.close(os.open(str(number), os.O_CREAT | os.O_WRONLY, dir_fd=dir_fd))
+
+    monkeypatch.setattr(removal, "PASSES", 5)
+    monkeypatch.setattr(removal.os, "unlink", unlink_and_more)
+    with pytest.raises(StoreError, match="not empty"):
+        folder.remove(keep_data=False)

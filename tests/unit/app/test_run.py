@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from pearrt.app import run as runs
 from pearrt.app.launch import Launchable
 from pearrt.app.progress import silent
-from pearrt.app.run import Person, run
+from pearrt.app.run import MAX_STARTS, STARTS_SPAN_S, Person, check_starts, run
 from pearrt.bundle.manifest import Entry, Manifest
 from pearrt.errors import Denied, UserError
 from pearrt.link import Link, encode_key
@@ -102,3 +103,19 @@ def test_a_native_program_that_may_not_be_one_says_whose_turn_it_is(asks: bool, 
     assert isinstance(why, Denied)
     assert says in why.message
     assert ("--grant run.native" in why.hint) is asks
+
+
+def test_an_app_that_only_starts_itself_again_is_not_let_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, starts = [1000.0], list[float]()
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
+    for _ in range(MAX_STARTS):
+        check_starts("app", starts)
+        now[0] += 1
+    with pytest.raises(Denied, match="started itself") as refused:
+        check_starts("app", starts)
+    assert "pearrt rollback" in refused.value.hint
+    with pytest.raises(Denied) as refused:
+        check_starts("app", starts, hint="Mend it.")  # a folder has no release to go back to
+    assert refused.value.hint == "Mend it."
+    now[0] += STARTS_SPAN_S
+    check_starts("app", starts)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pearrt.app import shelf
+from pearrt.app.removal import remove_tree
 from pearrt.app.shelf import PAGE_BYTES, ShelfFolder, Usage
 from pearrt.crypto.hashes import sha256
 from pearrt.errors import LimitExceeded, StoreError
@@ -33,6 +34,17 @@ def test_what_is_put_is_there_until_it_is_dropped_also_for_who_comes_later(folde
     assert folder.get(block_id) is None
     assert folder.usage() == Usage(0, 0)
     assert folder.empty
+
+
+def test_names_come_in_pages_and_in_order(folder: ShelfFolder) -> None:
+    assert folder.names(b"", 10) == []
+    names = sorted(folder.put(b"%d" % number, 1 << 20) for number in range(50))
+    (folder.root / names[0].hex()[:2] / "stray").write_bytes(b"?")
+    got: list[bytes] = []
+    while page := folder.names(got[-1] if got else b"", 7):
+        assert len(page) <= 7
+        got += page
+    assert got == names
 
 
 def test_what_is_over_the_limit_is_refused_and_nothing_is_lost(folder: ShelfFolder) -> None:
@@ -64,6 +76,26 @@ def test_a_damaged_block_is_not_there_and_can_be_put_again(folder: ShelfFolder) 
     assert folder.get(block_id) is None
     folder.put(b"whole", LIMIT)
     assert folder.get(block_id) == b"whole"
+
+
+def test_a_damaged_block_that_is_put_again_counts_once(folder: ShelfFolder) -> None:
+    block_id = folder.put(b"whole", LIMIT)
+    [path] = [path for path in folder.root.rglob(block_id.hex()) if path.is_file()]
+    path.write_bytes(bytes(2 * PAGE_BYTES))
+    later = ShelfFolder(folder.root)
+    assert later.put(b"whole", LIMIT) == block_id
+    assert later.usage() == Usage(1, PAGE_BYTES)
+
+
+def test_a_write_that_comes_too_late_brings_no_removed_app_back(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    folder = ShelfFolder(app / "shelf")
+    folder.put(b"one", LIMIT)
+    remove_tree(app)
+    with pytest.raises(StoreError):
+        folder.put(b"two", LIMIT)
+    assert not app.exists()
 
 
 def test_what_a_kill_left_is_removed_and_not_counted(folder: ShelfFolder) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pearrt.cli.options import LinkOrFileType
+from pearrt.cli.options import LinkOrFileType, LinkType
 from pearrt.link import Link, encode_key
 
 KEY = bytes(range(32))
@@ -45,6 +45,20 @@ def test_a_folder_that_is_not_there_is_no_broken_link(text: str) -> None:
         read(text)
 
 
-def test_anything_else_is_a_link_with_a_mistake_in_it() -> None:
+@pytest.mark.parametrize("text", [encode_key(KEY)[:-1], "pearrt://nothing"])
+def test_anything_else_is_a_link_with_a_mistake_in_it(text: str) -> None:
     with pytest.raises(click.BadParameter, match="key"):
+        read(text)
+
+
+def test_a_name_is_told_from_a_link_that_lost_a_letter() -> None:
+    with pytest.raises(click.BadParameter, match="no folder 'nothing', and a link starts with pearrt://"):
         read("nothing")
+    with pytest.raises(click.BadParameter, match="'hello' is no link"):
+        LinkType().convert("hello", None, None)
+
+
+def test_nothing_is_not_the_folder_that_one_is_in() -> None:
+    """`pearrt run "$LINK"` of a script whose variable is empty."""
+    with pytest.raises(click.BadParameter, match="no folder ''"):
+        read("")

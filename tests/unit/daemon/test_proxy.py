@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,7 +16,7 @@ from pearrt.daemon import proxy as proxies
 from pearrt.daemon.instance import Instance
 from pearrt.daemon.proxy import Proxy, cut, read_target
 from pearrt.daemon.wire import Wire
-from pearrt.errors import Denied, LimitExceeded, Unreachable, UserError
+from pearrt.errors import Denied, LimitExceeded, PeerTimeout, Unreachable, UserError
 from pearrt.sandbox.policy import Permissions
 
 NAME = "api.example.com"
@@ -213,3 +214,37 @@ async def test_nobody_there_is_said_and_counts_no_more(instance: Instance) -> No
 def test_a_target_that_is_none_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(UserError):
         read_target(fields)
+
+
+async def test_a_name_server_that_never_answers_has_few_threads_of_an_app(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once the app does not wait any more: the threads do."""
+    answers, looking = threading.Event(), list[str]()
+
+    def never(host: str, *_: object, **__: object) -> list[object]:
+        looking.append(host)
+        answers.wait(10)
+        return []
+
+    monkeypatch.setattr(proxies.socket, "getaddrinfo", never)
+    monkeypatch.setattr(proxies, "CONNECT_TIMEOUT_S", 0.02)
+    proxy = Proxy()
+    try:
+        for _ in range(4):
+            with pytest.raises(PeerTimeout):
+                await proxy.open(instance, NAME, 443, granted(443))
+        async with asyncio.timeout(5):
+            while len(looking) < proxies.MAX_LOOKUPS_PER_APP:  # the threads may be slow to start
+                await asyncio.sleep(0.005)
+        with pytest.raises(PeerTimeout):
+            await proxy.open(instance, NAME, 443, granted(443))
+        assert len(looking) == proxies.MAX_LOOKUPS_PER_APP
+    finally:
+        answers.set()
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(Denied, PeerTimeout):
+                await proxy.open(instance, NAME, 443, granted(443))
+            if len(looking) > proxies.MAX_LOOKUPS_PER_APP:
+                break

@@ -71,7 +71,7 @@ async def test_without_the_grant_nothing_is_kept_or_given(beside: Beside, swarm:
     for number, permissions in enumerate(({}, {"p2p": ["join"]})):
         start = beside.known.add(bytes([number]) * 32, permissions)
         async with beside.end(start) as app:
-            for method in ("shelf.put", "shelf.get", "shelf.drop", "shelf.usage"):
+            for method in ("shelf.put", "shelf.get", "shelf.drop", "shelf.list", "shelf.usage"):
                 with pytest.raises(Denied):
                     await app.call(method, block="00" * 32, data=text(b"x"))
     assert not swarm.open
@@ -132,6 +132,19 @@ async def test_taking_the_permission_back_closes_the_shelf_and_what_waits_is_den
             await app.call("shelf.get", block=kept, timeout=0)
 
 
+async def test_only_if_it_is_here_asks_nobody_else(tmp_path: Path) -> None:
+    async with two_machines(tmp_path) as (one, two, shelf):
+        assert two.live.shelves is not None
+        two.live.shelves._opened(A)
+        async with asyncio.timeout(5):
+            while not shelf.members:
+                await asyncio.sleep(0.005)
+        async with one.end(one.known.add(A, STORE)) as app:
+            with pytest.raises(PeerTimeout, match="not here"):
+                await app.call("shelf.get", block="00" * 32, timeout=0)
+        assert not any(member.owed for member in shelf.members.values())
+
+
 async def test_a_shelf_stays_open_after_its_app_as_long_as_something_is_on_it(
     beside: Beside, swarm: Swarm
 ) -> None:
@@ -152,7 +165,7 @@ async def test_the_daemon_that_starts_serves_what_was_kept(beside: Beside, tmp_p
     assert beside.live.shelves is not None
     kept = await beside.live.shelves.put(A, b"mine", 1 << 20)
     later = Swarm()
-    await over(later, beside.known).start([A, B])
+    await over(later, beside.known).start(beside.known.known(app_key).folder for app_key in (A, B))
     [shelf] = later.open.values()
     assert shelf.topic == shelf_topic(topic_of(A))
     assert await shelf._read(kept) == b"mine"
@@ -205,6 +218,23 @@ async def test_the_sdk_puts_here_and_gets_there(tmp_path: Path, monkeypatch: pyt
             assert not await aio.shelf.drop(names[1])
             assert (await aio.shelf.usage()).blocks == 2
             assert await aio.shelf.get(names[1], timeout_s=5) == large  # from the other machine now
+
+
+async def test_what_lost_its_name_goes_and_what_has_one_stays(
+    beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thing = random.Random(1).randbytes(100_000)
+    async with beside.sdk(beside.known.add(A, STORE), monkeypatch):
+        for keep_only in (aio.shelf.keep_only, lambda names: asyncio.to_thread(sdk.shelf.keep_only, names)):
+            small, large = await aio.shelf.put(b"small"), await aio.shelf.put(thing)
+            lost = await aio.shelf.put(random.Random(2).randbytes(700_000))
+            await aio._call("shelf.drop", block=lost)
+            assert await keep_only([small, large, "00" * 32]) == 22
+            assert (await aio.shelf.usage()).blocks == 6
+            assert await aio.shelf.get(large, timeout_s=0) == thing
+            assert await keep_only([small]) == 5
+            assert await aio.shelf.get(small, timeout_s=0) == b"small"
+            assert await keep_only([]) == 1
 
 
 async def test_what_does_not_fit_leaves_nothing_behind(

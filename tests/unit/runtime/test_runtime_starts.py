@@ -108,6 +108,13 @@ def test_a_daemon_that_ends_without_a_word_is_counted_by_whoever_started_it(fold
     assert starts.crashes(folder.starts, B)[0] == "it ended with exit code 127"
 
 
+def test_a_process_number_that_comes_again_counts_for_its_last_start_only(folder: RuntimeFolder) -> None:
+    for digest in (A, B, B):  # the first two were killed
+        os.close(starts._create(folder.starts, digest, "4711")[1])
+    starts.saw_end(folder.starts, 4711, 127)
+    assert (len(starts.crashes(folder.starts, A)), len(starts.crashes(folder.starts, B))) == (0, 1)
+
+
 def test_without_a_version_before_it_everything_stays_and_the_files_are_bounded(
     folder: RuntimeFolder,
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from pearrt.app.library import AppFolder
 from pearrt.app.progress import silent
-from pearrt.errors import Full, Locked
+from pearrt.errors import DigestMismatch, Full, Locked, NoPeers, PearrtError
 from pearrt.runtime import state as states
 from pearrt.runtime import updater
 from pearrt.runtime.policy import Policy
@@ -222,6 +222,23 @@ def test_where_what_they_name_is_not_fit_the_version_before_takes_over(rig: Rig)
     release = runtime_crash._choosing(rig.bundles[0], "3")().release
     bad = SimpleNamespace(release=replace(release, index_digest=b"\xcc" * 32), reason="", newest=release)
     rig.monkeypatch.setattr(updater, "newest", lambda *_, **__: bad)
+    assert rig.look().back == rig.home.digests[0]
+
+
+@pytest.mark.parametrize("trouble", [Full("No space."), DigestMismatch("Not the index."), NoPeers("None.")])
+def test_where_what_they_name_cannot_be_had_the_version_before_takes_over(
+    rig: Rig, trouble: PearrtError
+) -> None:
+    rig.confirm()
+    rig.revoked = True
+    release = replace(runtime_crash._choosing(rig.bundles[0], "3")().release, index_digest=b"\xcc" * 32)
+    named = SimpleNamespace(release=release, reason="", newest=release)
+    rig.monkeypatch.setattr(updater, "newest", lambda *_, **__: named)
+
+    async def fails(*_: object, **__: object) -> None:
+        raise trouble
+
+    rig.monkeypatch.setattr(updater, "fetch", fails)
     assert rig.look().back == rig.home.digests[0]
 
 

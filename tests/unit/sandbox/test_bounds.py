@@ -124,9 +124,9 @@ def test_a_folder_that_vanishes_is_not_an_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], bool]:
-    """Ten bytes are allowed: says whether that many more are too much when it is measured next, which takes
-    three seconds."""
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
+    """Ten bytes are allowed, that many are there before the app begins: says whether each of these is too
+    much when it is measured next, which takes three seconds."""
     clock, used = [100.0], [0]
 
     def slow(_: Path) -> int:
@@ -135,33 +135,43 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], bool]:
 
     monkeypatch.setattr(storage.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(storage, "used_bytes", slow)
-    meter = Meter(Path("/data"), 10, clock[0])
 
-    def next_is(size: int) -> bool:
+    def next_is(meter: Meter, size: int) -> bool:
         used[0] = size
         clock[0] = meter.next_check - 0.001
-        early = meter.over() if meter.next_check > 100.0 else False
+        assert not meter.over(), "measured before it was due"
         clock[0] = meter.next_check
         over = meter.over()
-        assert not early, "measured before it was due"
         assert meter.next_check - clock[0] >= 3.0 / storage.SHARE_OF_TIME
         return over
 
-    return next_is
+    def begins_with(size: int, *later: int) -> list[bool]:
+        used[0] = size
+        meter = Meter(Path("/data"), 10)
+        return [next_is(meter, each) for each in later]
+
+    return begins_with
 
 
 def test_more_than_the_storage_is_too_much_and_measuring_takes_a_small_share_of_the_time(
-    measured: Callable[[int], bool],
+    measured: Callable[..., list[bool]],
 ) -> None:
-    assert [measured(size) for size in (0, 10, 11)] == [False, False, True]
+    assert measured(0, 0, 10, 11) == [False, False, True]
 
 
-def test_an_app_that_starts_with_too_much_can_tidy_up_but_not_grow(measured: Callable[[int], bool]) -> None:
-    assert [measured(size) for size in (15, 15, 9, 15, 16)] == [False, False, False, False, True]
+def test_an_app_that_starts_with_too_much_can_tidy_up_but_not_grow(
+    measured: Callable[..., list[bool]],
+) -> None:
+    assert measured(15, 15, 9, 15, 16) == [False, False, False, True]
 
 
-def test_far_too_much_is_too_much_from_the_start(measured: Callable[[int], bool]) -> None:
-    assert measured(UNMEASURABLE)
+def test_what_is_written_at_once_was_not_there_before(measured: Callable[..., list[bool]]) -> None:
+    """Else each start would raise the bound by as much as an app writes until it is first measured."""
+    assert measured(10, 11) == [True]
+
+
+def test_far_too_much_is_too_much_from_the_start(measured: Callable[..., list[bool]]) -> None:
+    assert measured(UNMEASURABLE, UNMEASURABLE) == [True]
 
 
 def test_a_disk_that_an_app_fills_unseen_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -169,7 +179,7 @@ def test_a_disk_that_an_app_fills_unseen_is_noticed(monkeypatch: pytest.MonkeyPa
     clock, free = [100.0], [10 << 30]
     monkeypatch.setattr(disk.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=free[0]))
-    meter = Meter(tmp_path, 1 << 30, clock[0])
+    meter = Meter(tmp_path, 1 << 30)
     floor = disk.DiskFloor(meter, clock[0])
 
     def after(left: int) -> tuple[bool, bool]:
@@ -190,7 +200,7 @@ def test_a_full_disk_is_no_fault_of_an_app_that_writes_little(
     clock = [100.0]
     monkeypatch.setattr(disk.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    floor = disk.DiskFloor(Meter(tmp_path, 1 << 30, 100.0), 100.0)
+    floor = disk.DiskFloor(Meter(tmp_path, 1 << 30), 100.0)
     clock[0] = floor.next_check
     assert not floor.over()
 

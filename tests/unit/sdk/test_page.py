@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -99,3 +101,31 @@ def test_an_app_without_a_page_is_told_so(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(page, "_page", None)
     with pytest.raises(sdk.NotConnected, match="no page"):
         page.serve({})
+
+
+FORKED = """
+import os, socket
+from pearrt import sdk
+ours, theirs = socket.socketpair()
+os.environ["PEARRT_PAGE_FD"] = str(theirs.detach())
+sdk.page.tell({"from": "parent"})
+pid = os.fork()
+if pid == 0:
+    try:
+        sdk.page.tell({"from": "child"})
+    except sdk.NotConnected as e:
+        os._exit(0 if "another process" in e.message and e.hint else 2)
+    os._exit(1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_forked_process_does_not_write_into_the_pages_stream() -> None:
+    assert subprocess.run([sys.executable, "-c", FORKED], check=False).returncode == 0
+
+
+def test_a_child_process_is_told_where_the_page_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEARRT_PAGE_FD", "1000000")  # as inherited: closed
+    monkeypatch.setattr(page, "_page", None)
+    with pytest.raises(sdk.NotConnected, match="another process"):
+        page.tell({})

@@ -99,6 +99,17 @@ async def test_a_block_that_nobody_has_is_waited_for_and_then_told(
     assert await waiting == b"later"
 
 
+async def test_a_closed_shelf_fetches_nothing(machines: list[Kept]) -> None:
+    asker = machines[0]
+    waiting = asyncio.create_task(asker.shelf.fetch(b"n" * 32, 60))
+    await asyncio.sleep(0)
+    asker.peer.swarm.go(asker.shelf)
+    async with asyncio.timeout(5):
+        for fetch in (waiting, asker.shelf.fetch(b"n" * 32, 60)):  # the second began just too late
+            with pytest.raises(PeerTimeout, match="closed"):
+                await fetch
+
+
 async def test_who_comes_later_is_asked_too(machines: list[Kept]) -> None:
     asker, other = machines[:2]
     block_id = other.put(b"from a newcomer")
@@ -136,8 +147,9 @@ async def test_a_block_that_is_not_what_its_name_says_ends_the_link_and_another_
     block_id = honest.put(b"true")
     liar.blocks[block_id] = b"false"
     await knows(asker, liar)
+    link = link_of(asker.shelf)
     waiting = asyncio.create_task(asker.shelf.fetch(block_id, 5))
-    await until(lambda: not asker.shelf.members)
+    await until(lambda: link.closed)
     asker.shelf.add_peer(honest.peer.address, Origin.CONFIGURED)
     assert await waiting == b"true"
 
@@ -145,8 +157,9 @@ async def test_a_block_that_is_not_what_its_name_says_ends_the_link_and_another_
 async def test_a_block_that_nobody_asked_for_ends_the_link(machines: list[Kept]) -> None:
     asker, other = machines[:2]
     await knows(asker, other)
+    link = link_of(asker.shelf)
     link_of(other.shelf).send(wire.Block(sha256(b"unasked"), b"unasked"))
-    await until(lambda: not asker.shelf.members)
+    await until(lambda: link.closed)
 
 
 async def test_a_message_that_is_none_of_a_shelfs_ends_the_link(machines: list[Kept]) -> None:
@@ -206,6 +219,28 @@ async def test_who_asks_for_too_much_is_told_so_and_others_are_served(
     await until(lambda: any(isinstance(m, wire.Refuse) and m.reason == wire.BUSY for m in told))
     assert len(server.reads) <= shelves.ID_BURST + 2 * shelves.IDS_PER_S
     assert not link.closed
+
+
+async def test_many_who_ask_much_cost_no_more_reads_than_all_together_may(
+    machines: list[Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, *crowd = machines
+    monkeypatch.setattr(server.shelf, "_reads", shelves.Allowance(burst=100, per_s=0, now=0))
+    told = 0
+
+    def busy(_: object, message: wire.Message, __: float) -> None:
+        nonlocal told
+        told += len(message.ids) if isinstance(message, wire.Refuse) else 0
+
+    for asker in crowd:
+        await knows(asker, server)
+        monkeypatch.setattr(asker.shelf, "received", busy)
+        link = link_of(asker.shelf)
+        for first in range(0, 64, 16):
+            ids = tuple(number.to_bytes(32) for number in range(first, first + 16))
+            link.send(wire.Request(asker.shelf.members[link].channel, ids))
+    await until(lambda: told == 64 * len(crowd))
+    assert len(server.reads) <= 100
 
 
 async def test_no_more_is_given_than_the_uplink_of_a_shelf(
