@@ -109,7 +109,10 @@ def _show_when_up(path: Path, server: PageServer, show: Show, ended: threading.E
     while not ended.wait(POLL_S):
         with socket.socket(socket.AF_UNIX) as attempt, contextlib.suppress(OSError):
             attempt.connect(os.fspath(path))
-            show(server.url)
+            from pearrt.sandbox.supervise import terminal_free
+
+            with terminal_free():  # in its own mode, and not into the app's lines
+                show(server.url)
             return
 
 

@@ -1,10 +1,11 @@
-"""A question to the person in the middle of an app's run, on the terminal that the app has.
+"""A question to the person in the middle of an app's run, on their terminal.
 
-Rules: the app does not see the answer and does not write over the question. All its processes are stopped
-meanwhile; the question is asked by a process of its own, in a process group that the terminal's foreground
-is given to. What was typed before the question is thrown away: an answer comes after it. It can be seen: what
-the app left of colours, margins, half an escape sequence or halted output is undone first. Whatever happens,
-the terminal's mode is put back as it was and the app goes on.
+Rules: the app does not see the answer and does not write over the question. It has a terminal of its own, and
+nothing passes between the two meanwhile. Others of the job (`pearrt run x | tee log`) do pass on what the app
+says: so the question is asked by a process in a group of its own that the terminal's foreground is given to,
+and the terminal stops who writes to it from behind. What was typed before the question is thrown away: an
+answer comes after it. It can be seen: what the app left of colours, margins, half an escape sequence or
+halted output is undone first. Whatever happens, the terminal's mode is put back as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 
 from pearrt.errors import Denied
 from pearrt.sandbox.host import inspect
-from pearrt.sandbox.supervise import all_stopped
+from pearrt.sandbox.supervise import terminal_free
 
 NOBODY = "There is no terminal to ask the person on."
 
@@ -99,12 +100,12 @@ def _fresh() -> str:
 
 @contextlib.contextmanager
 def _taken(terminal: int) -> Iterator[None]:
-    """The terminal while the app stands still, and back as it was."""
+    """The terminal without the app, and back as it was."""
     group = os.tcgetpgrp(terminal)
     if group != os.getpgrp():
         raise Denied("The app is not in the foreground of its terminal.", hint="Bring it there with `fg`.")
-    mode = termios.tcgetattr(terminal)
-    with all_stopped():
+    with terminal_free():
+        mode = termios.tcgetattr(terminal)
         try:
             yield
         finally:

@@ -243,8 +243,10 @@ def shim_settings(
     status_fd: int,
     signals: list[int],
     task: Task,
+    terminal: int | None,
 ) -> dict[str, Any]:
-    """What `shim.main` reads; plain values that `marshal` can carry."""
+    """What `shim.main` reads; plain values that `marshal` can carry. `terminal` is one of the standard
+    descriptors that are the app's own terminal, None where it has none."""
     manifest = launch.manifest
     entry = manifest.backend or manifest.entry
     return {
@@ -255,6 +257,7 @@ def shim_settings(
         "landlock": landlock_rules(host, task) if landlock else [],
         "filter": call_filter,
         "status_fd": status_fd,
+        "terminal": terminal,
         "fds": {CHANNEL_FD: launch.channel_fd, UI_FD: launch.ui_fd},
         "signals": signals,
         "ready": READY,

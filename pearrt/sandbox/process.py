@@ -6,8 +6,11 @@ no path of the machine stands in a process list. The shim says ready over a sock
 idea of its process id, and waits for `go`: the launcher then holds a pidfd of the app and can pass signals on
 without a race.
 
-Terminal: the app stays in the person's session and job, so Ctrl-C, Ctrl-Z, pipes and resizing work as for any
-program; what could be abused of that (typing into the terminal, signalling the group) the filter refuses.
+Terminal: the app has a session of its own, and a terminal of its own (`pty_relay.py`) wherever a standard
+descriptor is one. The session's leader is bubblewrap's outer process, started by a shell that opens the
+terminal first: that makes it the session's. So the app's group, led by the shim, has a parent in the session
+that is in no group of the app's, as a shell's jobs have, and can be stopped. (`--new-session` would make
+bubblewrap's process 1 the leader, and that opens no terminal.)
 Signals are blocked from before the start until the shim unblocks them, so none is lost and bubblewrap answers
 none.
 """
@@ -25,7 +28,7 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pearrt.errors import SandboxError
 from pearrt.sandbox import host as hosts
@@ -38,11 +41,16 @@ from pearrt.sandbox.launch import Launch
 from pearrt.sandbox.layout import Task
 from pearrt.sandbox.memory import MemoryMeter
 from pearrt.sandbox.storage import Meter
-from pearrt.sandbox.supervise import PASSED_SIGNALS, Bound, Watch, flags_kept, signals_held, terminal_kept
+from pearrt.sandbox.supervise import PASSED_SIGNALS, Bound, Watch, flags_kept, signals_held
+
+if TYPE_CHECKING:
+    from pearrt.sandbox.pty_relay import Relay
 
 SHIM = Path(__file__).with_name("shim.py")  # read, not imported: its imports would cost the launcher too
 WASI = Path(__file__).with_name("wasi.py")
 START_TIMEOUT_S = 30.0
+# Without O_NOCTTY, by the leader of a session without a terminal (tty_ioctl(4), TIOCSCTTY).
+_OPEN_TERMINAL = ': <>"$0"; exec "$@"'
 _UCRED = struct.Struct("=iII")
 
 
@@ -79,19 +87,32 @@ class Sandbox:
 
     def _start_and_wait(self) -> int:
         ours, theirs = socket.socketpair()
-        with ours:
+        with ours, self._terminal() as relay:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             ours.settimeout(START_TIMEOUT_S)
             with theirs:
-                process = self._spawn(theirs)
+                process = self._spawn(theirs, relay)
             with self._group() as group, _ended(process):  # made while the sandbox starts
                 kept = self._kept()  # measured while the sandbox starts
                 pid = _await_ready(ours)
                 meters = [*kept, *self._meters(process.pid, group is not None and group.add(pid))]
-                with Watch(process, pid, timeout_s=self.timeout_s, meters=meters) as watch, terminal_kept():
+                with Watch(process, pid, timeout_s=self.timeout_s, meters=meters, relay=relay) as watch:
+                    if relay is not None:
+                        relay.start(pid)
                     ours.send(layout.GO)
                     code = watch.wait()
         return code if code >= 0 else 128 - code
+
+    @contextlib.contextmanager
+    def _terminal(self) -> Iterator[Relay | None]:
+        """The app's own, where it is to have one; afterwards all that it said has been shown."""
+        if self.output is not None or not any(os.isatty(fd) for fd in range(3)):
+            yield None
+            return
+        from pearrt.sandbox.pty_relay import relayed  # a start without a terminal does not pay for it
+
+        with relayed(self.who.outside_uid, PASSED_SIGNALS) as relay:
+            yield relay
 
     def _kept(self) -> list[Bound]:
         """What is watched of where the app can write."""
@@ -124,7 +145,7 @@ class Sandbox:
             if group is not None:
                 group.close()
 
-    def _spawn(self, status: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(self, status: socket.socket, relay: Relay | None) -> subprocess.Popen[bytes]:
         fds: list[int] = []
         try:
             files = {path: _memory_file(data, fds) for path, data in layout.etc_files(self.who).items()}
@@ -136,41 +157,51 @@ class Sandbox:
                 task=self.task, engine=self.engine,
             )  # fmt: skip
             options_fd = _memory_file(b"\0".join(os.fsencode(option) for option in options) + b"\0", fds)
-            settings_fd = _memory_file(marshal.dumps((code_of(SHIM), self._settings(status.fileno()))), fds)
+            settings_fd = _memory_file(
+                marshal.dumps((code_of(SHIM), self._settings(status.fileno(), relay))), fds
+            )
             given = [fd for fd in (self.launch.channel_fd, self.launch.ui_fd) if fd is not None]
+            streams = [relay.slave if relay is not None and fd in relay.fds else None for fd in range(3)]
+            if self.output is not None:
+                streams = [subprocess.DEVNULL, self.output, self.output]
             return subprocess.Popen(
-                self._command(options_fd, settings_fd),
+                self._command(options_fd, settings_fd, relay),
                 env=layout.environment(self.host, self.launch, os.environ),
                 pass_fds=[*fds, status.fileno(), *given],
                 cwd="/",
-                stdin=subprocess.DEVNULL if self.output is not None else None,
-                stdout=self.output,
-                stderr=self.output,
+                stdin=streams[0],
+                stdout=streams[1],
+                stderr=streams[2],
+                start_new_session=True,
             )
         except OSError as e:
             raise SandboxError(f"The sandbox could not be started: {e.strerror}.") from e
         finally:
+            if relay is not None:
+                relay.spawned()
             for fd in fds:
                 os.close(fd)
 
-    def _command(self, options_fd: int, settings_fd: int) -> list[str]:
+    def _command(self, options_fd: int, settings_fd: int, relay: Relay | None) -> list[str]:
         """The paths of the machine stay out of it: a process list shows it, inside too."""
         start = (
             f"import marshal;f=open({settings_fd},'rb');c,s=marshal.load(f);f.close();"
             "g={'__name__':'shim'};exec(c,g);g['main'](s)"
         )
         assert self.host.bubblewrap
+        opening = [] if relay is None else ["/bin/sh", "-c", _OPEN_TERMINAL, relay.name]
         return [
-            self.host.bubblewrap, "--args", str(options_fd), "--",
+            *opening, self.host.bubblewrap, "--args", str(options_fd), "--",
             self.host.interpreter, "-I", "-S", "-B", "-c", start,
         ]  # fmt: skip
 
-    def _settings(self, status_fd: int) -> dict[str, Any]:
+    def _settings(self, status_fd: int, relay: Relay | None) -> dict[str, Any]:
         settings = layout.shim_settings(
             self.host, self.launch, self.who,
             call_filter=seccomp.build(self.host.machine, serving=self.serving),
             landlock="landlock" in self.layers,
             status_fd=status_fd, signals=[int(number) for number in PASSED_SIGNALS], task=self.task,
+            terminal=None if relay is None else min(relay.fds),
         )  # fmt: skip
         return settings | {"runner": code_of(WASI)} if self.engine else settings
 

@@ -14,10 +14,9 @@ There are two: bubblewrap installs a wider one, under which its own process 1 st
 shim adds the narrow one, under which the app runs. The kernel takes the stricter verdict of both.
 
 Only registers can be checked, never what they point to; so whatever hides its danger behind a pointer is
-refused as a whole (clone3, socket addresses). `kill(0, …)` is refused because the caller's process group,
-unlike every process id, reaches beyond its namespace: the group is the terminal job of the person, whose
-other members are not the app's. Calls that take an `int` ignore the upper half of the register: so do the
-checks. Source: Linux `Documentation/userspace-api/seccomp_filter.rst`,
+refused as a whole (clone3, socket addresses). `kill(0, …)` is refused because a process group, unlike every
+process id, can reach beyond the namespace. Calls that take an `int` ignore the upper half of the register:
+so do the checks. Source: Linux `Documentation/userspace-api/seccomp_filter.rst`,
 `include/uapi/linux/{filter,audit,seccomp}.h`.
 """
 
@@ -44,12 +43,12 @@ Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, op
 # clone: every CLONE_NEW… flag (namespaces). CLONE_NEWTIME lies in the exit-signal byte, which clone ignores.
 _CLONE_NAMESPACES = 0x02000000 | 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 
-# Terminals: attributes, window size, queues; pseudo-terminals; plain descriptor flags; reflinks. Left out on
-# purpose: TIOCSTI and TIOCLINUX (typing into the person's shell), TIOCSPGRP (taking the terminal from the
-# background, while the person types for another program), TIOCSETD, TIOCCONS, every device's own.
+# Terminals: attributes, window size, queues, job control; pseudo-terminals; plain descriptor flags; reflinks.
+# A terminal in here is the app's own. Left out on purpose all the same: TIOCSTI and TIOCLINUX (typing),
+# TIOCSETD, TIOCCONS, every device's own.
 IOCTLS = {
     "TCGETS": 0x5401, "TCSETS": 0x5402, "TCSETSW": 0x5403, "TCSETSF": 0x5404, "TCSBRK": 0x5409,
-    "TCXONC": 0x540A, "TCFLSH": 0x540B, "TIOCSCTTY": 0x540E, "TIOCGPGRP": 0x540F,
+    "TCXONC": 0x540A, "TCFLSH": 0x540B, "TIOCSCTTY": 0x540E, "TIOCGPGRP": 0x540F, "TIOCSPGRP": 0x5410,
     "TIOCOUTQ": 0x5411, "TIOCGWINSZ": 0x5413, "TIOCSWINSZ": 0x5414, "FIONREAD": 0x541B, "FIONBIO": 0x5421,
     "TIOCNOTTY": 0x5422, "TCSBRKP": 0x5425, "TIOCGSID": 0x5429, "TCGETS2": 0x802C542A,
     "TCSETS2": 0x402C542B, "TCSETSW2": 0x402C542C, "TCSETSF2": 0x402C542D, "TIOCGPTN": 0x80045430,

@@ -3,6 +3,7 @@
 Run by `python -I -S -B` inside bubblewrap's empty root with a dict of settings (`layout.shim_settings`).
 Order, and nothing may be moved before what it depends on:
 
+    group        one of its own; in the foreground of the app's own terminal, where it has one
     descriptors  all but 0, 1, 2, the status pipe and the channel are closed
     uid          as root: groups, gid and uid are given up for good
     limits       rlimits
@@ -67,6 +68,7 @@ class SetupFailed(Exception):
 
 def close_doors(settings: dict[str, Any]) -> None:
     """Applies every layer in order and tries them. Raises SetupFailed or OSError."""
+    _lead_a_group(settings["terminal"])
     _whitelist_descriptors(settings)
     if settings["uid"]:
         _empty_bounding_set()
@@ -85,6 +87,14 @@ def close_doors(settings: dict[str, Any]) -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
     _filter_calls(settings["filter"])
     _self_test(settings, abi)
+
+
+def _lead_a_group(terminal: int | None) -> None:
+    """Ctrl-C and Ctrl-Z are for this group; its parent, process 1, is of another in the same session. From
+    the background this is allowed, as SIGTTOU is blocked."""
+    os.setpgid(0, 0)
+    if terminal is not None:
+        os.tcsetpgrp(terminal, os.getpid())
 
 
 def _whitelist_descriptors(settings: dict[str, Any]) -> None:
@@ -247,6 +257,7 @@ def _self_test(settings: dict[str, Any], abi: int) -> None:
     with open("/proc/self/net/dev", "rb") as devices:
         if [line.split(b":")[0].strip() for line in devices.readlines()[2:]] not in ([], [b"lo"]):
             raise SetupFailed("network devices are visible")
+    _check_terminal(settings["terminal"])
     _must_fail("a socket could be made", _libc.socket, _AF_INET, _SOCK_STREAM, 0)
     _must_fail("a namespace could be made", _libc.unshare, _CLONE_NEWUSER)
     _must_fail("a file system could be mounted", _libc.mount, b"/data", b"/app", None, _MS_BIND, None)
@@ -258,6 +269,22 @@ def _self_test(settings: dict[str, Any], abi: int) -> None:
             if e.errno == errno.EACCES:
                 return
         raise SetupFailed("Landlock is not in force")
+
+
+def _check_terminal(own: int | None) -> None:
+    """The session's terminal is the app's own, and without one it has none."""
+    if os.getsid(0) != 0 or os.getpgrp() != os.getpid():
+        raise SetupFailed("the session is not the sandbox's own")  # its leader is seen from outside only
+    if own is not None:
+        if os.tcgetpgrp(own) != os.getpid():
+            raise SetupFailed("the terminal is not the app's own")
+        return
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as e:
+        if e.errno == errno.ENXIO and not any(map(os.isatty, range(3))):
+            return
+    raise SetupFailed("a terminal leads out")
 
 
 def _must_fail(what: str, call: Any, *arguments: Any) -> None:

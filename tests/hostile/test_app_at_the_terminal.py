@@ -1,4 +1,4 @@
-"""What an app tries with the terminal that it shares with the person, their shell and its own supervisor."""
+"""What an app tries with its terminal against the person, their shell and its own supervisor."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import sandboxed
 from tests.support.require import missing, require
+from tests.support.shell_at_terminal import PROMPT, shell
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.alone]
 
@@ -99,7 +100,8 @@ def test_an_app_that_ignores_a_stop_does_not_outrun_its_supervisor(app: sandboxe
 
 
 def test_an_app_cannot_stop_its_supervisor_by_reading_from_the_background(app: sandboxed.AppFolder) -> None:
-    """It makes itself the background of its own terminal; the kernel then stops the whole job for reading."""
+    """It makes itself the background of its own terminal; the kernel stops its group for reading, not the
+    child that goes on."""
     said = _in_a_shell(
         app,
         "signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n"
@@ -110,13 +112,14 @@ def test_an_app_cannot_stop_its_supervisor_by_reading_from_the_background(app: s
         "    for number in (signal.SIGTTIN, signal.SIGTSTP): signal.signal(number, signal.SIG_IGN)\n"
         "    live(1.5); os._exit(0)\n"
         "time.sleep(0.2)\n"
-        "try: os.tcsetpgrp(terminal, child)\n"
-        "except OSError: print('refused', flush=True)\n"
+        "os.tcsetpgrp(terminal, child)\n"
         "reader = os.fork()\n"
-        "if reader == 0: os.read(terminal, 1); os._exit(0)\n"
+        "if reader == 0:\n"
+        "    signal.signal(signal.SIGCONT, lambda *_: os._exit(0))\n"  # once is enough
+        "    os.read(terminal, 1); os._exit(0)\n"
         "os.waitpid(child, 0)\n",
     )
-    assert "refused" in said
+    assert "stopped, and the app stands still" in said
     assert "goes on" not in said
     assert "ended 0" in said
 
@@ -171,3 +174,121 @@ def test_a_question_is_seen_whatever_the_app_left_on_the_terminal(trick: str) ->
     assert line.removeprefix("\x1b[39m\x1b[49m").removeprefix("\x1b[0m").startswith("reader asks to read"), (
         line
     )
+
+
+# A child that leaves the session reads standard input; what it got is in a file.
+EAVESDROP = """
+import os, select, sys, time
+if os.fork() == 0:
+    os.setsid()
+    while not os.path.exists(sys.argv[1] + "/go"):
+        time.sleep(0.02)
+    got = b"" if not select.select([0], [], [], 1.5)[0] else os.read(0, 100)
+    with open(sys.argv[1] + "/got", "wb") as file:
+        file.write(got)
+    os._exit(0)
+os.write(1, b"listening\\n")
+os.wait()
+os.write(1, b"done\\n")
+"""
+
+
+@pytest.mark.parametrize("how", ["app &", "app, then bg"])
+@pytest.mark.parametrize("where", ["outside", "inside"])
+def test_an_app_in_the_background_does_not_read_what_is_typed(
+    app: sandboxed.AppFolder, where: str, how: str
+) -> None:
+    """It leaves the person's session and reads: the kernel lets any program do that."""
+    (app.app / "main.py").write_text(EAVESDROP)
+    command = "app" if where == "inside" else f"{sys.executable} {app.app}/main.py {app.data}"
+    require("bash")
+    with shell(app, app={"argv": ["/data"]}) as person:
+        if how == "app &":
+            person.type(f"{command} &\n")
+            person.until("listening")
+        else:
+            person.type(f"{command}\n")
+            person.until("listening")
+            person.type("\x1a")
+            person.until("Stopped")
+            person.until(PROMPT)
+            person.type("bg\n")
+            person.until("&")
+        person.type("cat >/dev/null\n")  # another program's, and theirs what is typed
+        (app.data / "go").touch()
+        deadline = time.monotonic() + 5
+        while not (app.data / "got").exists() and time.monotonic() < deadline:
+            person.type("password\n")
+            person.quiet_for(0.05)
+        person.until("done")
+        got = (app.data / "got").read_bytes()
+    assert (b"password" in got or b"cat" in got) == (where == "outside"), got
+
+
+def test_the_apps_session_is_not_the_persons(app: sandboxed.AppFolder) -> None:
+    """Nor is its terminal, and it does not get at theirs by any name or number."""
+    (app.app / "main.py").write_text(
+        "import fcntl, os, sys, termios\n"
+        "terminal = os.open('/dev/tty', os.O_RDWR)\n"
+        "print(*(os.fstat(fd).st_rdev for fd in (0, 1, 2)))\n"
+        "print('sid', os.getsid(0), 'group', os.tcgetpgrp(terminal) == os.getpgrp() == os.getpid())\n"
+        "print('pts', [name for name in os.listdir('/dev/pts') if name != 'ptmx'])\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    try: fcntl.ioctl(terminal, termios.TIOCSCTTY, 1); print('stolen')\n"
+        "    except OSError as e: print('kept', e.errno)\n"
+        "    try: fcntl.ioctl(0, termios.TIOCSTI, b'x'); print('typed')\n"
+        "    except OSError as e: print('not typed', e.errno, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    require("bash")
+    with shell(app) as person:
+        said = person.do("app")
+        theirs = _device_of(person.fd)
+    devices, *rest = said.splitlines()
+    assert len(set(devices.split())) == 1
+    assert theirs != int(devices.split()[0])
+    assert rest[:2] == ["sid 0 group True", "pts []"]
+    assert "kept 1" in said
+    assert "not typed 1" in said
+
+
+HANDS_ON = """
+import contextlib, runpy, sys
+from pearrt.sandbox.process import Sandbox
+Sandbox._terminal = lambda self: contextlib.nullcontext()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_launcher_that_hands_the_persons_terminal_on_starts_nothing(app: sandboxed.AppFolder) -> None:
+    """The shim looks for itself, whatever was meant to be done outside."""
+    import pty
+
+    (app.app / "main.py").write_text("print('ran')")
+    (app.runtime.parent / "launcher.py").write_text(HANDS_ON)
+    (app.runtime.parent / "launcher.py").chmod(0o644)
+    command = app.command()
+    at = command.index("-B") + 1
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(app.environ())
+        os.execvp(command[0], [*command[:at], str(app.runtime.parent / "launcher.py"), *command[at:]])
+    said = b""
+    while b"could not be set up" not in said:
+        assert select.select([terminal], [], [], 20)[0], said
+        said += os.read(terminal, 4096)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert b"a terminal leads out" in said
+    assert b"ran" not in said
+
+
+def _device_of(terminal: int) -> int:
+    """Of the slave, from its master (TIOCGPTN)."""
+    import fcntl
+
+    number = int.from_bytes(fcntl.ioctl(terminal, 0x80045430, bytes(4)), sys.byteorder)
+    return os.stat(f"/dev/pts/{number}").st_rdev

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import secrets
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from tests.support import sandboxed
@@ -34,6 +36,14 @@ TIERS: dict[str, tuple[str, ...]] = {"A": (), "B": ("cgroup",), "C": ("landlock"
 # What Landlock alone holds. Native code is no boundary; a file that the person gives as standard input can be
 # opened anew where it is the app's user's too, that is, where a plain user starts it.
 ALLOWED = {("execute_from_the_data_folder", "C"), ("write_the_file_that_it_was_given_to_read", "C")}
+
+
+# The leader of the session at a terminal, its standard error; its arguments are a job in the background.
+LEADER = """
+import fcntl, subprocess, sys, termios
+fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+sys.exit(subprocess.run(sys.argv[1:], process_group=0, close_fds=False).returncode)
+"""
 
 
 def themes() -> Iterator[tuple[str, list[str]]]:
@@ -101,6 +111,30 @@ def _listen(stack: contextlib.ExitStack, app: sandboxed.AppFolder, targets: dict
             os.chmod(address, 0o777)
 
 
+@contextlib.contextmanager
+def persons_terminal() -> Iterator[int]:
+    """A terminal into which a person types all the time."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    ended = threading.Event()
+
+    def person() -> None:
+        while not ended.wait(0.02):
+            for act in (partial(os.write, ours, b"typed\n"), partial(os.read, ours, 65536)):
+                with contextlib.suppress(OSError):
+                    act()
+
+    typing = threading.Thread(target=person)
+    typing.start()
+    try:
+        yield theirs
+    finally:
+        ended.set()
+        typing.join()
+        os.close(theirs)
+        os.close(ours)
+
+
 @lru_cache(maxsize=16)
 def outcome(mode: str, tier: str | None) -> dict[str, dict]:
     """Attack name -> what came of it, outside (None) or on this tier."""
@@ -110,7 +144,9 @@ def outcome(mode: str, tier: str | None) -> dict[str, dict]:
     with (
         sandboxed.AppFolder({**SOURCES, "start.py": START}, mode) as app,
         surroundings(app) as (targets, leaked, extra),
+        persons_terminal() as terminal,
     ):
+        targets["terminal"] = os.fstat(terminal).st_rdev
         (app.app / "attacks").chmod(0o755)
         if mode == "user" and os.geteuid() == 0:
             for path in app.app.rglob("*"):
@@ -125,10 +161,11 @@ def outcome(mode: str, tier: str | None) -> dict[str, dict]:
             command = [*prefix, python, "-B", str(app.app / "start.py"), json.dumps(told)]
         with open(targets["input"], "rb") as given:
             done = subprocess.run(
-                command, env=app.environ() | extra, capture_output=True, pass_fds=leaked, timeout=120,
-                stdin=given, check=False,
+                [sys.executable, "-c", LEADER, *command], env=app.environ() | extra, pass_fds=leaked,
+                stdin=given, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True,
+                timeout=120, check=False,
             )  # fmt: skip
-        assert done.returncode == 0, done.stderr.decode()
+        assert done.returncode == 0
         found = [json.loads(line) for line in done.stdout.splitlines()]
         assert sorted(result["name"] for result in found) == sorted(ATTACKS)
         return {result["name"]: result for result in found}

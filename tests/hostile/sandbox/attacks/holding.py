@@ -1,14 +1,12 @@
-"""Holding: a stopped app that goes on, a terminal taken from the person, shared queues filled."""
+"""Holding: a stopped app that goes on, shared queues filled."""
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
 import os
-import pty
 import resource
 import signal
-import time
 
 from attacks.harness import MACHINE, attack, checked, libc, refuse
 
@@ -31,23 +29,6 @@ def be_woken_by_what_the_person_types(t: dict) -> object:
     fcntl.fcntl(reader, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     return "set"
-
-
-@attack
-def take_the_foreground_of_the_terminal(t: dict) -> object:
-    """From the background, where the person types for another program: the kernel allows it to a process that
-    ignores SIGTTOU."""
-    _, terminal = pty.openpty()
-    os.setsid()
-    fcntl.ioctl(terminal, 0x540E, 0)  # TIOCSCTTY
-    child = os.fork()
-    if child == 0:
-        time.sleep(5)
-        os._exit(0)
-    os.setpgid(child, child)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    os.tcsetpgrp(terminal, child)
-    return os.tcgetpgrp(terminal) == child or refuse("not taken")
 
 
 @attack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from attacks import files, holding, kernel, network, processes, startup, watching
+from attacks import files, holding, kernel, network, processes, startup, terminal, watching
 from attacks.harness import main
 
 THEMES = {
@@ -15,6 +15,7 @@ THEMES = {
     "Watching the person": watching,
     "Not standing still": holding,
     "The next start": startup,
+    "The person's terminal": terminal,
 }
 
 if __name__ == "__main__":
