@@ -258,18 +258,30 @@ def channel() -> Channel:
 
 
 def _inherited() -> socket.socket:
-    text = os.environ.get("PEARRT_CHANNEL_FD", "")
-    elsewhere = NotConnected(
-        "The channel belongs to another process of the app, which started this one.",
-        code="unreachable",
-        hint="Make the call there, and pass on what comes of it.",
-    )
-    if _forked:
-        raise elsewhere
-    if not text.isdecimal():
-        raise NotConnected(
+    return inherited(
+        "PEARRT_CHANNEL_FD",
+        forked=_forked,
+        elsewhere=NotConnected(
+            "The channel belongs to another process of the app, which started this one.",
+            code="unreachable",
+            hint="Make the call there, and pass on what comes of it.",
+        ),
+        nowhere=NotConnected(
             "This is no sandbox.", code="unreachable", hint="Start the app with `pearrt run ./folder`."
-        )
+        ),
+    )
+
+
+def inherited(
+    variable: str, *, forked: bool, elsewhere: NotConnected, nowhere: NotConnected
+) -> socket.socket:
+    """The socket whose number the launcher put into `variable`, for this process alone. Raises `elsewhere`
+    where it is another process's, `nowhere` where there is none."""
+    if forked:
+        raise elsewhere
+    text = os.environ.get(variable, "")
+    if not text.isdecimal():
+        raise nowhere
     try:
         connection = socket.socket(fileno=int(text))
     except OSError as e:

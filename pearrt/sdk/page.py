@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from pearrt.sdk import frames
+from pearrt.sdk.channel import inherited
 from pearrt.sdk.errors import Error, NotConnected
 
 READ_BYTES = 64 * 1024
@@ -128,26 +129,20 @@ def connected() -> Page:
 
 
 def _inherited() -> socket.socket:
-    text = os.environ.get("PEARRT_PAGE_FD", "")
-    elsewhere = NotConnected(
-        "The page belongs to another process of the app, which started this one.",
-        code="unreachable",
-        hint="Answer and tell it there.",
-    )
-    if _forked:
-        raise elsewhere
-    if not text.isdecimal():
-        raise NotConnected(
+    return inherited(
+        "PEARRT_PAGE_FD",
+        forked=_forked,
+        elsewhere=NotConnected(
+            "The page belongs to another process of the app, which started this one.",
+            code="unreachable",
+            hint="Answer and tell it there.",
+        ),
+        nowhere=NotConnected(
             "This app has no page to answer.",
             code="unreachable",
             hint='It is the backend of an app of kind "web", started with `pearrt run`.',
-        )
-    try:
-        connection = socket.socket(fileno=int(text))
-    except OSError as e:
-        raise elsewhere from e
-    connection.set_inheritable(False)
-    return connection
+        ),
+    )
 
 
 def _after_fork() -> None:
