@@ -38,6 +38,7 @@ events. Each connection's peer credentials are checked before anything is read f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -58,8 +59,9 @@ from pearrt.app.rooms import named_signers, posted_item
 from pearrt.app.stage import stage
 from pearrt.daemon import endpoint
 from pearrt.daemon.channel import Channels
+from pearrt.daemon.client import NOT_TAKEN
 from pearrt.daemon.credentials import peer_credentials
-from pearrt.daemon.events import stream
+from pearrt.daemon.events import STOPPING, stream
 from pearrt.daemon.live import Live
 from pearrt.daemon.self_update import SelfUpdate
 from pearrt.errors import Denied, PearrtError, Unreachable, UserError
@@ -69,6 +71,7 @@ from pearrt.publish.room import Room
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 1 << 20
+GRACE_S = 1.0  # what a request may take of the end of the daemon
 OTHER_APP = "The link in the request is not of the app in its path."
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -95,7 +98,8 @@ class Api:
         self.self_update = self_update
         self.idle = asyncio.Event()  # no request is being answered
         self.idle.set()
-        self._busy = 0
+        self._answering: set[asyncio.Task[Any]] = set()
+        self._stopping = asyncio.Event()
         self.closed = False  # another process is taking over: nothing is answered any more
 
     def application(self) -> web.Application:
@@ -103,6 +107,7 @@ class Api:
         app = web.Application(
             middlewares=[_errors, _same_user, self._counted], client_max_size=MAX_REQUEST_BYTES
         )
+        app[STOPPING] = self._stopping
         app.router.add_get("/v1/status", self.get_status)
         app.router.add_get("/v1/apps", self.get_apps)
         app.router.add_get("/v1/apps/{key}", self.get_app)
@@ -129,15 +134,32 @@ class Api:
     @web.middleware
     async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self.closed:
-            raise Unreachable("The daemon is just being updated.", hint="Try again in a moment.")
-        self._busy += 1
+            refusal = Unreachable("The daemon is just being updated.", hint="Try again in a moment.")
+            return web.json_response({"error": refusal.as_dict()}, status=NOT_TAKEN)
+        task = asyncio.current_task()
+        assert task is not None
+        self._answering.add(task)
         self.idle.clear()
         try:
             return await handler(request)
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            task.uncancel()
+            raise Unreachable("The daemon was stopped.") from None
         finally:
-            self._busy -= 1
-            if not self._busy:
+            self._answering.discard(task)
+            if not self._answering:
                 self.idle.set()
+
+    async def close(self) -> None:
+        """Lets what takes a moment finish, and ends the rest; whoever waits for it is told."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                await self.idle.wait()
+        self._stopping.set()
+        for task in self._answering:
+            task.cancel()
 
     async def get_status(self, _: web.Request) -> web.Response:
         return _ok(self.status())

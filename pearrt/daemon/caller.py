@@ -14,7 +14,7 @@ from pearrt.app.launch import Launchable
 from pearrt.app.progress import Progress, Report, Stage, silent
 from pearrt.daemon import endpoint
 from pearrt.daemon.client import Client
-from pearrt.errors import Denied, NoSuchApp
+from pearrt.errors import Denied, NoSuchApp, Unreachable
 from pearrt.link import Link
 from pearrt.sandbox.policy import Permissions
 
@@ -195,16 +195,23 @@ class Daemon(Client):
         return dict(self.call("GET", "/v1/status"))
 
     def stop(self) -> None:
-        self.call("POST", "/v1/stop")
+        """Asks the daemon to end, where there still is one."""
+        with contextlib.suppress(Unreachable):
+            self.call("POST", "/v1/stop", start=False)
 
 
 @contextlib.contextmanager
 def open_channel(path: Path, token: bytes) -> Iterator[int]:
-    """A connection to the apps' socket at `path`, opened by its token. Raises Denied."""
-    with endpoint.connect(path) as channel:
-        channel.sendall(token)
-        if channel.recv(1) != b"\x01":
-            raise Denied("The daemon refused the app's channel.")
+    """A connection to the apps' socket at `path`, opened by its token. Raises Denied and Unreachable."""
+    with contextlib.ExitStack() as opened:
+        try:
+            channel = opened.enter_context(endpoint.connect(path))
+            channel.sendall(token)
+            answer = channel.recv(1)
+        except OSError as e:
+            raise Unreachable(f"The daemon has gone: {e.strerror or e}.", hint="Run the app again.") from e
+        if answer != b"\x01":
+            raise Denied("The daemon refused the app's channel.", hint="Run the app again.")
         yield channel.fileno()
 
 

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 20.0
 POLL_S = 0.01
 RETRY_S = 0.2
+REPEAT_FOR_S = 10.0  # a request that found a daemon on its way out
 EXIT_LOCKED = 75  # EX_TEMPFAIL of sysexits.h: another daemon has this home
 MAX_EVENT_BYTES = 1 << 20
+NOT_TAKEN = 503  # the daemon makes way for another, which will answer
 
 Event = Callable[[str, dict[str, Any]], None]
 
@@ -152,9 +154,12 @@ class Client:
 
     # -- requests
 
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """One request, its JSON result. Raises the daemon's error as the class it was there."""
-        with self._answer(method, path, body) as response:
+    def call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, start: bool = True
+    ) -> Any:
+        """One request, its JSON result. Raises the daemon's error as the class it was there, and Unreachable
+        where no daemon answers. `start`: where none runs, one is started."""
+        with self._answer(method, path, body, start=start) as response:
             return _result(response.status, response.read())
 
     def follow(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, event: Event) -> Any:
@@ -172,24 +177,53 @@ class Client:
 
     @contextlib.contextmanager
     def _answer(
-        self, method: str, path: str, body: Mapping[str, Any] | None
+        self, method: str, path: str, body: Mapping[str, Any] | None, *, start: bool = True
     ) -> Iterator[http.client.HTTPResponse]:
-        self.ensure()
+        """The answer to one request. Where the daemon was just ending, by its own will or killed, and took
+        nothing of it, the request goes to the next one."""
         connection = _Connection(self.home.socket)
+        data = None if body is None else json.dumps(body)
+        deadline = time.monotonic() + REPEAT_FOR_S
         try:
-            connection.request(
-                method,
-                path,
-                body=None if body is None else json.dumps(body),
-                headers={"Content-Type": "application/json"},
-            )
-            yield connection.getresponse()
+            while (response := self._ask(connection, method, path, data, start=start)) is None:
+                if time.monotonic() > deadline:
+                    raise Unreachable("The daemon does not answer.", hint=_log_end(self.home.log))
+                connection.close()
+                time.sleep(POLL_S)
+            yield response
+        except http.client.RemoteDisconnected as e:
+            raise Unreachable("The daemon ended before it answered.", hint=_log_end(self.home.log)) from e
         except (OSError, http.client.HTTPException) as e:
             raise Unreachable(
                 f"The daemon does not answer: {e}.", hint="`pearrt daemon status` tells more."
             ) from e
         finally:
             connection.close()
+
+    def _ask(
+        self, connection: _Connection, method: str, path: str, data: str | None, *, start: bool
+    ) -> http.client.HTTPResponse | None:
+        """One try; None where nothing came of it and another one may. Raises OSError and HTTPException."""
+        if start:
+            self.ensure()
+        try:
+            connection.request(method, path, body=data, headers={"Content-Type": "application/json"})
+            response = connection.getresponse()
+        except OSError as e:
+            if start and (method == "GET" or _was_not_taken(e)):
+                return None
+            raise
+        return None if response.status == NOT_TAKEN else response
+
+
+def _was_not_taken(error: OSError) -> bool:
+    """Whether the daemon certainly did nothing about a request. A Unix socket is reset only when what was
+    sent had not been read; a TCP connection also otherwise."""
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return True
+    if endpoint.by_port() or isinstance(error, http.client.RemoteDisconnected):
+        return False
+    return isinstance(error, ConnectionResetError | BrokenPipeError)
 
 
 def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,10 +11,11 @@ from typing import Any
 from aiohttp import web
 
 from pearrt.app.progress import Progress, Report
-from pearrt.errors import PearrtError
+from pearrt.errors import PearrtError, Unreachable
 
 log = logging.getLogger(__name__)
 
+STOPPING = web.AppKey("stopping", asyncio.Event)  # what is cancelled, is so because the daemon ends
 MIN_INTERVAL_S = 0.05  # steps that come faster are merged: the latest wins
 
 
@@ -29,6 +30,12 @@ async def stream(request: web.Request, work: Callable[[Report], Awaitable[Any]])
             name, fields = "result", {"result": await work(latest.report)}
         except PearrtError as e:
             name, fields = "error", e.as_dict()
+        except asyncio.CancelledError:
+            if not request.app[STOPPING].is_set():
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            name, fields = "error", Unreachable("The daemon was stopped.").as_dict()
         except Exception:
             log.exception("our own bug")
             name, fields = "error", PearrtError("The daemon has a bug; its log has the traceback.").as_dict()

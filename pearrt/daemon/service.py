@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 IDLE_CHECK_S = 1.0
 HEARTBEAT_CHECK_S = 60.0
+SHUTDOWN_S = 1.0  # what is left of a request that was told to end
 DRAIN_POLL_S = 0.05
 DRAIN_S = 15.0  # what a peer that fetches from here has to finish in; then it goes on at the next version's
 
@@ -65,7 +66,7 @@ class Daemon:
         self.home = home
         self.settings = settings
         self.inherited = inherited
-        self._passing_on = False
+        self._passing_on = self._door_closed = False
         self.started_at = time.time()
         self._stop = asyncio.Event()
         self._parts = contextlib.AsyncExitStack()
@@ -210,9 +211,10 @@ class Daemon:
             stop=self.stop,
             self_update=self.self_update,
         )
-        runner = web.AppRunner(self.api.application(), access_log=None)
+        runner = web.AppRunner(self.api.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         self._parts.push_async_callback(runner.cleanup)
+        self._parts.push_async_callback(self.api.close)
         passed = next(of_kind(self.inherited, "api"), None)
         self._api_socket, secret = (
             (passed.socket(), b"") if passed is not None else endpoint.listen(self.home.socket)
@@ -224,6 +226,14 @@ class Daemon:
             return
         self._api_site = web.SockSite(runner, self._api_socket)
         await self._api_site.start()
+        self._parts.push_async_callback(self._close_door)
+
+    async def _close_door(self) -> None:
+        """No request comes in any more; whoever was let in a moment ago is answered."""
+        if not self._door_closed:
+            self._door_closed = True
+            await stop_accepting([self._api_socket])
+            await self._api_site.stop()
 
     def _passed_fd(self, kind: str) -> int:
         item = next(of_kind(self.inherited, kind), None)
@@ -240,8 +250,7 @@ class Daemon:
     async def pass_on(self) -> list[Item]:
         """Everything another process needs to go on where this one stops: see `runtime/handover.py`."""
         api = Item("api", {}, os.dup(self._api_socket.fileno()))
-        await stop_accepting([self._api_socket])
-        await self._api_site.stop()
+        await self._close_door()
         self.apps.close()
         self._heartbeat.cancel()
         await self.swarm.retire()

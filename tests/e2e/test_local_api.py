@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +137,27 @@ def test_a_clean_stop_leaves_no_socket_that_answers_and_no_process(machine: Mach
     assert machine.ok("daemon", "stop") == {"stopped": True}
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the process to end")
     assert machine.ok("daemon", "stop") == {"stopped": False}
+
+
+def test_a_stop_ends_long_work_and_says_so(machine: Machine) -> None:
+    """A search for peers, by streamed events and by a plain request: both would go on for ten seconds."""
+    machine.ok("daemon", "start")
+    link = Link(os.urandom(32))
+    body = json.dumps({"link": str(link)})
+    rest = f"HTTP/1.1\r\nHost: p\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    streamed = f"POST /v1/apps/{link.key_text}/install {rest}"
+    plain = f"GET /v1/apps/{link.key_text}?link={link} HTTP/1.1\r\nHost: p\r\n\r\n"
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(raw, machine, request.encode()) for request in (streamed, plain)]
+        wait_for(lambda: len(_accepted(machine)) == 2, "both to be let in")
+        assert machine.ok("daemon", "stop") == {"stopped": True}
+        for answer in answers:
+            assert b"The daemon was stopped." in answer.result()
+    assert not machine.daemon.running()
+
+
+def _accepted(machine: Machine) -> list[str]:
+    """The open connections to the API's socket."""
+    path = f" 03 {machine.home.socket}"
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return [line for line in lines if " ".join(line.split()[5::2]) == path.strip()]
