@@ -13,7 +13,6 @@ A circle is found, announced and dialled as an app's swarm is, and nothing of it
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +23,7 @@ from pearrt.crypto.hashes import hmac_sha256
 from pearrt.errors import ProtocolViolation, UserError
 from pearrt.peer import messages as wire
 from pearrt.swarm.allowance import Allowance
-from pearrt.swarm.dialer import Dialer, Origin
-from pearrt.swarm.scope import Address
+from pearrt.swarm.sought import Sought
 
 if TYPE_CHECKING:
     from pearrt.peer.link import PeerLink
@@ -66,7 +64,7 @@ class CircleMember:
     data: Allowance
 
 
-class Circle:
+class Circle(Sought):
     """Made by `SwarmService.enter`. `heard(member, data)` and `changed(member, is here)` tell of members."""
 
     def __init__(
@@ -78,11 +76,8 @@ class Circle:
         changed: Callable[[str, bool], None],
         wanted_peers: int,
     ) -> None:
-        self.topic = topic
+        super().__init__(topic, rng, wanted_peers=wanted_peers)
         self.members: dict[PeerLink, CircleMember] = {}
-        self.ourselves: set[Address] = set()
-        self.dialer = Dialer(rng, wanted_peers=wanted_peers)
-        self.dial_soon = asyncio.Event()
         self.dropped = 0
         self._uplink = Allowance(burst=SENT_BYTE_BURST, per_s=SENT_BYTES_PER_S, now=time.monotonic())
         self._heard = heard
@@ -108,11 +103,6 @@ class Circle:
         return said
 
     # -- for the service
-
-    def add_peer(self, address: Address, origin: Origin) -> None:
-        """An address where a member may listen."""
-        if self.dialer.add(address, origin, time.monotonic()):
-            self.dial_soon.set()
 
     def peer_joined(self, link: PeerLink, channel: int, *, near: bool) -> None:
         if len(self.members) >= MAX_MEMBERS:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pearrt.errors import DigestMismatch, NoPeers, PearrtError, PeerTimeout
 from pearrt.swarm.app_swarm import AppSwarm
-from pearrt.swarm.dialer import Dialer, Origin
+from pearrt.swarm.dialer import Origin
 from pearrt.swarm.download import Job
 from pearrt.swarm.effects import (
     Confirmed,
@@ -31,6 +31,7 @@ from pearrt.swarm.effects import (
 from pearrt.swarm.member import Member
 from pearrt.swarm.offers import Offer, Questions, offers
 from pearrt.swarm.scope import Address, source_of
+from pearrt.swarm.sought import Sought
 
 if TYPE_CHECKING:
     from pearrt.peer.link import PeerLink
@@ -114,19 +115,19 @@ class _Fetch:
         )
 
 
-class Membership:
+class Membership(Sought):
     """One app in the swarm. All methods belong on the service's event loop."""
 
     def __init__(self, service: SwarmService, app: SwarmApp, rng: Random) -> None:
-        self.topic = app.topic
+        super().__init__(app.topic, rng, wanted_peers=service.wanted_peers)
         self.app = app
         self.swarm: AppSwarm[PeerLink] = AppSwarm(app, rng, service.uploads, own_id=service.peer_id)
-        self.dialer = Dialer(rng, wanted_peers=service.wanted_peers)
+        self.swarm.ourselves = self.ourselves
+        self.members: Mapping[PeerLink, Member] = self.swarm.members
         self.on_newer: Callable[[Newer[PeerLink]], Awaitable[None] | None] | None = None
         self.on_confirmed: Callable[[str, str], None] | None = None  # (source, how it was found)
         self.bytes_from: Counter[bytes] = Counter()
         self.bytes_to: Counter[bytes] = Counter()
-        self.dial_soon = asyncio.Event()
         self._service = service
         self._fetches: list[_Fetch] = []
         self._questions = Questions()
@@ -136,15 +137,6 @@ class Membership:
         self._have_due = False
         self._have_due_to_seeds = False
         self._newer_tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def members(self) -> Mapping[PeerLink, Member]:
-        return self.swarm.members
-
-    @property
-    def ourselves(self) -> set[Address]:
-        """Addresses that turned out to be this very machine's."""
-        return self.swarm.ourselves
 
     # -- for callers
 
@@ -201,11 +193,6 @@ class Membership:
 
         self.pump_soon()
         return self._questions.asked(link, first_root, send)
-
-    def add_peer(self, address: Address, origin: Origin = Origin.CONFIGURED) -> None:
-        """A further address to try."""
-        if self.dialer.add(address, origin, time.monotonic()):
-            self.dial_soon.set()
 
     async def wait_for_peer(self, timeout_s: float) -> None:
         """Returns once a peer has joined. Raises NoPeers."""

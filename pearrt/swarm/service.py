@@ -34,13 +34,14 @@ from pearrt.swarm.circle import Circle
 from pearrt.swarm.dialer import WANTED_PEERS
 from pearrt.swarm.effects import SwarmApp
 from pearrt.swarm.finders import CachedFinder, PeerFinder
-from pearrt.swarm.finding import Finding, Sought
+from pearrt.swarm.finding import Finding
 from pearrt.swarm.intake import Done, Intake
 from pearrt.swarm.membership import Membership
 from pearrt.swarm.remembered import Remembered
 from pearrt.swarm.reputation import Offence, Reputation
 from pearrt.swarm.scope import Address, Scope, near, scope_of
 from pearrt.swarm.shelf import Read, Shelf, settle
+from pearrt.swarm.sought import Sought
 from pearrt.swarm.topics import LinkTopics
 from pearrt.swarm.uplink import Uplink
 from pearrt.swarm.upload import UploadQueue
@@ -158,7 +159,7 @@ class SwarmService:
         membership = Membership(self, app, self._rng)
         self._memberships[app.topic] = membership
         assert self._peers is not None
-        membership.swarm.ourselves = set(self._peers.addresses)
+        membership.ourselves |= set(self._peers.addresses)
         self._find(membership)
         try:
             for session in list(self._sessions.values()):

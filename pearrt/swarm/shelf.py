@@ -28,8 +28,7 @@ from pearrt.crypto.hashes import hmac_sha256, sha256
 from pearrt.errors import PeerTimeout, ProtocolViolation
 from pearrt.peer import messages as wire
 from pearrt.swarm.allowance import Allowance
-from pearrt.swarm.dialer import Dialer, Origin
-from pearrt.swarm.scope import Address
+from pearrt.swarm.sought import Sought
 
 if TYPE_CHECKING:
     from pearrt.peer.link import PeerLink
@@ -90,7 +89,7 @@ class _Wanted:
     again: dict[PeerLink, float] = field(default_factory=dict)
 
 
-class Shelf:
+class Shelf(Sought):
     """Made by `SwarmService.open_shelf`. `read(id)` gives a block of the app's that is kept here,
     `owed(link)` what a peer was asked for and has not answered."""
 
@@ -103,11 +102,8 @@ class Shelf:
         owed: Callable[[PeerLink], Counter[bytes]],
         wanted_peers: int,
     ) -> None:
-        self.topic = topic
+        super().__init__(topic, rng, wanted_peers=wanted_peers)
         self.members: dict[PeerLink, ShelfMember] = {}
-        self.ourselves: set[Address] = set()
-        self.dialer = Dialer(rng, wanted_peers=wanted_peers)
-        self.dial_soon = asyncio.Event()
         self._read = read
         self._owed = owed
         self._rng = rng
@@ -183,11 +179,6 @@ class Shelf:
             wanted.news.set()
 
     # -- for the service
-
-    def add_peer(self, address: Address, origin: Origin) -> None:
-        """An address where a member may listen."""
-        if self.dialer.add(address, origin, time.monotonic()):
-            self.dial_soon.set()
 
     def peer_joined(self, link: PeerLink, channel: int, *, near: bool) -> None:
         if len(self.members) >= MAX_MEMBERS:
