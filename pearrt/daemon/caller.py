@@ -62,9 +62,8 @@ class Daemon(Client):
 
     def revoke(self, link: Link, names: Collection[str]) -> list[str]:
         """Takes permissions back at once, the whole approval where `names` is empty; gives what was taken."""
-        return list(
-            self.call("POST", f"/v1/apps/{link.key_text}/revoke", {"names": sorted(names)})["revoked"]
-        )
+        body = {"names": sorted(names)}
+        return list(self.call("POST", f"/v1/apps/{link.key_text}/revoke", body, once=True)["revoked"])
 
     def channel(self, app: Launchable) -> AbstractContextManager[int]:
         """The app's connection to the daemon as an open descriptor; while it is open the app counts as
@@ -139,7 +138,7 @@ class Daemon(Client):
         return dict(self.follow("POST", f"/v1/apps/{link.key_text}/bring", body, event=_reporter(report)))
 
     def uninstall(self, link: Link, *, keep_data: bool) -> None:
-        self.call("DELETE", f"/v1/apps/{link.key_text}?keep_data={int(keep_data)}")
+        self.call("DELETE", f"/v1/apps/{link.key_text}?keep_data={int(keep_data)}", once=True)
 
     def metadata(self, link: Link) -> dict[str, str]:
         """The signed metadata that is trusted, file name -> text."""
@@ -178,7 +177,7 @@ class Daemon(Client):
 
     def roll_back(self, link: Link) -> dict[str, Any]:
         """Steps an app back to its release before."""
-        return dict(self.call("POST", f"/v1/apps/{link.key_text}/rollback"))
+        return dict(self.call("POST", f"/v1/apps/{link.key_text}/rollback", once=True))
 
     def runtime(self) -> dict[str, Any]:
         """All about pearrt's own versions."""
@@ -189,7 +188,7 @@ class Daemon(Client):
         return dict(self.follow("POST", "/v1/runtime/update", {"retry": retry}, event=_reporter(report)))
 
     def roll_back_runtime(self) -> dict[str, Any]:
-        return dict(self.call("POST", "/v1/runtime/rollback"))
+        return dict(self.call("POST", "/v1/runtime/rollback", once=True))
 
     def status(self) -> dict[str, Any]:
         return dict(self.call("GET", "/v1/status"))
@@ -220,9 +219,14 @@ def open_attendant(path: Path, token: bytes) -> Iterator[socket.socket | None]:
     """The attendant's connection beside the channel that `token` opened; None where none is taken."""
     from pearrt.daemon.attendant_token import attendant_token
 
-    with endpoint.connect(path) as attendant:
-        attendant.sendall(attendant_token(token))
-        yield attendant if attendant.recv(1) == b"\x01" else None
+    with contextlib.ExitStack() as opened:
+        try:
+            attendant = opened.enter_context(endpoint.connect(path))
+            attendant.sendall(attendant_token(token))
+            taken = attendant.recv(1) == b"\x01"
+        except OSError:  # the daemon has gone; the app goes on without it
+            taken = False
+        yield attendant if taken else None
 
 
 def _reporter(report: Report) -> Any:

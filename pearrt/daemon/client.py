@@ -101,7 +101,7 @@ class Client:
         while (listener := self._listener()) is None:
             if process.poll() is not None and on_trial and not self.running():
                 process, on_trial = self._spawn()  # its starts are counted: soon the version before it runs
-            elif process.poll() == EXIT_LOCKED:  # by a faster one, or by one that is ending
+            elif process.poll() in (EXIT_LOCKED, 0):  # by a faster one, or one that ends; or stopped at once
                 time.sleep(RETRY_S)
                 if not self.running():
                     process, on_trial = self._spawn()
@@ -155,11 +155,18 @@ class Client:
     # -- requests
 
     def call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, start: bool = True
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        start: bool = True,
+        once: bool = False,
     ) -> Any:
         """One request, its JSON result. Raises the daemon's error as the class it was there, and Unreachable
-        where no daemon answers. `start`: where none runs, one is started."""
-        with self._answer(method, path, body, start=start) as response:
+        where no daemon answers. `start`: where none runs, one is started. `once`: to do it twice is something
+        else than to do it once."""
+        with self._answer(method, path, body, start=start, once=once) as response:
             return _result(response.status, response.read())
 
     def follow(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, event: Event) -> Any:
@@ -173,26 +180,32 @@ class Client:
                 if name == "error":
                     raise from_dict(fields)
                 event(name, fields)
-        raise Unreachable("The daemon ended in the middle of its work.", hint=_log_end(self.home.log))
+        raise Unreachable("The daemon ended in the middle of its work.", hint=self._again())
 
     @contextlib.contextmanager
     def _answer(
-        self, method: str, path: str, body: Mapping[str, Any] | None, *, start: bool = True
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        start: bool = True,
+        once: bool = False,
     ) -> Iterator[http.client.HTTPResponse]:
-        """The answer to one request. Where the daemon was just ending, by its own will or killed, and took
-        nothing of it, the request goes to the next one."""
+        """The answer to one request. Where the daemon ends before it answers, by its own will or killed, the
+        request goes to the next one; one to be done `once` only if nothing of it was taken."""
         connection = _Connection(self.home.socket)
         data = None if body is None else json.dumps(body)
         deadline = time.monotonic() + REPEAT_FOR_S
         try:
-            while (response := self._ask(connection, method, path, data, start=start)) is None:
+            while (response := self._ask(connection, method, path, data, start=start, once=once)) is None:
                 if time.monotonic() > deadline:
-                    raise Unreachable("The daemon does not answer.", hint=_log_end(self.home.log))
+                    raise Unreachable("The daemon does not answer.", hint=self._again())
                 connection.close()
                 time.sleep(POLL_S)
             yield response
         except http.client.RemoteDisconnected as e:
-            raise Unreachable("The daemon ended before it answered.", hint=_log_end(self.home.log)) from e
+            raise Unreachable("The daemon ended before it answered.", hint=self._again()) from e
         except (OSError, http.client.HTTPException) as e:
             raise Unreachable(
                 f"The daemon does not answer: {e}.", hint="`pearrt daemon status` tells more."
@@ -200,8 +213,11 @@ class Client:
         finally:
             connection.close()
 
+    def _again(self) -> str:
+        return f"Try again: what was done so far is kept. {self.home.log} may tell why."
+
     def _ask(
-        self, connection: _Connection, method: str, path: str, data: str | None, *, start: bool
+        self, connection: _Connection, method: str, path: str, data: str | None, *, start: bool, once: bool
     ) -> http.client.HTTPResponse | None:
         """One try; None where nothing came of it and another one may. Raises OSError and HTTPException."""
         if start:
@@ -210,7 +226,7 @@ class Client:
             connection.request(method, path, body=data, headers={"Content-Type": "application/json"})
             response = connection.getresponse()
         except OSError as e:
-            if start and (method == "GET" or _was_not_taken(e)):
+            if start and (not once or _was_not_taken(e)):
                 return None
             raise
         return None if response.status == NOT_TAKEN else response

@@ -14,6 +14,7 @@ import pytest
 from pearrt.daemon.caller import Daemon
 from pearrt.daemon.client import Client
 from pearrt.errors import Unreachable
+from pearrt.link import Link
 from pearrt.paths import Home
 
 Served = Callable[[socket.socket], None]
@@ -70,23 +71,25 @@ def _daemons(home: Home, *daemons: Served) -> Iterator[Daemon]:
         assert not thread.is_alive(), "not all of them were asked"
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("once", [False, True])
 def test_a_request_that_a_daemon_on_its_way_out_did_not_take_goes_to_the_next(
-    tmp_path: Path, method: str
+    tmp_path: Path, once: bool
 ) -> None:
     with _daemons(Home.at(tmp_path), _ends_before_it_reads, _makes_way, _answers) as daemon:
-        assert daemon.call(method, "/v1/anything") == 42
+        assert daemon.call("POST", "/v1/anything", once=once) == 42
 
 
-def test_what_a_daemon_read_before_it_ended_is_asked_again_but_not_done_again(tmp_path: Path) -> None:
+def test_what_a_daemon_read_before_it_ended_goes_to_the_next(tmp_path: Path) -> None:
     with _daemons(Home.at(tmp_path), _ends_after_it_read, _answers) as daemon:
-        assert daemon.call("GET", "/v1/anything") == 42
-    (home := Home.at(tmp_path)).socket.unlink()
+        assert daemon.call("POST", "/v1/anything") == 42
+
+
+def test_what_must_not_be_done_twice_is_not_asked_twice(tmp_path: Path) -> None:
     with (
-        _daemons(home, _ends_after_it_read) as daemon,
+        _daemons(Home.at(tmp_path), _ends_after_it_read) as daemon,
         pytest.raises(Unreachable, match="ended before it answered"),
     ):
-        daemon.call("POST", "/v1/anything")
+        daemon.roll_back(Link(b"k" * 32))
 
 
 def test_a_stop_starts_nobody(tmp_path: Path) -> None:
