@@ -71,6 +71,8 @@ from pearrt.publish.room import Room
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 1 << 20
+IDLE_BY_ITSELF_S = 20.0
+HOLD_UP_S = 7.0  # less than callers come again for
 GRACE_S = 1.0  # what a request may take of the end of the daemon
 OTHER_APP = "The link in the request is not of the app in its path."
 
@@ -100,7 +102,7 @@ class Api:
         self.idle.set()
         self._answering: set[asyncio.Task[Any]] = set()
         self._stopping = asyncio.Event()
-        self.closed = False  # another process is taking over: nothing is answered any more
+        self.closed = False  # callers are to come again: to this process, or the one that takes over
 
     def application(self) -> web.Application:
         """The aiohttp application to serve."""
@@ -152,11 +154,29 @@ class Api:
             if not self._answering:
                 self.idle.set()
 
+    async def quiet(self) -> None:
+        """Returns when nothing is being answered, and answers no more. Where somebody is always asking, who
+        comes new is held up now and then so that such a moment comes."""
+        try:
+            while not await self._idle_within(IDLE_BY_ITSELF_S):
+                self.closed = True
+                if await self._idle_within(HOLD_UP_S):
+                    return
+                self.closed = False
+            self.closed = True
+        except asyncio.CancelledError:
+            self.closed = False
+            raise
+
+    async def _idle_within(self, timeout_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.idle.wait()
+        return self.idle.is_set()
+
     async def close(self) -> None:
         """Lets what takes a moment finish, and ends the rest; whoever waits for it is told."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_S):
-                await self.idle.wait()
+        await self._idle_within(GRACE_S)
         self._stopping.set()
         for task in self._answering:
             task.cancel()

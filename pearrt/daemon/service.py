@@ -242,10 +242,9 @@ class Daemon:
     # -- making way for another version: `succession.Predecessor`
 
     async def quiet(self) -> None:
-        """Waits until no request that may write is being answered, and answers no more of them."""
-        await self.api.idle.wait()
+        """Waits until no request is being answered, and answers no more of them."""
+        await self.api.quiet()
         self._passing_on = True
-        self.api.closed = True
 
     async def pass_on(self) -> list[Item]:
         """Everything another process needs to go on where this one stops: see `runtime/handover.py`."""

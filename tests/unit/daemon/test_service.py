@@ -1,13 +1,20 @@
-"""The daemon starts whatever one app's files are like, and serves the others."""
+"""The daemon starts whatever one app's files are like, and serves the others. It makes way for another
+however much it is asked."""
 
 from __future__ import annotations
+
+import asyncio
+from typing import Any
 
 import pytest
 
 from pearrt.app import granting
 from pearrt.app.library import AppFolder
 from pearrt.app.record import Grant
+from pearrt.daemon import api
+from pearrt.daemon.caller import Daemon as Caller
 from pearrt.daemon.service import Daemon
+from pearrt.link import Link
 from pearrt.paths import Home
 from pearrt.settings import HostPort, Settings
 
@@ -36,3 +43,35 @@ async def test_a_permission_of_a_later_version_stops_no_daemon(home: Home, folde
     async with Daemon(home, SETTINGS):
         assert granting.approval(folder) is None
         assert not granting.may_store(folder)
+
+
+async def test_it_finds_a_moment_to_make_way_though_somebody_is_always_asking(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "IDLE_BY_ITSELF_S", 0.5)
+    monkeypatch.setattr(api, "HOLD_UP_S", 5.0)
+
+    link = Link(KEY)
+
+    async def takes_a_while(_: Link) -> dict[str, Any]:
+        await asyncio.sleep(0.4)
+        return {}
+
+    over = asyncio.Event()
+
+    async def ask() -> None:
+        while not over.is_set():
+            await asyncio.to_thread(Caller(home).info, link)
+
+    async with Daemon(home, SETTINGS) as daemon:
+        monkeypatch.setattr(daemon.apps, "info", takes_a_while)
+        askers = []
+        for _ in range(8):
+            await asyncio.sleep(0.05)
+            askers.append(asyncio.create_task(ask()))
+        assert not await daemon.api._idle_within(1.0)
+        await daemon.quiet()
+        assert daemon.api.idle.is_set()
+        over.set()
+        daemon.api.closed = False  # whoever was held up is answered
+        await asyncio.gather(*askers)
