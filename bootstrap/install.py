@@ -129,7 +129,7 @@ def _switch(folder: RuntimeFolder, link: Link, release: Release) -> None:
 
     def switch(state: RuntimeState) -> RuntimeState:
         failed = {known: why for known, why in state.failed.items() if known != digest}
-        empty = replace(state, current="", previous="", trial="", starts=0, failed=failed)
+        empty = replace(state, current="", previous="", trial="", failed=failed)
         return states.install(empty, str(link), digest, release.version)
 
     write_file(folder.root / PYTHON_FILE, f"{sys.implementation.cache_tag}\n".encode())

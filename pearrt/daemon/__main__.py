@@ -12,13 +12,12 @@ import sys
 from collections.abc import Sequence
 
 from pearrt import __version__
-from pearrt.daemon.client import EXIT_LOCKED
 from pearrt.daemon.service import Daemon
 from pearrt.daemon.successor import INHERIT
 from pearrt.errors import Locked, PearrtError
 from pearrt.paths import Home
 from pearrt.runtime.handover import Item, Line, close_all
-from pearrt.runtime.layout import ended_well
+from pearrt.runtime.starts import EXIT_LOCKED
 from pearrt.settings import Settings
 
 INHERIT_TIMEOUT_S = 900.0  # the other one waits until nothing is under way that writes
@@ -66,7 +65,6 @@ def main(argv: Sequence[str] = ()) -> int:
         line = Line(socket.socket(fileno=int(argv[1]))) if argv[:1] == [INHERIT] else None
         with contextlib.nullcontext() if line is None else line, asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(serve(home, Settings.load(home), line))
-        ended_well(home.data)
     except PearrtError as e:
         sys.stderr.write(f"error: {e.message}\n" + (f"hint: {e.hint}\n" if e.hint else ""))
         return EXIT_LOCKED if isinstance(e, Locked) else e.exit_code

@@ -31,7 +31,6 @@ START_TIMEOUT_S = 20.0
 POLL_S = 0.01
 RETRY_S = 0.2
 REPEAT_FOR_S = 10.0  # a request that found a daemon on its way out
-EXIT_LOCKED = 75  # EX_TEMPFAIL of sysexits.h: another daemon has this home
 MAX_EVENT_BYTES = 1 << 20
 NOT_TAKEN = 503  # the daemon makes way for another, which will answer
 
@@ -97,37 +96,38 @@ class Client:
         starters make one."""
         self.home.prepare()
         deadline = time.monotonic() + START_TIMEOUT_S
-        process, on_trial = self._spawn()
+        process, trial = self._spawn()
         while (listener := self._listener()) is None:
-            if process.poll() is not None and on_trial and not self.running():
-                process, on_trial = self._spawn()  # its starts are counted: soon the version before it runs
-            elif process.poll() in (EXIT_LOCKED, 0):  # by a faster one, or one that ends; or stopped at once
-                time.sleep(RETRY_S)
-                if not self.running():
-                    process, on_trial = self._spawn()
-            elif process.poll() is not None and self._gave_way(process):
-                process, on_trial = self._spawn()
-            elif process.poll() is not None:
-                raise _does_not_start(self.home.log)
-            elif time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 process.terminate()
                 raise PeerTimeout(
                     f"The daemon did not answer in {START_TIMEOUT_S:.0f} s.", hint=_log_end(self.home.log)
                 )
+            if process.poll() in (
+                starts.EXIT_LOCKED,
+                0,
+            ):  # by a faster one, or one that ends; or stopped at once
+                time.sleep(RETRY_S)
+                if not self.running():
+                    process, trial = self._spawn()
+            elif process.poll() is not None and self._to_be_tried_again(process, trial):
+                process, trial = self._spawn()
+            elif process.poll() is not None:
+                raise _does_not_start(self.home.log)
             time.sleep(POLL_S)
         if listener not in (0, process.pid) and process.poll() is None:
             process.terminate()  # somebody else's was faster; ours must not take over when that one ends
 
-    def _spawn(self) -> tuple[Popen[bytes], bool]:
-        """A daemon process, and whether it is a version on trial. One of pearrt's own versions starts the one
-        that its state names, and any other pearrt itself."""
+    def _spawn(self) -> tuple[Popen[bytes], str]:
+        """A daemon process, and its version where that is on trial. One of pearrt's own versions starts the
+        one that its state names, and any other pearrt itself."""
         import subprocess
 
-        line, on_trial = own_command("pearrt.daemon"), False
+        line, trial = own_command("pearrt.daemon"), ""
         if running(self.home.data):
             chosen = RuntimeFolder(self.home.data).choose()
             line = command(self.home.data, chosen.runs, [], module="pearrt.daemon")
-            on_trial = bool(chosen.trial)
+            trial = chosen.trial
         with self.home.log.open("ab") as log:
             process = subprocess.Popen(
                 line,
@@ -140,17 +140,17 @@ class Client:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows: a console of its own
                 | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
-        return process, on_trial
+        return process, trial
 
-    def _gave_way(self, process: Popen[bytes]) -> bool:
-        """A daemon has ended by itself: notes how, and says whether its version gave way to the one before
-        it because of that."""
+    def _to_be_tried_again(self, process: Popen[bytes], trial: str) -> bool:
+        """A daemon has ended by itself: notes how, and says whether its version has given way to the one
+        before it because of that, or as one on trial soon will."""
         if not running(self.home.data):
             return False
         folder = RuntimeFolder(self.home.data)
         before = folder.read()
-        starts.saw_end(folder.starts, process.pid, process.returncode)
-        return not before.trial and folder.choose().current != before.current
+        starts.saw_end(folder.starts, process.pid, process.returncode, trial=trial)
+        return bool(trial) or folder.choose().current != before.current
 
     # -- requests
 

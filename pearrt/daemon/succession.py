@@ -63,7 +63,6 @@ async def succeed(daemon: Predecessor, folder: RuntimeFolder, digest: str, *, tr
             await daemon.quiet()
     except TimeoutError:
         await successor.kill()
-        folder.edit(lambda state: states.uncount(state, digest))
         log.info("too much is under way to hand over now; it is tried again")
         return False
     except BaseException:

@@ -66,6 +66,11 @@ class RuntimeFolder:
                 write_file(self.state_file, states.encode(after))
             return after
 
+    def begin(self, digest: str, version: str, *, retry: bool = False) -> RuntimeState:
+        """As `state.begin`; what counted against the version when it was tried before does so no more."""
+        starts.forget(self.starts, digest)
+        return self.edit(lambda state: states.begin(state, digest, version, retry=retry))
+
     @contextlib.contextmanager
     def updating(self) -> Iterator[None]:
         """Held by the one updater. Raises Locked at once where there is another."""
@@ -74,16 +79,10 @@ class RuntimeFolder:
             yield
 
     def choose(self) -> RuntimeState:
-        """Counts one more start; the `runs` of what this gives is to be started. Where the count cannot be
-        written, on a full disk say, the confirmed version runs. One that crashed too often gives way, and
-        the person is told."""
-        before = self.read()
-        if not before.trial:
-            return self._without_crashes(before)
-        try:
-            return self.edit(states.choose)
-        except StoreError:
-            return states.fail(before, "its start could not be counted")
+        """The `runs` of what this gives is to be started. A version that crashed too often has given way to
+        the one before it, and the person is told."""
+        state = self.read()
+        return self._without_crashes(self._without_failed_trial(state) if state.trial else state)
 
     def crashes(self, state: RuntimeState) -> list[str]:
         """What was said of the crashes that count against the confirmed version, the last one last."""
@@ -97,6 +96,17 @@ class RuntimeFolder:
         if not (self.tree(state.previous, state.link) / STARTER).is_file():
             return ""
         return f"it crashed at {len(said)} starts and was not well between; the last time: {said[-1]}"
+
+    def _without_failed_trial(self, state: RuntimeState) -> RuntimeState:
+        said = starts.crashes(self.starts, state.trial, on_trial=True)
+        if len(said) < starts.MAX_CRASHES:
+            return state
+        reason = f"it was started {len(said)} times and did not stay up; the last time: {said[-1]}"
+        failed = states.fail(state, reason)
+        with contextlib.suppress(StoreError):
+            self.edit(lambda now: states.fail(now, reason) if now.trial == state.trial else now)
+            starts.forget(self.starts, state.trial)
+        return failed
 
     def _without_crashes(self, state: RuntimeState) -> RuntimeState:
         if not (reason := self.gives_way(state)):
@@ -179,18 +189,9 @@ def running(home: Path) -> str:
         return ""
 
 
-def ended_well(home: Path) -> None:
-    """This process, where it is a version on trial, came to a good end: that start is not counted against
-    it."""
-    own = running(home)
-    folder = RuntimeFolder(home)
-    if own and folder.read().trial == own:
-        folder.edit(lambda state: states.uncount(state, own))
-
-
 def launcher(home: Path, python: str = "") -> str:
     """The text of the small script that people start as `pearrt`: it hands over to the confirmed version,
-    which decides and counts. It relies on the place of state.json and on the fields read here only."""
+    which decides. It relies on the place of state.json and on the fields read here only."""
     return _LAUNCHER.format(python=python or sys.executable, home=os.fspath(home))
 
 

@@ -1,9 +1,7 @@
 """The first file of a version's tree that runs: `python -I -S …/pearrt/runtime/start.py MODULE ARGUMENT…`.
 
 It puts its own tree on `sys.path` and runs MODULE as `python -m` would. With `--choose` in the place of
-MODULE it first asks the state which version is to run, which counts the start of one on trial, and starts
-that. A command of a version on trial whose program could be loaded is not counted against it; a daemon
-speaks for itself. Of a confirmed version, a crash is noted down (`starts.py`).
+MODULE it first asks the state which version is to run, and starts that. A crash is noted down (`starts.py`).
 
 A distribution's package has such a tree too (/usr/lib/pearrt), under no home: there is nothing to choose.
 """
@@ -11,7 +9,6 @@ A distribution's package has such a tree too (/usr/lib/pearrt), under no home: t
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import runpy
 import sys
@@ -32,10 +29,12 @@ def main() -> None:
     if module == CHOOSE:
         module = PROGRAM
         _choose(arguments)
-    if IS_VERSION and module == PROGRAM and arguments[:2] != ["daemon", "run"]:
-        _loaded()
     sys.argv = [PROGRAM, *arguments]
-    with _noting_a_crash(module, arguments):
+    with contextlib.ExitStack() as noting:
+        try:
+            noting.enter_context(_noting_a_crash(module, arguments))
+        except OSError:
+            _become_confirmed(module, arguments)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
@@ -52,7 +51,7 @@ def _noting_a_crash(module: str, arguments: Sequence[str]) -> AbstractContextMan
         "daemon",
         "run",
     ]:
-        return starts.watched(folder, TREE.name)
+        return starts.watched(folder, TREE.name, on_trial=_on_trial())
     return starts.loading(folder, TREE.name) if module == PROGRAM else contextlib.nullcontext()
 
 
@@ -73,19 +72,22 @@ def _choose(arguments: list[str]) -> None:
             os.execv(line[0], line)  # noqa: S606 - this process becomes it
 
 
-def _loaded() -> None:
-    """Takes back the count of this start, where this is the version on trial and its program loads."""
+def _become_confirmed(module: str, arguments: list[str]) -> None:
+    """On a full disk, say, a daemon on trial could not be counted: the confirmed version runs."""
+    from pearrt.runtime.layout import RuntimeFolder, command
+
+    line = command(HOME, RuntimeFolder(HOME).read().current, arguments, module=module)
+    os.execv(line[0], line)  # noqa: S606 - this process becomes it
+
+
+def _on_trial() -> bool:
     from pearrt.errors import PearrtError
-    from pearrt.runtime import state as states
     from pearrt.runtime.layout import RuntimeFolder
 
-    folder = RuntimeFolder(HOME)
     try:
-        if folder.read().trial == TREE.name:
-            importlib.import_module("pearrt.cli.main")
-            folder.edit(lambda state: states.uncount(state, TREE.name))
+        return RuntimeFolder(HOME).read().trial == TREE.name
     except PearrtError:
-        return  # the state is a matter for the program itself to complain about
+        return False  # the state is a matter for the program itself to complain about
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@
 
 - `current` is the confirmed version. It changes by `install` into nothing, `confirm`, `give_way` and
   `roll_back` only.
-- `trial` is a version that passed its health check and has not yet proved itself. It is what starts, at most
-  MAX_STARTS times; whoever starts it counts first (`choose`). Then it has failed and `current` starts again.
+- `trial` is a version that passed its health check and has not yet proved itself. It is what starts, until
+  its daemon came to a bad end three times (`starts.py`): then it has failed, and `current` starts again.
 - There are two versions at most: `current`, and the one before it or the one on trial. A trial begins with
   letting go of `previous`.
 - What has failed is tried again by the person's wish only (`pearrt update --retry`). The reason is kept for
@@ -30,7 +30,6 @@ from typing import Any
 
 from pearrt.errors import Corrupt, UserError
 
-MAX_STARTS = 3
 MAX_FAILED = 32
 MAX_REASON_CHARS = 500
 MAX_STATE_BYTES = 256 * 1024
@@ -44,9 +43,9 @@ class RuntimeState:
     """What `runtime/state.json` holds. Digests are hex, "" for none; times are seconds since 1970.
 
     `link` names the app whose releases are pearrt's versions; "" where pearrt came by pip or a package.
-    `starts`: unconfirmed starts of `trial`. `names`: digest -> version text. `failed`: digest -> why, oldest
-    first. `pin`: the only version (text) that may come next, "" for any. `channel`: "" for the link's.
-    `delay_s`: how old a release has to be. `deferred_until`: before then nothing is switched.
+    `names`: digest -> version text. `failed`: digest -> why, oldest first. `pin`: the only version (text)
+    that may come next, "" for any. `channel`: "" for the link's. `delay_s`: how old a release has to be.
+    `deferred_until`: before then nothing is switched.
     `format`: of what lies in this home; `reader`: the lowest format that a pearrt must know to read it;
     `formats`: digest -> the one that this version knows (`formats.py`).
     """
@@ -55,7 +54,6 @@ class RuntimeState:
     current: str = ""
     previous: str = ""
     trial: str = ""
-    starts: int = 0
     failed: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     pin: str = ""
@@ -107,38 +105,21 @@ def begin(state: RuntimeState, digest: str, version: str, *, retry: bool = False
         raise UserError(f"pearrt {state.name(state.trial)} is on trial already.")
     if not state.current or digest in (state.current, state.trial):
         return state
-    return _named(replace(state, trial=digest, starts=0, previous=""), digest, version)
-
-
-def choose(state: RuntimeState) -> RuntimeState:
-    """The state after one more start was counted; its `runs` is what to start. A trial that was started
-    MAX_STARTS times and never confirmed has failed."""
-    if not state.trial:
-        return state
-    if state.starts >= MAX_STARTS:
-        return fail(state, f"it was started {state.starts} times and did not stay up")
-    return replace(state, starts=state.starts + 1)
-
-
-def uncount(state: RuntimeState, digest: str) -> RuntimeState:
-    """One start of the trial came to a good end, though that proves little."""
-    if state.trial != digest or not digest or not state.starts:
-        return state
-    return replace(state, starts=state.starts - 1)
+    return _named(replace(state, trial=digest, previous=""), digest, version)
 
 
 def confirm(state: RuntimeState, digest: str) -> RuntimeState:
     """The trial has proved itself. Does nothing for any other version."""
     if not digest or state.trial != digest:
         return state
-    return _tidy(replace(state, current=digest, previous=state.current, trial="", starts=0))
+    return _tidy(replace(state, current=digest, previous=state.current, trial=""))
 
 
 def fail(state: RuntimeState, reason: str) -> RuntimeState:
     """The trial has failed; `current` runs again. Does nothing without a trial."""
     if not state.trial:
         return state
-    return reject(replace(state, trial="", starts=0), state.trial, state.name(state.trial), reason)
+    return reject(replace(state, trial=""), state.trial, state.name(state.trial), reason)
 
 
 def reject(state: RuntimeState, digest: str, version: str, reason: str) -> RuntimeState:

@@ -152,7 +152,7 @@ class Updater:
         if fault:
             return self._refuse(release, fault)
         self.app.folder.switch(Installed.of(release, index.manifest.name, time.time()))
-        self.folder.edit(lambda state: states.begin(state, digest, release.version, retry=retry))
+        self.folder.begin(digest, release.version, retry=retry)
         report(Progress(Stage.READY, detail=release.version))
         log.info("pearrt %s is healthy and begins its trial", release.version)
         return Outcome(release.version, trial=digest)

@@ -4,11 +4,13 @@ without a human, while they seed on and apps run on; what is not, on none, and t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -252,6 +254,53 @@ def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_n
         publisher.stop()
     with capsys.disabled():
         print(f"\n  {kills} kills of whole daemons in an update: {state.name(state.current)} runs")
+
+
+def test_commands_are_answered_while_pearrt_updates_itself_under_them(
+    new_home: Callable[[], Home], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several at once, before, in and after the trial: none fails, and none is held against the version."""
+    settings = {"PEARRT_DHT": "0", "PEARRT_UPDATE_TRIAL_S": "2"}
+    publisher = Machine(new_home(), **settings)
+    releases = Releases(publisher, tmp_path)
+    releases.release("1.0.1")
+    host = "{}:{}".format(*publisher.daemon.status()["address"])
+    user = Machine(new_home(), **settings, PEARRT_HOSTS=host)
+    user.ok("daemon", "start")
+    machine = install(user, releases.link, host)
+    over, done = threading.Event(), list[subprocess.CompletedProcess[str]]()
+    link = str(releases.link)
+    commands = [
+        ("list",),
+        ("info", link),
+        ("verify", link),
+        ("log", link),
+        ("daemon", "start"),
+        ("versions",),
+    ]
+
+    def ask(number: int) -> None:
+        for command in itertools.cycle(commands[number:] + commands[:number]):
+            if over.is_set():
+                return
+            done.append(machine.pearrt(*command))
+
+    machine.start()
+    askers = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    try:
+        for asker in askers:
+            asker.start()
+        releases.release("1.0.2")
+        wait_for(lambda: machine.settled("1.0.2"), f"1.0.2\n{machine.log()}", 90)
+    finally:
+        over.set()
+        for asker in askers:
+            asker.join()
+        machine.stop()
+        publisher.stop()
+    assert [each.stderr for each in done if each.returncode] == []
+    with capsys.disabled():
+        print(f"\n  {len(done)} commands while 1.0.2 took over: no failure")
 
 
 def _step_back(machine: OwnMachine) -> None:

@@ -8,8 +8,11 @@ test touches is left out, the codec is zlib. The files are gathered once per pro
 from __future__ import annotations
 
 import atexit
+import compileall
 import functools
+import importlib.util
 import os
+import py_compile
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -30,19 +33,27 @@ LEFT_OUT_PACKAGES = ("pygments", "markdown-it-py", "mdurl", "pycparser")
 LEFT_OUT_PATHS = ("__pycache__", "tests", "_cffi.cpython", ".dist-info", "aiohttp/.hash")
 LEFT_OUT_KINDS = (".pyi", ".pyx", ".pxd", ".c", ".h", ".pyc", ".pth")
 VERSION_FILE = "pearrt/__init__.py"
+UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
 
 
-def runtime_tree(folder: Path, *, version: str = "", files: Mapping[str, str] | None = None) -> Path:
-    """A new tree at `folder`. `version`: what it says it is; `files`: texts that replace or add files."""
+def runtime_tree(
+    folder: Path, *, version: str = "", files: Mapping[str, str] | None = None, compiled: bool = False
+) -> Path:
+    """A new tree at `folder`. `version`: what it says it is; `files`: texts that replace or add files;
+    `compiled`: with the bytecode of all modules."""
     files = dict(files or {})
     if version:
         files[VERSION_FILE] = f'"""pearrt {version}, for tests."""\n\n__version__ = "{version}"\n'
-    shutil.copytree(_gathered(), folder, copy_function=_link)
+    shutil.copytree(_compiled() if compiled else _gathered(), folder, copy_function=_link)
     for name, text in files.items():
         path = folder / name
         path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+        if compiled and path.suffix == ".py":
+            cache = Path(importlib.util.cache_from_source(path))
+            cache.unlink(missing_ok=True)
+            py_compile.compile(str(path), str(cache), dfile=name, invalidation_mode=UNCHECKED)
     return folder
 
 
@@ -96,13 +107,27 @@ def _link(source: str, target: str) -> None:
 @functools.cache
 def _gathered() -> Path:
     """The tree that all others are links of, for as long as this process lives."""
-    folder = Path(tempfile.mkdtemp(prefix="prt-runtime-"))
-    atexit.register(_remove, folder, os.getpid())
+    folder = _kept_folder()
     for source, path in _files():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         target.chmod(0o644)
+    return folder
+
+
+@functools.cache
+def _compiled() -> Path:
+    """The same with bytecode."""
+    folder = _kept_folder()
+    shutil.copytree(_gathered(), folder, copy_function=_link, dirs_exist_ok=True)
+    compileall.compile_dir(folder, quiet=2, workers=2, invalidation_mode=UNCHECKED, stripdir=str(folder))
+    return folder
+
+
+def _kept_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="prt-runtime-"))
+    atexit.register(_remove, folder, os.getpid())
     return folder
 
 

@@ -86,7 +86,6 @@ class Home:
                 if not outcome.trial:
                     self.end_trial()
                     continue
-                self.runtime.choose()
                 self.end_trial()
                 each.reconcile()
                 store.gc()

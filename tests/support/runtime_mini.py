@@ -11,6 +11,7 @@ a file `falls`. The succession is the product's own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from pearrt.daemon.succession import succeed
 from pearrt.daemon.successor import INHERIT
 from pearrt.errors import PearrtError
+from pearrt.runtime import starts
 from pearrt.runtime import state as states
 from pearrt.runtime.handover import Item, Line, close_all, of_kind
 from pearrt.runtime.layout import RuntimeFolder
@@ -128,7 +130,10 @@ def main(tree: Path, arguments: list[str]) -> None:
     async def run() -> None:
         await Mini(tree, line).serve()
 
+    folder = RuntimeFolder(tree.parents[3])
+    watch = starts.watched(folder.starts, tree.name, on_trial=folder.read().trial == tree.name)
     try:
-        asyncio.run(run())
+        with watch if line is None else contextlib.nullcontext():
+            asyncio.run(run())
     except PearrtError as e:
         sys.exit(f"{e.message}")

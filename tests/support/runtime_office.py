@@ -8,10 +8,7 @@ start from them at little cost.
 
 from __future__ import annotations
 
-import compileall
-import functools
 import os
-import py_compile
 import shutil
 import subprocess
 import sys
@@ -26,30 +23,9 @@ from pearrt.platform_tag import platform_tags
 from pearrt.runtime import state as states
 from pearrt.runtime.layout import RuntimeFolder, launcher
 from pearrt.runtime.state import RuntimeState
-from tests.support import runtime_bundle
 from tests.support.machine import Machine, wait_for
-from tests.support.runtime_bundle import VERSION_FILE, runtime_tree
+from tests.support.runtime_bundle import runtime_tree
 from tests.support.team import NAMES, Team
-
-UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
-
-
-@functools.cache
-def _compile_gathered() -> None:
-    folder = runtime_bundle._gathered()
-    compileall.compile_dir(folder, quiet=2, workers=2, invalidation_mode=UNCHECKED, stripdir=str(folder))
-
-
-def compiled_tree(folder: Path, version: str, files: Mapping[str, str] | None = None) -> Path:
-    """A tree with its modules compiled, those that `files` replace included."""
-    _compile_gathered()
-    tree = runtime_tree(folder, version=version, files=files)
-    for name in {VERSION_FILE, *(files or {})}:
-        if name.endswith(".py"):
-            cache = Path(py_compile.importlib.util.cache_from_source(str(tree / name)))  # type: ignore[attr-defined]
-            cache.unlink(missing_ok=True)
-            py_compile.compile(str(tree / name), str(cache), dfile=name, invalidation_mode=UNCHECKED)
-    return tree
 
 
 class Releases:
@@ -66,7 +42,7 @@ class Releases:
 
     def stage(self, version: str, files: Mapping[str, str] | None = None) -> str:
         """Stages a version through the running daemon; gives its digest."""
-        tree = compiled_tree(self.work / f"tree-{version}", version, files)
+        tree = runtime_tree(self.work / f"tree-{version}", version=version, files=files, compiled=True)
         manifest = Manifest(
             name="pearrt",
             version=version,

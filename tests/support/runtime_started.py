@@ -27,6 +27,8 @@ def main():
         raise ExceptionGroup("tasks", [OSError(errno.ENOSPC, "No space left on device")])
     if how == "lacking":
         import no_such_library
+    if how == "stays":
+        sys.stdin.read()
     if how.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, how))
     if how.startswith("exit"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from pearrt.link import Link
 from pearrt.runtime import layout
 from pearrt.runtime import state as states
 from pearrt.runtime.layout import RuntimeFolder, command, running
-from pearrt.runtime.state import MAX_STARTS, RuntimeState
+from pearrt.runtime.starts import MAX_CRASHES
+from pearrt.runtime.state import RuntimeState
 from tests.support.runtime_started import start, write_version
 
 LINK = str(Link(b"r" * 32))
@@ -32,26 +35,26 @@ def test_the_launcher_starts_the_version_on_trial_and_a_good_start_is_not_counte
     folder: RuntimeFolder,
 ) -> None:
     write_version(folder, B)
-    for _ in range(2 * MAX_STARTS):
+    for _ in range(2 * MAX_CRASHES):
         assert start(folder, "list", "--json") == "b list --json"
-    assert folder.read().starts == 0
+    assert not list(folder.starts.glob("*"))
 
 
 def test_a_trial_that_does_not_load_gives_way_with_nobody_but_the_launcher_there(
     folder: RuntimeFolder,
 ) -> None:
     write_version(folder, B, broken=True)
-    said = [start(folder, "list") for _ in range(MAX_STARTS + 1)]
-    assert said[:-1] == ["ImportError: half"] * MAX_STARTS
+    said = [start(folder, "list") for _ in range(MAX_CRASHES + 1)]
+    assert said[:-1] == ["ImportError: half"] * MAX_CRASHES
     assert said[-1] == "a list"
     assert "did not stay up" in folder.read().failed[B]
 
 
 def test_a_daemon_that_crashes_is_counted_although_it_loads(folder: RuntimeFolder) -> None:
     write_version(folder, B)
-    assert [start(folder, "daemon", "run", "crash")[0] for _ in range(MAX_STARTS + 1)] == [
+    assert [start(folder, "daemon", "run", "crash")[0] for _ in range(MAX_CRASHES + 1)] == [
         "b"
-    ] * MAX_STARTS + ["a"]
+    ] * MAX_CRASHES + ["a"]
 
 
 def test_without_its_confirmed_tree_the_launcher_starts_the_previous_one(folder: RuntimeFolder) -> None:
@@ -79,14 +82,43 @@ def test_pip_brought_this_one(tmp_path: Path) -> None:
     assert running(tmp_path) == ""
 
 
-def test_on_a_full_disk_the_confirmed_version_runs(
+def test_any_number_may_start_at_once_and_those_that_died_count(folder: RuntimeFolder) -> None:
+    write_version(folder, B)
+    line = command(folder.data, B, ["daemon", "run", "stays"])
+    environ = {name: text for name, text in os.environ.items() if name != "PEARRT_HOME"}
+    running = [
+        subprocess.Popen(line, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(MAX_CRASHES + 1)
+    ]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"b daemon run stays\n"
+    assert start(folder, "list") == "b list"
+    running.pop().communicate(b"")  # a good end
+    for died, process in enumerate(running):
+        assert start(folder, "list") == "b list", f"{died} died"
+        process.kill()
+        process.communicate()
+    assert start(folder, "list") == "a list"
+    assert "without a word" in folder.read().failed[B]
+
+
+def test_a_daemon_on_trial_that_cannot_be_counted_gives_way_for_this_time(folder: RuntimeFolder) -> None:
+    write_version(folder, B)
+    folder.starts.write_text("")  # as on a full disk, there is no folder to write to
+    assert start(folder, "daemon", "run") == "a daemon run"
+    assert start(folder, "list") == "b list"
+    folder.starts.unlink()
+    assert start(folder, "daemon", "run") == "b daemon run"
+
+
+def test_on_a_full_disk_the_state_stays_as_it_was(
     folder: RuntimeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise Full("No space.")
 
     monkeypatch.setattr(layout, "write_file", full)
-    assert folder.choose().runs == A
     with pytest.raises(Full):
         folder.edit(lambda state: states.confirm(state, B))
     assert folder.read().trial == B

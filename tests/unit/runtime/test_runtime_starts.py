@@ -174,7 +174,7 @@ def test_a_killed_starter_leaves_nothing_that_the_next_does_not_put_right(folder
     reason = folder.gives_way(folder.read())
     folder.edit(lambda state: states.give_way(state, B, reason))  # and here it was killed
     assert folder.choose().runs == A
-    folder.edit(lambda state: states.begin(state, B, "1.1", retry=True))  # the person wants it once more
+    folder.begin(B, "1.1", retry=True)  # the person wants it once more
     assert folder.choose().runs == B
 
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pearrt.errors import Corrupt, UserError
 from pearrt.runtime import state as states
-from pearrt.runtime.state import MAX_FAILED, MAX_REASON_CHARS, MAX_STARTS, RuntimeState
+from pearrt.runtime.state import MAX_FAILED, MAX_REASON_CHARS, RuntimeState
 
 LINK = "pearrt://" + "y" * 55
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
@@ -27,25 +27,6 @@ def test_the_first_version_is_confirmed_and_a_second_install_changes_nothing() -
     state = states.install(RuntimeState(), LINK, A, "1")
     assert (state.runs, state.current, state.link, state.name(A)) == (A, A, LINK, "1")
     assert states.install(state, LINK, B, "2") == state
-
-
-def test_a_trial_starts_three_times_and_then_its_predecessor_does() -> None:
-    state = on_trial()
-    for _ in range(MAX_STARTS):
-        state = states.choose(state)
-        assert state.runs == B
-    state = states.choose(state)
-    assert (state.runs, state.trial, state.starts) == (A, "", 0)
-    assert "3 times" in state.failed[B]
-    assert states.choose(state) == state
-
-
-def test_a_good_end_is_not_counted() -> None:
-    state = on_trial()
-    for _ in range(10 * MAX_STARTS):
-        state = states.uncount(states.choose(state), B)
-    assert state.runs == B
-    assert states.uncount(state, B) == state
 
 
 def test_what_failed_is_never_begun_again_unless_the_person_wants_it() -> None:
@@ -121,9 +102,9 @@ def test_a_later_versions_fields_are_left_aside() -> None:
         b"[" * 100_000,
         b'{"current": "x"}',
         b'{"current": 1}',
-        b'{"starts": -1}',
-        b'{"starts": true}',
-        b'{"starts": 1e400}',
+        b'{"format": -1}',
+        b'{"format": true}',
+        b'{"format": 1e400}',
         b'{"failed": []}',
         b'{"failed": {"..": "x"}}',
         b'{"link": 5}',
@@ -170,19 +151,6 @@ class AnyOrder(RuleBasedStateMachine):
         except UserError:
             assert digest in self.failed or before.trial not in ("", digest)
         assert self.state.current == before.current
-
-    @rule()
-    def start(self) -> None:
-        before = self.state
-        self.state = states.choose(before)
-        assert self.state.runs in (before.runs, before.current)
-        if before.trial and not self.state.trial:
-            self.failed.add(before.trial)
-
-    @precondition(lambda self: self.state.trial)
-    @rule()
-    def good_end(self) -> None:
-        self.state = states.uncount(self.state, self.state.trial)
 
     @precondition(lambda self: self.state.trial)
     @rule()
@@ -236,11 +204,6 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def current_is_what_was_confirmed_last(self) -> None:
         assert self.state.current == (self.confirmed[-1] if self.confirmed else "")
-
-    @invariant()
-    def starts_are_bounded(self) -> None:
-        assert 0 <= self.state.starts <= MAX_STARTS
-        assert self.state.trial or not self.state.starts
 
     @invariant()
     def it_can_be_written_and_read(self) -> None:
