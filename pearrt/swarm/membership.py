@@ -194,6 +194,11 @@ class Membership(Sought):
         self.pump_soon()
         return self._questions.asked(link, first_root, send)
 
+    def next_answer(self, link: PeerLink, first_root: int) -> asyncio.Future[bytes]:
+        """What a peer that is left alone for now answers to whoever asks it next; cancelled where it
+        leaves."""
+        return self._questions.next_answer(link, first_root)
+
     async def wait_for_peer(self, timeout_s: float) -> None:
         """Returns once a peer has joined. Raises NoPeers."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,26 @@ async def test_a_service_ends_although_joining_an_app_failed(tmp_path: Path) -> 
 
 def _refuse(*_: object, **__: object) -> None:
     raise OverflowError
+
+
+async def test_those_who_wait_for_leave_to_ask_share_the_next_answer(tmp_path: Path) -> None:
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+
+        class Counting(FakeApp):
+            asked = 0
+
+            def metadata_from(self, first_root: int) -> bytes | None:
+                self.asked += 1
+                return super().metadata_from(first_root)
+
+        app = Counting(current=b"1")
+        app.metadata = b"signed"
+        await a.swarm.join(app)
+        asker = await b.meet(a)
+        await asker.wait_for_peer(5)
+        (asked_of,) = asker.members.values()
+        while asked_of.asks.take(time.monotonic()):
+            pass  # as often as it may for now
+        told = await asyncio.gather(*(asker.metadata() for _ in range(8)))
+        assert told == [b"1:signed"] * 8
+        assert app.asked <= 2
