@@ -140,6 +140,9 @@ async def test_those_who_wait_for_leave_to_ask_share_the_next_answer(tmp_path: P
         (asked_of,) = asker.members.values()
         while asked_of.asks.take(time.monotonic()):
             pass  # as often as it may for now
-        told = await asyncio.gather(*(asker.metadata() for _ in range(8)))
-        assert told == [b"1:signed"] * 8
+        waiting = []
+        for _ in range(8):
+            waiting.append(asyncio.create_task(asker.metadata()))
+            await asyncio.sleep(0.03)
+        assert await asyncio.gather(*waiting) == [b"1:signed"] * 8
         assert app.asked <= 2
