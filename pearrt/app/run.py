@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from pearrt.app.attend import Attendance
 from pearrt.app.launch import Launchable
 from pearrt.app.progress import Report
-from pearrt.errors import Denied, UserError
+from pearrt.errors import Denied, NoSuchApp, UserError
 from pearrt.link import Link
 from pearrt.sandbox.policy import Permissions
 
@@ -174,5 +174,6 @@ def _start(launch: Launch, link: Link, daemon: Daemon, show: Callable[[str], Non
 def _install(link: Link, daemon: Daemon, report: Report, update: bool, allow_stale: bool) -> Launchable:
     daemon.install(link, report, update=update, allow_stale=allow_stale)
     app = daemon.launch(link)
-    assert app is not None, "installed, yet nothing to launch"
+    if app is None:
+        raise NoSuchApp("The app was uninstalled before it could start.", hint="Run it again to install it.")
     return app

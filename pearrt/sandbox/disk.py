@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 
-from pearrt.errors import Denied
+from pearrt.errors import Denied, SandboxError
 from pearrt.sandbox.policy import format_size
 from pearrt.sandbox.storage import Meter
 
@@ -19,12 +19,19 @@ LEAST_FREE_BYTES = 512 << 20
 
 
 class DiskFloor:
-    """A bound beside a storage meter. Times are `time.monotonic()`."""
+    """A bound beside a storage meter. Times are `time.monotonic()`. Raises SandboxError where the folder has
+    just been removed; later that is for whoever removed it to tell the app."""
 
     def __init__(self, meter: Meter, now: float) -> None:
         self.meter = meter
         self.next_check = now + CHECK_S
-        self._at_first = self._most_since = shutil.disk_usage(meter.folder).free
+        try:
+            self._at_first = self._most_since = shutil.disk_usage(meter.folder).free
+        except FileNotFoundError as e:
+            raise SandboxError(
+                "The app's storage is gone.",
+                hint="Was the app just uninstalled? Running it again installs it.",
+            ) from e
 
     def over(self) -> bool:
         """Looks when it is time to."""
@@ -32,7 +39,10 @@ class DiskFloor:
         if now < self.next_check:
             return False
         self.next_check = now + CHECK_S
-        free, may_keep = shutil.disk_usage(self.meter.folder).free, self.meter.limit_bytes
+        try:
+            free, may_keep = shutil.disk_usage(self.meter.folder).free, self.meter.limit_bytes
+        except FileNotFoundError:
+            return False
         if self._most_since - free > may_keep:
             self.meter.next_check = now
             self._most_since = free

@@ -14,7 +14,7 @@ from pearrt.app.launch import Launchable
 from pearrt.app.progress import silent
 from pearrt.app.run import MAX_STARTS, STARTS_SPAN_S, Person, check_starts, run
 from pearrt.bundle.manifest import Entry, Manifest
-from pearrt.errors import Denied, UserError
+from pearrt.errors import Denied, NoSuchApp, UserError
 from pearrt.link import Link, encode_key
 from pearrt.sandbox.kinds import fault
 from pearrt.sandbox.launch import Launch
@@ -90,6 +90,19 @@ def test_what_the_app_never_asked_for_cannot_be_given() -> None:
         daemon.start("files")
     assert refused.value.hint == "It asks for notify, clipboard."
     assert daemon.given == []
+
+
+def test_an_app_that_is_uninstalled_before_it_starts_is_said_to_be_gone() -> None:
+    class Gone(OneApp):
+        def install(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def launch(self, _: Link) -> Any:
+            return None
+
+    with pytest.raises(NoSuchApp, match="uninstalled") as gone:
+        Gone().start()
+    assert gone.value.hint == "Run it again to install it."
 
 
 def test_what_a_waiting_release_asks_for_may_be_named() -> None:

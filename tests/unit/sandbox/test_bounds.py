@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pearrt.errors import SandboxError
 from pearrt.sandbox import cgroup, disk, memory, storage
 from pearrt.sandbox.cgroup import Group
 from pearrt.sandbox.policy import Permissions
@@ -203,6 +204,17 @@ def test_a_full_disk_is_no_fault_of_an_app_that_writes_little(
     floor = disk.DiskFloor(Meter(tmp_path, 1 << 30), 100.0)
     clock[0] = floor.next_check
     assert not floor.over()
+
+
+def test_a_folder_that_is_removed_meanwhile_is_told_at_the_start_and_no_matter_later(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    floor = disk.DiskFloor(Meter(folder, 1 << 30), 0.0)
+    folder.rmdir()
+    assert not floor.over()
+    with pytest.raises(SandboxError, match="gone") as caught:
+        disk.DiskFloor(Meter(folder, 1 << 30), 0.0)
+    assert "uninstalled" in caught.value.hint
 
 
 @pytest.fixture
