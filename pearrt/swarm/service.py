@@ -261,7 +261,7 @@ class SwarmService:
         self._offer(session, list(self._passing), passing=True)
 
     def _offer(self, session: _Session, topics: list[bytes], *, passing: bool = False) -> None:
-        proofs, joined = session.topics.offer(topics, passing=passing)
+        proofs, joined = session.topics.offer(topics, time.monotonic(), passing=passing)
         for at in range(0, len(proofs), wire.MAX_PROOFS):
             session.link.send(wire.Join(tuple(proofs[at : at + wire.MAX_PROOFS])))
         for each in joined:
@@ -292,7 +292,7 @@ class SwarmService:
             self._block(session, message)
             return
         if isinstance(message, wire.Join):
-            for joined in session.topics.proofs(message.proofs):
+            for joined in session.topics.proofs(message.proofs, time.monotonic()):
                 self._joined(session, joined.topic, joined.channel)
             for left_channel in session.topics.farewells():
                 session.link.send(wire.Leave(left_channel))
@@ -442,6 +442,8 @@ class SwarmService:
                 membership.swarm.tick(now)
                 membership.pump_soon()
             for session in list(self._sessions.values()):
+                if held_back := session.topics.held_back():
+                    self._offer(session, held_back)
                 if not session.topics.joined and now - session.opened_at > IDLE_S:
                     session.link.close("no app in common", code=wire.BYE_IDLE)
 

@@ -9,8 +9,8 @@ A peer whose proof comes when we have left already takes us for joined, having s
 left (`farewells`).
 
 What we offer is bounded too, so that no app of ours can make a peer take us for one that floods it: a topic
-is offered MAX_JOINS times on a link, and MAX_PASSING times in all those that come and go (circles). Beyond
-that this peer is not met there until there is another link to it.
+is offered less often than the peer has to bear, later if need be (`held_back`), and of topics that come and
+go (circles') MAX_PASSING on a link. Beyond those this peer is not met until there is another link to it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from dataclasses import dataclass
 
 from pearrt.errors import LimitExceeded
 from pearrt.peer.topic import channel_of, join_proof
+from pearrt.swarm.allowance import Allowance
 
 MAX_UNMATCHED = 1024
 MAX_JOINED = 256
-MAX_JOINS = 32  # of one topic on one link: each makes us say what we hold
+JOIN_BURST, JOINS_PER_S = 32, 1 / 45  # by a peer, of one topic: each makes us say what we hold
+OFFER_BURST, OFFERS_PER_S = 24, 1 / 60  # by us, so that they are no more to the peer, however they bunch up
 MAX_PASSING = 512  # with the apps that one machine has, well below MAX_UNMATCHED
 
 
@@ -44,20 +46,27 @@ class LinkTopics:
         self._initiator = initiator
         self._ours: dict[bytes, bytes] = {}  # the proof that we expect from the peer -> topic
         self._unmatched: set[bytes] = set()
-        self._joins: dict[bytes, int] = {}
-        self._offers: dict[bytes, int] = {}
-        self._passing = 0
+        self._joins: dict[bytes, Allowance] = {}
+        self._offers: dict[bytes, Allowance] = {}
+        self._passing: set[bytes] = set()
+        self._held_back: set[bytes] = set()
         self._gone: dict[bytes, int] = {}  # the proof that we no longer expect -> its channel
         self._farewells: list[int] = []
         self._withdrawn: dict[int, bytes] = {}  # channels that we left and the peer did not -> its proof
 
-    def offer(self, topics: Iterable[bytes], *, passing: bool = False) -> tuple[list[bytes], list[Joined]]:
+    def offer(
+        self, topics: Iterable[bytes], now: float, *, passing: bool = False
+    ) -> tuple[list[bytes], list[Joined]]:
         """We are here for further topics: (proofs to send, topics joined thereby). `passing`: they are
         circles'."""
         proofs: list[bytes] = []
         joined: list[Joined] = []
         for topic in topics:
-            if not self._may_offer(topic, passing):
+            if passing and topic not in self._passing:
+                if len(self._passing) >= MAX_PASSING:
+                    continue
+                self._passing.add(topic)
+            if not self._may_offer(topic, now):
                 continue
             proofs.append(join_proof(topic, self._hash, by_initiator=self._initiator))
             expected = join_proof(topic, self._hash, by_initiator=not self._initiator)
@@ -68,16 +77,23 @@ class LinkTopics:
                 joined += self._join(topic)
         return proofs, joined
 
-    def _may_offer(self, topic: bytes, passing: bool) -> bool:
-        offers = self._offers.get(topic, 0)
-        if offers >= MAX_JOINS or (passing and self._passing >= MAX_PASSING):
+    def held_back(self) -> list[bytes]:
+        """What was to be offered too soon after the last time; to be offered again."""
+        return list(self._held_back)
+
+    def _may_offer(self, topic: bytes, now: float) -> bool:
+        offers = self._offers.get(topic)
+        if offers is None:
+            offers = self._offers[topic] = Allowance(burst=OFFER_BURST, per_s=OFFERS_PER_S, now=now)
+        if not offers.take(now):
+            self._held_back.add(topic)
             return False
-        self._offers[topic] = offers + 1
-        self._passing += passing
+        self._held_back.discard(topic)
         return True
 
     def withdraw(self, topic: bytes) -> int | None:
         """We are no longer here for a topic; the channel to LEAVE, if it was joined."""
+        self._held_back.discard(topic)
         expected = join_proof(topic, self._hash, by_initiator=not self._initiator)
         if self._ours.pop(expected, None) is None:
             return None
@@ -88,13 +104,13 @@ class LinkTopics:
         self._withdrawn[channel] = expected
         return channel
 
-    def proofs(self, proofs: Iterable[bytes]) -> list[Joined]:
+    def proofs(self, proofs: Iterable[bytes], now: float) -> list[Joined]:
         """The peer proves topics. Raises LimitExceeded where they are more than anybody runs."""
         joined: list[Joined] = []
         for proof in proofs:
             topic = self._ours.get(proof)
             if topic is not None:
-                self._count(topic)
+                self._count(topic, now)
                 joined += self._join(topic)
                 continue
             if len(self._unmatched) >= MAX_UNMATCHED:
@@ -114,12 +130,14 @@ class LinkTopics:
         self._unmatched.discard(self._withdrawn.pop(channel, b""))
         return self.joined.pop(channel, None)
 
-    def _count(self, topic: bytes) -> None:
+    def _count(self, topic: bytes, now: float) -> None:
         """Raises LimitExceeded where the peer comes and goes all the time."""
         if channel_of(topic, self._hash) in self.joined:
             return
-        self._joins[topic] = self._joins.get(topic, 0) + 1
-        if self._joins[topic] > MAX_JOINS:
+        joins = self._joins.get(topic)
+        if joins is None:
+            joins = self._joins[topic] = Allowance(burst=JOIN_BURST, per_s=JOINS_PER_S, now=now)
+        if not joins.take(now):
             raise LimitExceeded("A peer joins and leaves one app all the time.")
 
     def _join(self, topic: bytes) -> list[Joined]:

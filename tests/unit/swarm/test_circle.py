@@ -16,13 +16,15 @@ from pearrt.link import topic_of
 from pearrt.peer import messages as wire
 from pearrt.peer.link import PeerLink
 from pearrt.peer.topic import channel_of, join_proof
+from pearrt.swarm import topics as topic_proofs
 from pearrt.swarm.circle import MAX_MEMBERS, MESSAGE_BURST, SENT_BYTE_BURST, Circle, circle_topic, member_name
 from pearrt.swarm.dialer import Origin
 from pearrt.swarm.service import SwarmService
-from pearrt.swarm.topics import MAX_JOINS, MAX_UNMATCHED, LinkTopics
+from pearrt.swarm.topics import JOIN_BURST, MAX_UNMATCHED, LinkTopics
 from tests.support.swarm_apps import FakeApp, running_peer
 
 APP = topic_of(b"a" * 32)
+NOW = 1000.0
 TABLE = circle_topic(APP, "table")
 
 
@@ -201,7 +203,7 @@ async def test_an_app_that_joins_and_leaves_all_the_time_costs_its_machine_no_li
         met = Ears(b.swarm)
         for number in range(2 * MAX_UNMATCHED):
             a.swarm.go(Ears(a.swarm, circle_topic(APP, f"table {number}")).circle)
-            if number < 2 * MAX_JOINS:
+            if number < 2 * JOIN_BURST:
                 a.swarm.go(Ears(a.swarm).circle)
             if number % 64 == 0:
                 await asyncio.sleep(0)
@@ -211,30 +213,48 @@ async def test_an_app_that_joins_and_leaves_all_the_time_costs_its_machine_no_li
         assert not met.here
 
 
+async def test_who_came_and_went_too_often_is_met_again_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_proofs, "OFFERS_PER_S", 0.5)
+    monkeypatch.setattr(topic_proofs, "JOINS_PER_S", 1.0)
+    async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
+        one, two = await a.swarm.join(FakeApp()), await b.swarm.join(FakeApp())
+        two.add_peer(a.address)
+        await one.wait_for_peer(5)
+        met = Ears(b.swarm)
+        for _ in range(2 * JOIN_BURST):
+            a.swarm.go(Ears(a.swarm).circle)
+        again = Ears(a.swarm)
+        (link,) = a.peers.links
+        await until(lambda: again.here and met.here)
+        assert a.peers.links == [link], "by the same link"
+
+
 async def test_a_peer_that_joins_and_leaves_all_the_time_is_cut_off() -> None:
     topics = LinkTopics(b"h" * 32, initiator=True)
-    topics.offer([TABLE])
+    topics.offer([TABLE], NOW)
     proof = join_proof(TABLE, b"h" * 32, by_initiator=False)
     channel = channel_of(TABLE, b"h" * 32)
-    for _ in range(MAX_JOINS):
-        topics.proofs([proof])
+    for _ in range(JOIN_BURST):
+        topics.proofs([proof], NOW)
         topics.left(channel)
     with pytest.raises(LimitExceeded):
-        topics.proofs([proof])
+        topics.proofs([proof], NOW)
 
 
 def test_who_left_before_the_peers_proof_came_says_so_and_is_met_again_later() -> None:
     one, two = (LinkTopics(b"h" * 32, initiator=side) for side in (True, False))
-    proofs, _ = one.offer([TABLE])
-    theirs, _ = two.offer([TABLE])
+    proofs, _ = one.offer([TABLE], NOW)
+    theirs, _ = two.offer([TABLE], NOW)
     assert one.withdraw(TABLE) is None
-    [met] = two.proofs(proofs)
-    assert not one.proofs(theirs)
+    [met] = two.proofs(proofs, NOW)
+    assert not one.proofs(theirs, NOW)
     assert one.farewells() == [met.channel]
     assert not one.farewells()
     assert two.left(met.channel) == TABLE
-    again, [joined] = one.offer([TABLE])
-    assert two.proofs(again) == [joined]
+    again, [joined] = one.offer([TABLE], NOW)
+    assert two.proofs(again, NOW) == [joined]
 
 
 async def test_a_circle_has_no_more_members_than_its_bound() -> None:
