@@ -72,6 +72,8 @@ def watched(folder: Path, digest: str, *, on_trial: bool = False) -> Iterator[No
     except Exception as e:
         if _is_crash(e):
             _write(fd, _words(e))
+        else:
+            _remove(path)
         raise
     except BaseException as e:  # it ended by its own will, or by somebody's
         code = e.code if on_trial and isinstance(e, SystemExit) else 0

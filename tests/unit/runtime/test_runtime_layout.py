@@ -57,6 +57,17 @@ def test_a_daemon_that_crashes_is_counted_although_it_loads(folder: RuntimeFolde
     ] * MAX_CRASHES + ["a"]
 
 
+def test_a_trial_answers_for_what_it_tells_and_not_for_the_machine(folder: RuntimeFolder) -> None:
+    write_version(folder, B)
+    for _ in range(2 * MAX_CRASHES):
+        for end in ("full", "exit75", "exit0", "SIGINT"):
+            assert start(folder, "daemon", "run", end)[0] == "b", end
+    assert not list(folder.starts.iterdir())
+    said = [start(folder, "daemon", "run", "exit5")[0] for _ in range(MAX_CRASHES + 1)]
+    assert said == ["b"] * MAX_CRASHES + ["a"]
+    assert "exit code 5" in folder.read().failed[B]
+
+
 def test_without_its_confirmed_tree_the_launcher_starts_the_previous_one(folder: RuntimeFolder) -> None:
     write_version(folder, B)
     folder.edit(lambda state: states.confirm(state, B))
