@@ -61,7 +61,7 @@ from pearrt.daemon import endpoint
 from pearrt.daemon.channel import Channels
 from pearrt.daemon.client import NOT_TAKEN
 from pearrt.daemon.credentials import peer_credentials
-from pearrt.daemon.events import STOPPING, stream
+from pearrt.daemon.events import STOPPED, STOPPING, stream
 from pearrt.daemon.live import Live
 from pearrt.daemon.self_update import SelfUpdate
 from pearrt.errors import Denied, PearrtError, Unreachable, UserError
@@ -148,7 +148,7 @@ class Api:
             if not self._stopping.is_set():
                 raise
             task.uncancel()
-            raise Unreachable("The daemon was stopped.") from None
+            return web.json_response({"error": STOPPED.as_dict()}, status=502)
         finally:
             self._answering.discard(task)
             if not self._answering:

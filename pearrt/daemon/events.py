@@ -15,6 +15,7 @@ from pearrt.errors import PearrtError, Unreachable
 
 log = logging.getLogger(__name__)
 
+STOPPED = Unreachable("The daemon was stopped.", hint="Try again: what was done so far is kept.")
 STOPPING = web.AppKey("stopping", asyncio.Event)  # what is cancelled, is so because the daemon ends
 MIN_INTERVAL_S = 0.05  # steps that come faster are merged: the latest wins
 
@@ -35,7 +36,7 @@ async def stream(request: web.Request, work: Callable[[Report], Awaitable[Any]])
                 raise
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
-            name, fields = "error", Unreachable("The daemon was stopped.").as_dict()
+            name, fields = "error", STOPPED.as_dict()
         except Exception:
             log.exception("our own bug")
             name, fields = "error", PearrtError("The daemon has a bug; its log has the traceback.").as_dict()
