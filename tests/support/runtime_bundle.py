@@ -121,7 +121,7 @@ def _compiled() -> Path:
     """The same with bytecode."""
     folder = _kept_folder()
     shutil.copytree(_gathered(), folder, copy_function=_link, dirs_exist_ok=True)
-    compileall.compile_dir(folder, quiet=2, workers=2, invalidation_mode=UNCHECKED, stripdir=str(folder))
+    compileall.compile_dir(folder, quiet=2, invalidation_mode=UNCHECKED, stripdir=str(folder))
     return folder
 
 
