@@ -18,7 +18,7 @@ import pearrt
 from pearrt.paths import Home
 from tests.support.clean_root import ESSENTIAL, CleanRoot
 from tests.support.dist import OTHER, PACKAGING, ROOT, THIS, locked_wheels, run_script
-from tests.support.require import missing, require, require_root
+from tests.support.require import missing, require, require_root, require_system_python
 
 LINE = (ROOT / "tests/support/whole_line.sh").read_text(encoding="utf-8")
 HELLO = re.compile(r"^hello from Python 3\.\d+$", re.MULTILINE)
@@ -45,6 +45,7 @@ def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> CleanRoot:
     """A Debian root in which dpkg installed the package."""
     require_root()
+    require_system_python()
     require("bwrap", "dpkg-query")
     packages = ("python3", "bubblewrap", "passwd", "util-linux", *ESSENTIAL)
     root = CleanRoot(tmp_path_factory.mktemp("debian"), *packages)

@@ -18,7 +18,7 @@ from pearrt.publish.pyz import build, write_pyz
 from tests.support.clean_root import CleanRoot
 from tests.support.machine import Machine
 from tests.support.namespaces import Lan
-from tests.support.require import require, require_root
+from tests.support.require import require, require_root, require_system_python
 from tests.support.runtime_bundle import release_runtime
 from tests.support.team import Team, write_app
 
@@ -31,6 +31,7 @@ SAID = "hello from a clean root"
 def lan() -> Iterator[Lan]:
     require("ip", "bwrap", "dpkg-query")
     require_root()
+    require_system_python()
     with Lan(3) as lan:
         yield lan
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import subprocess
+import sys
 from types import ModuleType
 from typing import NoReturn
 
@@ -36,6 +38,18 @@ def require_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError:
         missing(f"needs the Python library {name}")
+
+
+def require_system_python() -> None:
+    """What is built here runs in a root of this machine's packages, so both need the same Python."""
+    ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    line = ["/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+    try:
+        said = subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+    except OSError:
+        said = "none"
+    if said != ours:
+        missing(f"needs Python {ours} as the system's own, which is {said}")
 
 
 def require_root() -> None:
