@@ -1,7 +1,8 @@
 """The local API: HTTP on a Unix socket in a private directory, for this user only.
 
 Every answer is JSON: `{"result": …}` or `{"error": {code, message, hint}}`; long work streams server-sent
-events. Each connection's peer credentials are checked before anything is read from its request.
+events. 503 means that nothing was done and the same is to be asked again. Each connection's peer credentials
+are checked before anything is read from its request.
 
     GET    /v1/status                    the daemon, its addresses, DHT and store
     GET    /v1/apps                      a line per app
@@ -102,7 +103,7 @@ class Api:
         self.idle.set()
         self._answering: set[asyncio.Task[Any]] = set()
         self._stopping = asyncio.Event()
-        self.closed = False  # callers are to come again: to this process, or the one that takes over
+        self.turning_away = False  # callers are to come again: to this process, or the one that takes over
 
     def application(self) -> web.Application:
         """The aiohttp application to serve."""
@@ -135,7 +136,7 @@ class Api:
 
     @web.middleware
     async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self.closed:
+        if self.turning_away:
             refusal = Unreachable("The daemon is just being updated.", hint="Try again in a moment.")
             return web.json_response({"error": refusal.as_dict()}, status=NOT_TAKEN)
         task = asyncio.current_task()
@@ -159,13 +160,13 @@ class Api:
         comes new is held up now and then so that such a moment comes."""
         try:
             while not await self._idle_within(IDLE_BY_ITSELF_S):
-                self.closed = True
+                self.turning_away = True
                 if await self._idle_within(HOLD_UP_S):
                     return
-                self.closed = False
-            self.closed = True
+                self.turning_away = False
+            self.turning_away = True
         except asyncio.CancelledError:
-            self.closed = False
+            self.turning_away = False
             raise
 
     async def _idle_within(self, timeout_s: float) -> bool:

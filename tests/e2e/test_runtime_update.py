@@ -218,20 +218,32 @@ def _offer_signed_by_two(office: Office) -> None:
             wait_for(lambda m=machine: "2 of 3" in m.log(), f"the refusal\n{machine.log()}")  # type: ignore[misc]
 
 
-def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_new(
-    new_home: Callable[[], Home], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = {"PEARRT_DHT": "0", "PEARRT_UPDATE_TRIAL_S": "1"}
+@contextlib.contextmanager
+def _one_machine(
+    new_home: Callable[[], Home], work: Path, *, trial_s: int
+) -> Iterator[tuple[OwnMachine, Releases]]:
+    """A machine that runs 1.0.1, and where its next versions come from; both are stopped at the end."""
+    settings = {"PEARRT_DHT": "0", "PEARRT_UPDATE_TRIAL_S": str(trial_s)}
     publisher = Machine(new_home(), **settings)
-    releases = Releases(publisher, tmp_path)
+    releases = Releases(publisher, work)
     releases.release("1.0.1")
     host = "{}:{}".format(*publisher.daemon.status()["address"])
     user = Machine(new_home(), **settings, PEARRT_HOSTS=host)
     user.ok("daemon", "start")
     machine = install(user, releases.link, host)
-    releases.release("1.0.2")
-    rng, kills = random.Random(), 0
     try:
+        yield machine, releases
+    finally:
+        machine.stop()
+        publisher.stop()
+
+
+def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_new(
+    new_home: Callable[[], Home], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _one_machine(new_home, tmp_path, trial_s=1) as (machine, releases):
+        releases.release("1.0.2")
+        rng, kills = random.Random(), 0
         while (
             kills < WHOLE_KILLS
             and not (state := machine.state()).failed
@@ -249,9 +261,6 @@ def test_whole_daemons_killed_in_an_update_come_back_as_the_old_version_or_the_n
         assert machine.version() in ("1.0.1", "1.0.2")
         assert machine.ok("verify", str(releases.link))["differences"] == []
         wait_for(lambda: "is on trial" not in machine.ok("versions")["waits"], "word that the trial is over")
-    finally:
-        machine.stop()
-        publisher.stop()
     with capsys.disabled():
         print(f"\n  {kills} kills of whole daemons in an update: {state.name(state.current)} runs")
 
@@ -260,44 +269,28 @@ def test_commands_are_answered_while_pearrt_updates_itself_under_them(
     new_home: Callable[[], Home], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Several at once, before, in and after the trial: none fails, and none is held against the version."""
-    settings = {"PEARRT_DHT": "0", "PEARRT_UPDATE_TRIAL_S": "2"}
-    publisher = Machine(new_home(), **settings)
-    releases = Releases(publisher, tmp_path)
-    releases.release("1.0.1")
-    host = "{}:{}".format(*publisher.daemon.status()["address"])
-    user = Machine(new_home(), **settings, PEARRT_HOSTS=host)
-    user.ok("daemon", "start")
-    machine = install(user, releases.link, host)
     over, done = threading.Event(), list[subprocess.CompletedProcess[str]]()
-    link = str(releases.link)
-    commands = [
-        ("list",),
-        ("info", link),
-        ("verify", link),
-        ("log", link),
-        ("daemon", "start"),
-        ("versions",),
-    ]
+    with _one_machine(new_home, tmp_path, trial_s=2) as (machine, releases):
+        link = str(releases.link)
+        commands = ["list", f"info {link}", f"verify {link}", f"log {link}", "daemon start", "versions"]
 
-    def ask(number: int) -> None:
-        for command in itertools.cycle(commands[number:] + commands[:number]):
-            if over.is_set():
-                return
-            done.append(machine.pearrt(*command))
+        def ask(number: int) -> None:
+            for command in itertools.cycle(commands[number:] + commands[:number]):
+                if over.is_set():
+                    return
+                done.append(machine.pearrt(*command.split()))
 
-    machine.start()
-    askers = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
-    try:
-        for asker in askers:
-            asker.start()
-        releases.release("1.0.2")
-        wait_for(lambda: machine.settled("1.0.2"), f"1.0.2\n{machine.log()}", 90)
-    finally:
-        over.set()
-        for asker in askers:
-            asker.join()
-        machine.stop()
-        publisher.stop()
+        machine.start()
+        askers = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+        try:
+            for asker in askers:
+                asker.start()
+            releases.release("1.0.2")
+            wait_for(lambda: machine.settled("1.0.2"), f"1.0.2\n{machine.log()}", 90)
+        finally:
+            over.set()
+            for asker in askers:
+                asker.join()
     assert [each.stderr for each in done if each.returncode] == []
     with capsys.disabled():
         print(f"\n  {len(done)} commands while 1.0.2 took over: no failure")

@@ -33,6 +33,7 @@ class FakeApp:
         self.current = current
         self.metadata = b""
         self.kept_proof: bytes | None = None
+        self.asked = 0  # for metadata
 
     def proof(self) -> bytes | None:
         return self.kept_proof
@@ -54,6 +55,7 @@ class FakeApp:
         return self.current is None or raw > self.current
 
     def metadata_from(self, first_root: int) -> bytes | None:
+        self.asked += 1
         return b"%d:" % first_root + self.metadata if self.metadata else None
 
 

@@ -70,8 +70,9 @@ async def test_it_finds_a_moment_to_make_way_though_somebody_is_always_asking(
             await asyncio.sleep(0.05)
             askers.append(asyncio.create_task(ask()))
         assert not await daemon.api._idle_within(1.0)
-        await daemon.quiet()
+        async with asyncio.timeout(20):
+            await daemon.quiet()
         assert daemon.api.idle.is_set()
         over.set()
-        daemon.api.closed = False  # whoever was held up is answered
+        daemon.api.turning_away = False  # whoever was held up is answered
         await asyncio.gather(*askers)

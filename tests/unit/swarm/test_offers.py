@@ -65,11 +65,8 @@ async def test_a_link_that_ends_in_the_middle_of_a_question_comes_back_and_answe
     async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
 
         class Breaking(FakeApp):
-            asked = 0
-
             def metadata_from(self, first_root: int) -> bytes | None:
-                self.asked += 1
-                if self.asked == 1:
+                if not self.asked:
                     a.peers.links[0].close("made way")
                 return super().metadata_from(first_root)
 
@@ -124,15 +121,7 @@ def _refuse(*_: object, **__: object) -> None:
 
 async def test_those_who_wait_for_leave_to_ask_share_the_next_answer(tmp_path: Path) -> None:
     async with running_peer(tmp_path / "a") as a, running_peer(tmp_path / "b") as b:
-
-        class Counting(FakeApp):
-            asked = 0
-
-            def metadata_from(self, first_root: int) -> bytes | None:
-                self.asked += 1
-                return super().metadata_from(first_root)
-
-        app = Counting(current=b"1")
+        app = FakeApp(current=b"1")
         app.metadata = b"signed"
         await a.swarm.join(app)
         asker = await b.meet(a)
