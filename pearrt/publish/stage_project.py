@@ -127,10 +127,13 @@ def _table(parent: Mapping[str, Any], key: str, shown: str = "") -> Mapping[str,
     return value
 
 
+_EXAMPLES = {"entry": 'Write entry = "main.py", or entry = "package.module:function".'}
+
+
 def _text(table: Mapping[str, Any], key: str) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise UserError(f"The project's {key} is no text.")
+        raise UserError(f"The project's {key} is no text.", hint=_EXAMPLES.get(key, f'Write {key} = "…".'))
     return value
 
 

@@ -182,6 +182,13 @@ def test_folder_without_pyproject_is_said(tmp_path: Path) -> None:
         pass
 
 
+def test_an_entry_that_is_a_table_is_told_how_to_write_one(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"pearrt.toml": b'name = "x"\nversion = "1"\n[entry]\nmodule = "x"\n'})
+    with pytest.raises(UserError, match="entry is no text") as refused, from_project(tmp_path):
+        pass
+    assert 'entry = "main.py"' in refused.value.hint
+
+
 def test_package_comes_with_its_dependencies_and_starts_by_its_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
